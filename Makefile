@@ -1,0 +1,85 @@
+# Everything here works on a clean clone with Python 3.11 or newer, make and a package index.
+# `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# One version of uv, the locked one, both for installing and for locking.
+UV_PINNED := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
+# uv would fetch an interpreter of its own if it disliked ours.
+UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
+# What `protos` compares the contract with. A pipeline sets it to the branch it merges into.
+export PROTOS_AGAINST ?= HEAD
+# Processes that pytest uses; each has a PostgreSQL and a Valkey of its own.
+PYTEST_WORKERS ?= auto
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: install
+install: $(INSTALLED) ## make .venv and install the locked packages into it
+
+# A name on the PATH is not proof of an interpreter (version managers leave shims): run it.
+$(BIN)/python:
+	@for candidate in python3.11 python3 python; do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        exec "$$candidate" -m venv .venv; \
+	    fi; \
+	done; \
+	echo 'shopkeeper needs Python 3.11 or newer as python3.11, python3 or python' >&2; exit 1
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
+	@echo 'installing the locked packages into .venv'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(UV_PINNED)'
+	@$(UV) pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: test
+test: lint types imports protos pytest ## everything that must be green before a commit
+
+.PHONY: lint
+lint: $(INSTALLED) ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(INSTALLED) ## mypy --strict
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: $(INSTALLED) ## the arrows between the packages
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: protos
+protos: $(INSTALLED) ## the contract: lint, format, compatibility, generated code is current
+	@$(BIN)/pytest -q tests/test_contract.py
+
+.PHONY: pytest
+pytest: $(INSTALLED) ## the tests
+	@$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+.PHONY: generate
+generate: $(INSTALLED) ## Python code from protos/ into generated/
+	@$(BIN)/python -m ops.generate_protos
+
+.PHONY: demo
+demo: $(INSTALLED) ## see it work
+	@$(BIN)/shopkeeper demo
+
+.PHONY: lock
+lock: $(BIN)/python ## choose package versions anew: all platforms, with hashes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(or $(UV_PINNED),uv)
+	@$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	    --output-file requirements.lock
+
+.PHONY: clean
+clean: ## remove everything that can be made again
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

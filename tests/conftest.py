@@ -1,0 +1,77 @@
+"""Servers for the tests: a PostgreSQL and a Valkey for each worker process, started when needed.
+
+A test may crash or freeze them as it likes, as long as they answer again when it ends.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import redis
+from psycopg.sql import SQL, Identifier
+
+from ops.account import temporary_data_dir
+from ops.embedded import EmbeddedPostgres, EmbeddedValkey
+from ops.migrate import migrate
+
+TEMPLATE = "migrated"
+
+
+@pytest.fixture(scope="session")
+def servers_dir() -> Iterator[Path]:
+    """A folder for servers' data that is reachable for them even if the tests run as root."""
+    with temporary_data_dir() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL 18 server; see `database_url` for a database."""
+    # A crashed server loses nothing without fsync, only a crashed kernel does; a database for each
+    # test is four times as fast.
+    with EmbeddedPostgres(servers_dir / "postgres", settings={"fsync": "off"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(servers_dir: Path) -> Iterator[EmbeddedValkey]:
+    """A Valkey 9 server; see `redis_url` for a clean one."""
+    with EmbeddedValkey(servers_dir / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with every migration applied, which nobody is connected to."""
+    execute(postgres, "CREATE DATABASE {}", TEMPLATE)
+    migrate(postgres.url(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """A fresh, migrated, empty database of the test's own."""
+    name = f"test_{uuid4().hex}"
+    execute(postgres, "CREATE DATABASE {} TEMPLATE {}", name, migrated_template)
+    yield postgres.url(name)
+    # FORCE: what a test left connected must not keep its database.
+    execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """A Valkey without keys, scripts and functions."""
+    with closing(redis.Redis.from_url(valkey.url)) as client:
+        client.flushall()
+        client.script_flush()
+        client.function_flush()
+    return valkey.url
+
+
+def execute(postgres: EmbeddedPostgres, statement: str, *names: str) -> None:
+    """Executes one statement of administration, its `{}` replaced by quoted names."""
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(SQL(statement).format(*map(Identifier, names)))
