@@ -1,0 +1,237 @@
+"""Group commit: commands that arrive while a commit is in flight form the next batch.
+
+The one place that opens a transaction. An idle committer adds no wait: a lone command is a batch of
+one. Each process has two lanes, one for bulk commands, so that short ones never wait behind long ones.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+import structlog
+
+from command_service.errors import (
+    DatabaseUnavailable,
+    DeadlineMissed,
+    Draining,
+    Failure,
+    QueueFull,
+    RequestIdReused,
+    RequestInProgress,
+)
+from command_service.metrics import BATCH_SIZE, COMMIT_SECONDS, QUEUE_LENGTH, RETRIES
+from command_service.session import Session
+from command_service.submission import Answer, Submission
+from command_service.transaction import Outcome, Storage, Transaction, internal_failure
+
+log = structlog.get_logger(__name__)
+
+IN_FLIGHT_RETRY_SECONDS = 0.01
+"""Pause before an id that another process works on is claimed again: about one commit."""
+
+ATTEMPT_COUNT_MAX = 6
+"""Tries of a batch after serialization failures, lock timeouts and lost connections."""
+
+BACKOFF_SECONDS = 0.02
+"""First pause between tries; doubled each time and jittered."""
+
+# SQLSTATE classes: what the error says about the batch.
+_RETRY_CLASSES = ("40", "55")
+"""Deadlock, serialization failure, lock not available: nothing was written; try again."""
+_DATA_CLASSES = ("22", "23")
+"""Bad data or a constraint: one command is to blame; find it by halving."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a lane.
+
+    batch_size_max: commands a transaction; more makes the first wait longer than it saves the last.
+    queue_length_max: commands waiting; beyond it callers are told to come back.
+    """
+
+    batch_size_max: int = 200
+    queue_length_max: int = 5_000
+
+
+class Lane:
+    """A queue of commands and the session that commits them, one batch at a time."""
+
+    def __init__(self, name: str, session: Session, storage: Storage, limits: Limits) -> None:
+        self._name = name
+        self._session = session
+        self._storage = storage
+        self._limits = limits
+        self._queue: deque[Submission] = deque()
+        self._wake = asyncio.Event()
+        self._is_draining = False
+
+    def put(self, submission: Submission) -> None:
+        """Queues a command.
+
+        Raises:
+            QueueFull: too many are waiting.
+            Draining: the lane takes no more.
+        """
+        if self._is_draining:
+            raise Draining
+        if len(self._queue) >= self._limits.queue_length_max:
+            raise QueueFull
+        self._requeue([submission])
+
+    def _requeue(self, submissions: Sequence[Submission]) -> None:
+        self._queue.extend(submissions)
+        QUEUE_LENGTH.labels(self._name).set(len(self._queue))
+        self._wake.set()
+
+    async def work(self) -> None:
+        """Commits batch after batch until drained."""
+        while True:
+            while not self._queue:
+                if self._is_draining:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+            batch = self._next_batch()
+            if batch:
+                await self._carry_out(batch)
+
+    def drain(self) -> None:
+        """Takes no more; `work` returns once the queue is empty."""
+        self._is_draining = True
+        self._wake.set()
+
+    def _next_batch(self) -> list[Submission]:
+        batch: list[Submission] = []
+        loop_now = asyncio.get_running_loop().time()
+        while self._queue and len(batch) < self._limits.batch_size_max:
+            submission = self._queue.popleft()
+            if submission.deadline <= loop_now:
+                _fail(submission, DeadlineMissed())
+            else:
+                batch.append(submission)
+        QUEUE_LENGTH.labels(self._name).set(len(self._queue))
+        return batch
+
+    async def _carry_out(self, batch: list[Submission]) -> None:
+        """Commits a batch, whatever it takes, and answers each of its callers."""
+        BATCH_SIZE.labels(self._name).observe(len(batch))
+        with COMMIT_SECONDS.labels(self._name).time():
+            try:
+                outcome = await self._attempt(batch)
+            except (psycopg.Error, TimeoutError) as error:
+                await self._give_up(batch, error)
+            except Exception as error:  # noqa: BLE001 the lane must live on
+                await self._session.roll_back()
+                for submission in batch:
+                    _fail(submission, internal_failure(submission, error))
+            else:
+                self._answer(outcome)
+
+    async def _attempt(self, batch: list[Submission]) -> Outcome:
+        """Tries a batch again as long as that may help.
+
+        A lost connection leaves the outcome unknown; to claim the ids again settles it, since whoever
+        holds them has either committed, and is found, or is gone.
+        """
+        for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
+            try:
+                await self._session.connect()
+                return await Transaction(self._session, self._storage).run(batch)
+            except (psycopg.Error, TimeoutError) as error:
+                await self._session.roll_back()
+                if _sqlstate_class(error) in _DATA_CLASSES or attempt == ATTEMPT_COUNT_MAX:
+                    raise
+                RETRIES.labels(self._name, _sqlstate_class(error)).inc()
+                log.warning("batch is tried again", attempt=attempt, error=str(error).strip())
+            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _give_up(self, batch: list[Submission], error: Exception) -> None:
+        if _sqlstate_class(error) not in _DATA_CLASSES:
+            log.error("database is unavailable", error=str(error).strip())
+            for submission in batch:
+                _fail(submission, DatabaseUnavailable())
+        elif len(batch) == 1:
+            log.error("a command broke a rule of the database", error=str(error).strip())
+            _fail(batch[0], internal_failure(batch[0], error))
+        else:
+            middle = len(batch) // 2
+            await self._carry_out(batch[:middle])
+            await self._carry_out(batch[middle:])
+
+    def _answer(self, outcome: Outcome) -> None:
+        for submission, answer in outcome.answers:
+            if not submission.future.done():
+                submission.future.set_result(answer)
+        for submission, failure in outcome.failures:
+            _fail(submission, failure)
+        self._queue.extendleft(reversed(outcome.postponed))
+        if outcome.in_flight_elsewhere:
+            loop = asyncio.get_running_loop()
+            loop.call_later(IN_FLIGHT_RETRY_SECONDS, self._retry, outcome.in_flight_elsewhere)
+
+    def _retry(self, submissions: list[Submission]) -> None:
+        for submission in submissions:
+            if self._is_draining:
+                _fail(submission, RequestInProgress())
+            else:
+                self._requeue([submission])
+
+
+class Committer:
+    """The door to the write side: `submit` a command, get the one answer to its request id."""
+
+    def __init__(self, short: Lane, bulk: Lane) -> None:
+        self._short = short
+        self._bulk = bulk
+        self._in_flight: dict[object, Submission] = {}
+        self._workers: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Starts committing."""
+        self._workers = [asyncio.create_task(lane.work()) for lane in (self._short, self._bulk)]
+
+    async def drain(self) -> None:
+        """Takes no more commands and returns when all that were taken are answered."""
+        for lane in (self._short, self._bulk):
+            lane.drain()
+        await asyncio.gather(*self._workers)
+
+    async def submit(self, submission: Submission) -> Answer:
+        """Carries a command out once and returns its answer.
+
+        A caller that goes away cancels only its own waiting. The same request in flight twice waits
+        for the one answer.
+
+        Raises:
+            Failure: of a category that is not stored.
+        """
+        twin = self._in_flight.get(submission.request_id)
+        if twin is None:
+            lane = self._bulk if submission.command.is_bulk else self._short
+            lane.put(submission)
+            self._in_flight[submission.request_id] = submission
+            submission.future.add_done_callback(
+                lambda _: self._in_flight.pop(submission.request_id, None)
+            )
+            twin = submission
+        elif not twin.is_same_request(submission.method, submission.fingerprint):
+            raise RequestIdReused
+        return await asyncio.shield(twin.future)
+
+
+def _fail(submission: Submission, failure: Failure) -> None:
+    if not submission.future.done():
+        submission.future.set_exception(failure)
+        # Nobody may be waiting any more; asyncio would warn of an exception never retrieved.
+        submission.future.exception()
+
+
+def _sqlstate_class(error: Exception) -> str:
+    """The first two characters of the SQLSTATE; "08" (connection) when the server said nothing."""
+    sqlstate = getattr(error, "sqlstate", None)
+    return (sqlstate or "08000")[:2]

@@ -1,0 +1,271 @@
+"""Every way in which a command can fail: one tree, one file. To add an error, add a class here.
+
+The categories, their gRPC codes and how a class becomes an answer stand in serving.failures. Refusals
+are decisions of the domain: they are stored under the request id and replayed like successes. All
+else is not stored, since the same request may succeed later.
+"""
+
+from serving.failures import (
+    AlreadyExists,
+    Invalid,
+    NotFound,
+    Overloaded,
+    Refusal,
+    Stale,
+    Unavailable,
+)
+
+# The rest of the tree, so that this file is the one place to import errors from.
+from serving.failures import Code as Code
+from serving.failures import DeadlineMissed as DeadlineMissed
+from serving.failures import Failure as Failure
+from serving.failures import Internal as Internal
+from serving.failures import InvalidField as InvalidField
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+class RequestIdReused(Invalid):
+    """The request id was used before with another payload or method."""
+
+    def __init__(self) -> None:
+        super().__init__({"request_id": "was used before with another payload or method"})
+
+
+class QueueFull(Overloaded):
+    """The queue of commands is full; try again shortly."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached; send the same request again."""
+
+
+class RequestInProgress(Unavailable):
+    """The same request is still being worked on; send it again for its answer."""
+
+
+class Draining(Unavailable):
+    """The service is shutting down; send the same request to another one."""
+
+
+# --- catalog ----------------------------------------------------------------------------------
+
+
+class ProductNotFound(NotFound):
+    """There is no product {product_id}."""
+
+
+class SkuNotFound(NotFound):
+    """There is no SKU {sku_id}."""
+
+
+class SkuNotOnSale(Refusal):
+    """SKU {sku_id} is not on sale."""
+
+
+# --- pricing ----------------------------------------------------------------------------------
+
+
+class PriceListNotFound(NotFound):
+    """There is no price list {price_list_id}."""
+
+
+class PriceListCurrencyFixed(Refusal):
+    """Price list {price_list_id} is in {currency_code}, for good."""
+
+
+class PriceNotFound(Refusal):
+    """SKU {sku_id} has no price in {currency_code} for this cart."""
+
+
+class AmountTooLarge(Refusal):
+    """The amount would exceed {amount_minor_max} minor units."""
+
+
+class PromotionNotFound(NotFound):
+    """There is no promotion {promotion_id}."""
+
+
+class CouponNotFound(NotFound):
+    """There is no coupon {coupon_code}."""
+
+
+class CouponNotValid(Refusal):
+    """Coupon {coupon_code} is not valid now."""
+
+
+class CouponUsedUp(Refusal):
+    """Coupon {coupon_code} has been used as often as it may be."""
+
+
+class CouponNeedsCustomer(Refusal):
+    """Coupon {coupon_code} is limited per customer: the cart needs a customer id."""
+
+
+class CouponNotApplied(Refusal):
+    """Coupon {coupon_code} is not on the cart."""
+
+
+class CurrencyMismatch(Refusal):
+    """The amount is in {actual_currency_code}, expected {expected_currency_code}."""
+
+
+# --- inventory --------------------------------------------------------------------------------
+
+
+class LocationNotFound(NotFound):
+    """There is no active location {location_id}."""
+
+
+class LocationNotEmpty(Refusal):
+    """Location {location_id} still has stock: move it before closing the location."""
+
+
+class StockNotFound(NotFound):
+    """SKU {sku_id} never had stock at {location_id}."""
+
+
+class StockChanged(Stale):
+    """SKU {sku_id} has {on_hand} on hand at {location_id}, no longer {expected_on_hand}: count again."""
+
+
+class OutOfStock(Refusal):
+    """Not enough stock: {shortages}."""
+
+
+class BackorderLimitInUse(Refusal):
+    """Promises for SKU {sku_id} at {location_id} rest on a backorder limit of {needed} or more."""
+
+
+class QuantityTooLarge(Refusal):
+    """The quantity would exceed {quantity_max}."""
+
+
+class ReservationNotFound(NotFound):
+    """There is no reservation {reservation_id}."""
+
+
+class ReservationAlreadyExists(AlreadyExists):
+    """There already is a reservation {reservation_id}."""
+
+
+class ReservationNotHeld(Refusal):
+    """Reservation {reservation_id} no longer holds: it is {state}."""
+
+
+class ReservationNotCommitted(Refusal):
+    """Reservation {reservation_id} is {state}, not committed."""
+
+
+class ReservationNotExpired(Refusal):
+    """Reservation {reservation_id} holds until {expire_time}."""
+
+
+class ReservationOwnedByOrder(Refusal):
+    """Reservation {reservation_id} belongs to an order: change the order instead."""
+
+
+# --- cart -------------------------------------------------------------------------------------
+
+
+class CartNotFound(NotFound):
+    """There is no cart {cart_id}."""
+
+
+class CartAlreadyExists(AlreadyExists):
+    """There already is a cart {cart_id}."""
+
+
+class CartNotOpen(Refusal):
+    """Cart {cart_id} is {state}."""
+
+
+class CartChanged(Stale):
+    """Cart {cart_id} was changed: its etag is now {etag}."""
+
+
+class CartEmpty(Refusal):
+    """Cart {cart_id} is empty."""
+
+
+class CartFull(Refusal):
+    """Cart {cart_id} has {line_count_max} lines, as many as a cart may have."""
+
+
+class CartCouponsFull(Refusal):
+    """Cart {cart_id} has {coupon_count_max} coupons, as many as a cart may have."""
+
+
+class CartTotalTooLarge(Refusal):
+    """The total of cart {cart_id} would exceed {amount_minor_max}."""
+
+
+class CartLineNotFound(NotFound):
+    """Cart {cart_id} has no line {line_id}."""
+
+
+class CartLineSkuFixed(Refusal):
+    """Line {line_id} of cart {cart_id} is for SKU {sku_id}, for good."""
+
+
+class CartNotExpired(Refusal):
+    """Cart {cart_id} does not expire before {expire_time}."""
+
+
+class CartsNotMergeable(Refusal):
+    """Carts {from_cart_id} and {into_cart_id} cannot be merged: {why}."""
+
+
+# --- ordering ---------------------------------------------------------------------------------
+
+
+class OrderNotFound(NotFound):
+    """There is no order {order_id}."""
+
+
+class PriceChanged(Refusal):
+    """The total is now {total_minor} {currency_code}, no longer {expected_total_minor}."""
+
+
+class OrderChanged(Stale):
+    """Order {order_id} was changed: its etag is now {etag}."""
+
+
+class OrderNotPaid(Refusal):
+    """Order {order_id} is {state}, not paid."""
+
+
+class OrderAlreadyPaid(Refusal):
+    """Order {order_id} is {state}."""
+
+
+class OrderNotExpired(Refusal):
+    """Order {order_id} holds its stock until {expire_time}."""
+
+
+class OrderAlreadyShipped(Refusal):
+    """Order {order_id} is {state}: take units back with ReturnOrderLines."""
+
+
+class OrderAlreadyClosed(Refusal):
+    """Order {order_id} is {state}."""
+
+
+class OrderLineNotFound(NotFound):
+    """Order {order_id} has no line {line_id}."""
+
+
+class TooManyUnits(Refusal):
+    """Line {line_id} allows {quantity_max} units, not {quantity}."""
+
+
+class PaymentAlreadyRecorded(AlreadyExists):
+    """Payment {payment_reference} is already recorded for order {order_id}."""
+
+
+class RefundAlreadyRecorded(AlreadyExists):
+    """Refund {refund_reference} is already recorded for order {order_id}."""
+
+
+class RefundExceedsPayments(Refusal):
+    """Only {refundable_minor} can be refunded, not {amount_minor}."""

@@ -1,0 +1,73 @@
+"""Exact money: integer minor units, one rounding, stated.
+
+Rounding rule of the house: half away from zero, once per line and adjustment, never on a sum.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+ROUNDING_RULE = "each adjustment of a line is rounded once, half away from zero, to a minor unit"
+
+# ISO 4217 (2024), list one: currencies whose exponent is not 2.
+_EXPONENT_BY_CURRENCY = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+AMOUNT_MINOR_MAX = 9_000_000_000_000_000
+"""Bound of every amount: sums of two still fit 64 bits, and a double holds it exactly."""
+
+
+def currency_exponent(currency_code: str) -> int:
+    """Decimal digits of a currency's minor unit by ISO 4217: GBP 2, JPY 0, KWD 3."""
+    return _EXPONENT_BY_CURRENCY.get(currency_code, 2)
+
+
+def money_text(amount_minor: int, currency_code: str) -> str:
+    """An amount as people write it: (255, "GBP") is "2.55 GBP", (255, "JPY") is "255 JPY"."""
+    exponent = currency_exponent(currency_code)
+    sign = "-" if amount_minor < 0 else ""
+    digits = str(abs(amount_minor)).rjust(exponent + 1, "0")
+    if exponent == 0:
+        return f"{sign}{digits} {currency_code}"
+    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]} {currency_code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in minor units of an ISO 4217 currency."""
+
+    currency_code: str
+    amount_minor: int
+
+
+def round_half_away(exact: Fraction) -> int:
+    """The nearest integer; a half goes away from zero: 2.5 to 3, -2.5 to -3."""
+    doubled = 2 * exact.numerator + (exact.denominator if exact >= 0 else -exact.denominator)
+    quotient = abs(doubled) // (2 * exact.denominator)
+    return quotient if doubled >= 0 else -quotient
+
+
+def spread(amount_minor: int, weights: Sequence[int]) -> list[int]:
+    """Shares of an amount in proportion to non-negative weights; they add up to it exactly.
+
+    Share i is the difference of the rounded-down cumulative sums, so that no share is off by a whole
+    minor unit. All zero weights give the amount to nobody: shares of 0.
+    """
+    total_weight = sum(weights)
+    if total_weight == 0:
+        return [0] * len(weights)
+    shares, weight_so_far, given_so_far = [], 0, 0
+    for weight in weights:
+        weight_so_far += weight
+        given = cumulative_share(amount_minor, weight_so_far, total_weight)
+        shares.append(given - given_so_far)
+        given_so_far = given
+    return shares
+
+
+def cumulative_share(amount_minor: int, part: int, whole: int) -> int:
+    """What the first `part` of `whole` equal units bear of an amount: floor(amount * part / whole)."""
+    return amount_minor * part // whole

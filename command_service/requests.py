@@ -1,0 +1,49 @@
+"""Which requests were carried out, and what was answered: the table behind "every command once".
+
+A request id is claimed by a transaction-level advisory lock on the id, taken without waiting, and
+known ids are then read in a later statement. The lock is held to COMMIT and released after the commit
+has become visible, so whoever gets it next reads what was stored. Nothing waits, nothing is written
+until the answer is known, and the primary key stays the last line of defence.
+"""
+
+import sqlalchemy as sa
+
+from event_log.tables import METADATA
+
+REQUESTS = sa.Table(
+    "requests",
+    METADATA,
+    sa.Column("request_id", sa.Uuid, primary_key=True),
+    sa.Column("method", sa.Text, nullable=False),
+    # SHA-256 of the request without its id: the same id with another payload is refused.
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    # gRPC status code; 0 for success, else the response is a serialized google.rpc.Status.
+    sa.Column("code", sa.SmallInteger, nullable=False),
+    sa.Column("response", sa.LargeBinary, nullable=False),
+    # How far the log had come: the position in the answer's consistency token.
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("create_time", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("ix_requests_create_time", "create_time"),
+)
+
+REQUEST_RETENTION_DAYS = 7
+"""How long the same id gets the same answer: longer than any provider retries a webhook (3 days)."""
+
+# The lock key is 64 bits of the id. Two ids with equal bits only wait for each other.
+CLAIM = """
+SELECT request_id FROM unnest(%s::uuid[]) AS request_id
+WHERE pg_try_advisory_xact_lock(
+    ('x' || right(replace(request_id::text, '-', ''), 16))::bit(64)::bigint)
+"""
+
+KNOWN = """
+SELECT request_id, method, fingerprint, code, response, position
+FROM requests WHERE request_id = ANY(%s::uuid[])
+"""
+
+FORGET_OLD = """
+DELETE FROM requests WHERE request_id IN (
+    SELECT request_id FROM requests
+    WHERE create_time < clock_timestamp() - %s * interval '1 day'
+    ORDER BY create_time LIMIT %s)
+"""

@@ -1,0 +1,113 @@
+"""From an RPC to the committer and back: what every command servicer shares."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from command_service.committer import Committer
+from command_service.rehearsal import Rehearsal
+from command_service.submission import SUCCESS, Answer, Submission, fingerprint
+from command_service.world import AnswerT, Command
+from event_log.tokens import ConsistencyToken
+from serving.interceptor import Answered, ServicerContext, call_facts
+
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+DEADLINE_SECONDS_DEFAULT = 30.0
+"""For callers that set none, such as people with grpcurl."""
+
+TOKEN_METADATA_KEY = "x-consistency-token"  # noqa: S105 not a secret
+ACTOR_DEFAULT = "anonymous"
+
+# Every command response ends with `string consistency_token = 15`; a field may be appended to
+# serialized bytes, so the token need not be known when the response is stored.
+_TOKEN_TAG = bytes([15 << 3 | 2])
+
+
+class CommandRequest(Protocol):
+    """What every command request has."""
+
+    DESCRIPTOR: Any
+    request_id: str
+    validate_only: bool
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802
+        """As every message."""
+        ...
+
+
+class Door:
+    """The way in for commands: each is carried out once per request id, or rehearsed."""
+
+    def __init__(self, committer: Committer, rehearsal: Rehearsal, incarnation: str) -> None:
+        self._committer = committer
+        self._rehearsal = rehearsal
+        self._incarnation = incarnation
+
+    async def carry_out(
+        self,
+        request: Any,
+        context: ServicerContext,
+        command: Command[AnswerT],
+        respond: Callable[[AnswerT], ResponseT],
+    ) -> ResponseT:
+        """Carries the command out and returns the serialized response, token included.
+
+        The return type is that of the response, for the type checker: the bytes pass through the
+        interceptor's serializer as they are.
+
+        Raises:
+            Answered: the domain refused.
+            Failure: of a category that is not stored.
+        """
+        submission = self._submission(request, context, command, respond)
+        if request.validate_only:
+            answer = await self._rehearsal.rehearse(submission)
+        else:
+            answer = await self._committer.submit(submission)
+        return cast("ResponseT", self._reply(answer, context))
+
+    def _submission(
+        self,
+        request: CommandRequest,
+        context: ServicerContext,
+        command: Command[AnswerT],
+        respond: Callable[[AnswerT], ResponseT],
+    ) -> Submission:
+        return Submission(
+            request_id=UUID(request.request_id),
+            # Each RPC has a request type of its own: its name tells the method.
+            method=request.DESCRIPTOR.full_name,
+            fingerprint=fingerprint(_without_request_id(request)),
+            actor=_actor(context),
+            command=command,
+            encode=lambda answer: respond(answer).SerializeToString(),
+            deadline=_deadline(context),
+        )
+
+    def _reply(self, answer: Answer, context: ServicerContext) -> bytes:
+        token = str(ConsistencyToken(self._incarnation, answer.position))
+        context.set_trailing_metadata(((TOKEN_METADATA_KEY, token),))
+        if answer.code != SUCCESS:
+            raise Answered(answer.body)
+        return answer.body + _TOKEN_TAG + bytes([len(token)]) + token.encode()
+
+
+def _without_request_id(request: CommandRequest) -> bytes:
+    """The payload in canonical form: field 1, the id of 36 characters, always comes first."""
+    return request.SerializeToString(deterministic=True)[2 + len(request.request_id) :]
+
+
+def _actor(context: ServicerContext) -> str:
+    facts = call_facts(context)
+    return facts.get("actor") or ACTOR_DEFAULT
+
+
+def _deadline(context: ServicerContext) -> float:
+    # None when the caller set no deadline, whatever the stubs say.
+    remaining: float | None = context.time_remaining()
+    allowed = DEADLINE_SECONDS_DEFAULT if remaining is None else remaining
+    return asyncio.get_running_loop().time() + min(allowed, DEADLINE_SECONDS_DEFAULT)

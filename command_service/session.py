@@ -1,0 +1,124 @@
+"""A database session of the committer: one connection, statements sent as pipelines.
+
+A pipeline is one round trip: all statements go out together and the results are read together, yet
+each statement has a snapshot of its own.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+
+Row = tuple[Any, ...]
+
+
+class Statement(NamedTuple):
+    """One SQL statement and its parameters."""
+
+    sql: str
+    parameters: Sequence[Any] | dict[str, Any] = ()
+
+
+# Why each limit: see docs/adr/0003. A session that stops while it holds locks is ended by the server.
+SESSION_LIMITS = (
+    "-c lock_timeout=2s"
+    " -c statement_timeout=10s"
+    " -c transaction_timeout=15s"
+    " -c idle_in_transaction_session_timeout=3s"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+    " -c client_connection_check_interval=1s"
+    " -c default_transaction_isolation=read\\ committed"
+    " -c jit=off"
+)
+
+TRIP_SECONDS_MAX = 20.0
+"""A round trip takes longer than any server-side limit only when the connection is dead."""
+
+
+class Session:
+    """One connection to PostgreSQL, reopened by `reconnect` after it broke."""
+
+    def __init__(self, conninfo: str, application_name: str) -> None:
+        self._conninfo = conninfo
+        self._application_name = application_name
+        self._connection: psycopg.AsyncConnection[Row] | None = None
+        self.trip_count = 0
+        self.statement_count = 0
+
+    async def connect(self) -> None:
+        """Opens the connection if there is none.
+
+        Raises:
+            psycopg.OperationalError: the server cannot be reached.
+        """
+        if self._connection is not None and not self._connection.closed:
+            return
+        connection = await psycopg.AsyncConnection.connect(
+            self._conninfo,
+            autocommit=True,
+            prepare_threshold=0,
+            connect_timeout=5,
+            application_name=self._application_name,
+            options=SESSION_LIMITS,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+        )
+        # One wire type for every int, so that a statement is prepared once whatever its numbers are.
+        dumpers: tuple[type[Dumper], ...] = (Int8Dumper, Int8BinaryDumper)
+        for dumper in dumpers:
+            connection.adapters.register_dumper(int, dumper)
+        self._connection = connection
+
+    async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """Sends the statements in one round trip; returns the rows of each, [] where there are none.
+
+        Raises:
+            psycopg.Error: the first statement that failed; those after it were not carried out.
+        TimeoutError: the connection is dead; it was dropped.
+        """
+        self.trip_count += 1
+        self.statement_count += len(statements)
+        trip = asyncio.ensure_future(self._run(statements))
+        done, _ = await asyncio.wait({trip}, timeout=TRIP_SECONDS_MAX)
+        if not done:
+            # Cancelling psycopg politely asks a dead server for ten more seconds: cut the socket.
+            self.drop()
+            trip.cancel()
+            raise TimeoutError("the database did not answer")
+        return trip.result()
+
+    async def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        assert self._connection is not None, "connect first"
+        cursors: list[psycopg.AsyncCursor[Row]] = []
+        async with self._connection.pipeline():
+            for statement in statements:
+                cursor = self._connection.cursor()
+                await cursor.execute(statement.sql.encode(), statement.parameters)
+                cursors.append(cursor)
+        return [await c.fetchall() if c.description is not None else [] for c in cursors]
+
+    async def roll_back(self) -> None:
+        """Ends the open transaction, if the connection still works; drops the connection if not."""
+        if self._connection is None or self._connection.closed:
+            return
+        try:
+            await self.run([Statement("ROLLBACK")])
+        except (psycopg.Error, TimeoutError):
+            self.drop()
+
+    def drop(self) -> None:
+        """Lets go of the connection without a word to the server, which may not be listening."""
+        if self._connection is not None:
+            # Closing the socket at once is what frees a half-done transaction's locks on the server.
+            self._connection.pgconn.finish()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None

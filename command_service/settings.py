@@ -1,0 +1,44 @@
+"""How the command service is configured: environment variables of the same names in capitals."""
+
+from datetime import timedelta
+
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    """Each field is read from the environment variable of its name in capitals."""
+
+    database_url: str
+    """Where PostgreSQL is, for example postgresql://user:password@host/database."""
+    command_address: str = "127.0.0.1:50051"
+    """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
+    command_metrics_port: int = 0
+    """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
+    log_level: str = "INFO"
+
+    batch_size_max: int = 200
+    """Commands a transaction; more makes the first wait longer than it saves the last."""
+    queue_length_max: int = 5_000
+    """Commands waiting; beyond it callers get RESOURCE_EXHAUSTED. About two seconds of work."""
+
+    order_hold_seconds: int = 15 * 60
+    """How long an order holds stock while it awaits an online payment, unless the caller says."""
+    instore_hold_seconds: int = 24 * 60 * 60
+    """How long an order holds stock while it awaits payment at the counter."""
+    cart_idle_seconds: int = 30 * 24 * 60 * 60
+    """How long a cart stays open after its last change."""
+
+    @property
+    def order_hold(self) -> timedelta:
+        """order_hold_seconds as a span of time."""
+        return timedelta(seconds=self.order_hold_seconds)
+
+    @property
+    def instore_hold(self) -> timedelta:
+        """instore_hold_seconds as a span of time."""
+        return timedelta(seconds=self.instore_hold_seconds)
+
+    @property
+    def cart_idle(self) -> timedelta:
+        """cart_idle_seconds as a span of time."""
+        return timedelta(seconds=self.cart_idle_seconds)

@@ -1,0 +1,193 @@
+"""What commands see and change: pure.
+
+A command names the aggregates that it touches, the committer locks and loads them, the command
+decides on immutable values and returns what shall change. Nothing here knows of a database.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+from event_log.events import Event
+
+KeyT = TypeVar("KeyT", bound=str | tuple[str, ...])
+AggregateT = TypeVar("AggregateT")
+AnswerT = TypeVar("AnswerT")
+
+
+class LockRank(IntEnum):
+    """The one order in which kinds are locked, by every process: so two of them never deadlock.
+
+    A command may name keys of ranks from COUPON on after it has seen what it named before; keys of
+    the earlier ranks must be known from the request alone.
+    """
+
+    CART = 1
+    ORDER = 2
+    RESERVATION = 3
+    PAYMENT = 4
+    COUPON = 5
+    COUPON_CUSTOMER = 6
+    LOCATION = 7
+    STOCK = 8
+    STOCK_DRIFT = 9
+    PRODUCT = 10
+    SKU = 11
+    PRICE_LIST = 12
+    PROMOTION = 13
+    SKU_PRICES = 14
+    PRICE_BOOK = 15
+
+
+FIRST_DEPENDENT_RANK = LockRank.COUPON
+
+
+class Mode(IntEnum):
+    """How a key is touched; a batch takes the strongest mode that any of its commands asks for."""
+
+    FRESH = 0
+    """Made by us a moment ago, so absent for certain: nothing is locked or read."""
+    READ = 1
+    """Read without a lock: reference facts, whose change a moment later does no harm."""
+    SHARE = 2
+    """Read, and hold off those who would change it."""
+    CHANGE = 3
+    """Lock what is there."""
+    CREATE = 4
+    """Lock, and make a key row first if there is none, so that absence can be locked too."""
+
+
+class NotLoadedError(LookupError):
+    """A key was needed that the command could not name in time: it goes to the next batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[KeyT, AggregateT]):
+    """A kind of aggregate, with its place in the lock order. Compared by rank."""
+
+    name: str
+    rank: LockRank
+
+    def fresh(self, key: KeyT) -> "Touch":
+        """Touches a key that was made up just now and that nobody else can name."""
+        return Touch(self, key, Mode.FRESH)
+
+    def read(self, key: KeyT) -> "Touch":
+        """Touches the key without a lock."""
+        return Touch(self, key, Mode.READ)
+
+    def share(self, key: KeyT) -> "Touch":
+        """Touches the key and holds off those who would change it."""
+        return Touch(self, key, Mode.SHARE)
+
+    def change(self, key: KeyT) -> "Touch":
+        """Touches the key in order to change it."""
+        return Touch(self, key, Mode.CHANGE)
+
+    def create(self, key: KeyT) -> "Touch":
+        """Touches the key in order to change it, or to make it."""
+        return Touch(self, key, Mode.CREATE)
+
+    def changed(self, key: KeyT, after: AggregateT) -> "Change":
+        """States what the aggregate shall be."""
+        return Change(self, key, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One key that a command names."""
+
+    kind: Kind[Any, Any]
+    key: Any
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One aggregate as a command wants it to be."""
+
+    kind: Kind[Any, Any]
+    key: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[AnswerT]):
+    """What a command decided: its answer, the aggregates as they shall be, the facts to remember."""
+
+    answer: AnswerT
+    changes: Sequence[Change] = ()
+    events: Sequence[Event] = ()
+
+
+class Command(Generic[AnswerT]):
+    """A command: a frozen dataclass that says what it touches and decides. Pure."""
+
+    __slots__ = ()
+    is_bulk: ClassVar[bool] = False
+    """True sends it to the lane of long commands, so that short ones do not wait behind it."""
+
+    def touches(self) -> Iterable[Touch]:
+        """Every key that is known from the request alone."""
+        raise NotImplementedError
+
+    def needs(self, world: "World") -> Iterable[Touch]:
+        """Further keys of dependent ranks, once the roots are loaded; none by default."""
+        return ()
+
+    def decide(self, world: "World", now: datetime) -> Decision[AnswerT]:
+        """Decides as of `now`.
+
+        Raises:
+            command_service.errors.Refusal: the state forbids it; nothing changes.
+        """
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class World:
+    """The aggregates of one batch: as loaded, and as changed by the commands decided so far."""
+
+    _loaded: dict[tuple[LockRank, Any], Any] = field(default_factory=dict)
+    _current: dict[tuple[LockRank, Any], Any] = field(default_factory=dict)
+    _kinds: dict[LockRank, Kind[Any, Any]] = field(default_factory=dict)
+
+    def load(self, kind: Kind[KeyT, AggregateT], found: dict[KeyT, AggregateT | None]) -> None:
+        """Adds aggregates as they are in the database; None stands for a key that does not exist."""
+        self._kinds[kind.rank] = kind
+        for key, aggregate in found.items():
+            self._loaded[kind.rank, key] = aggregate
+
+    def get(self, kind: Kind[KeyT, AggregateT], key: KeyT) -> AggregateT | None:
+        """The aggregate as the commands before have left it, or None when there is none.
+
+        Raises:
+            NotLoadedError: the key was not named.
+        """
+        place = (kind.rank, key)
+        if place in self._current:
+            found: AggregateT | None = self._current[place]
+            return found
+        if place not in self._loaded:
+            raise NotLoadedError(f"{kind.name} {key!r} was not named")
+        loaded: AggregateT | None = self._loaded[place]
+        return loaded
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        """Makes a decision visible to the commands after it."""
+        for change in changes:
+            place = (change.kind.rank, change.key)
+            if place not in self._loaded:
+                raise NotLoadedError(f"{change.kind.name} {change.key!r} was not named")
+            self._current[place] = change.after
+
+    def changed(self) -> list[tuple[Kind[Any, Any], list[tuple[Any, Any, Any]]]]:
+        """All that differs from what was loaded, in lock order: (kind, [(key, before, after)])."""
+        by_rank: dict[LockRank, list[tuple[Any, Any, Any]]] = {}
+        for (rank, key), after in sorted(self._current.items(), key=lambda item: item[0]):
+            before = self._loaded[rank, key]
+            if after is not before:
+                by_rank.setdefault(rank, []).append((key, before, after))
+        return [(self._kinds[rank], rows) for rank, rows in by_rank.items()]

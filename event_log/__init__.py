@@ -1,0 +1,1 @@
+"""REMEMBERS: facts in commit order, written by commands and read by everyone after."""

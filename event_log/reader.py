@@ -1,0 +1,167 @@
+"""How everyone reads the log: what follows a position, in commit order, and a bell for more.
+
+Position order is commit order (see event_log.appending), so whoever remembers the last position that
+it has seen misses nothing by asking for what is greater.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+import psycopg
+
+from event_log.appending import NOTIFY_CHANNEL
+
+ResultT = TypeVar("ResultT")
+
+BATCH_EVENTS_MAX = 1000
+"""Events a read, unless told otherwise: a few hundred kilobytes."""
+
+QUERY_SECONDS_MAX = 12.0
+"""Longer than the server lets a statement run: beyond it the connection is dead."""
+
+SESSION_OPTIONS = (
+    "-c default_transaction_read_only=on"
+    " -c statement_timeout=10s"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+    " -c jit=off"
+)
+
+# One statement is one snapshot: incarnation, end and events belong together. The outer join keeps the
+# row that tells the first two when there are no events.
+_READ = """
+SELECT log.incarnation, log.last_position, event.position, event.recorded_time, event.context,
+       event.type, event.key, event.payload, event.actor, event.request_id::text
+FROM (SELECT incarnation, (SELECT coalesce(max(position), 0) FROM events) AS last_position
+      FROM log_incarnation) AS log
+LEFT JOIN LATERAL (
+    SELECT * FROM events
+    WHERE position > %(after)s
+      AND (%(contexts)s::text[] IS NULL OR context = ANY(%(contexts)s::text[]))
+      AND (%(key)s::text IS NULL OR key = %(key)s::text)
+    ORDER BY position LIMIT %(limit)s) AS event ON true
+ORDER BY event.position
+"""
+
+
+class StoredEvent(NamedTuple):
+    """An event as it stands in the log. `type` is the payload's full protobuf name."""
+
+    position: int
+    recorded_time: datetime
+    context: str
+    type: str
+    key: str
+    payload: bytes
+    actor: str
+    request_id: str
+
+
+class LogBatch(NamedTuple):
+    """What one read found.
+
+    last_position: where the log ended in the moment of the read. through_position: up to where
+    nothing is missing from `events`; read on from there.
+    """
+
+    incarnation: str
+    last_position: int
+    through_position: int
+    events: tuple[StoredEvent, ...]
+
+
+class LogReader:
+    """Reads the log over one connection of its own, opened when needed and again after it broke.
+
+    Not for two tasks at once.
+    """
+
+    def __init__(self, conninfo: str, *, application_name: str = "log reader") -> None:
+        self._conninfo = conninfo
+        self._application_name = application_name
+        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+
+    async def read(
+        self,
+        *,
+        after: int,
+        limit: int = BATCH_EVENTS_MAX,
+        contexts: Sequence[str] = (),
+        key: str | None = None,
+    ) -> LogBatch:
+        """At most `limit` events with positions greater than `after`, in order.
+
+        contexts, key: only events of these; none means all.
+
+        Raises:
+            psycopg.OperationalError, TimeoutError: the log cannot be reached; the next call connects
+                anew.
+        """
+        facts = {"after": after, "limit": limit, "contexts": list(contexts) or None, "key": key}
+        rows = await self._guarded(self._fetch(facts))
+        incarnation, last_position = rows[0][:2]
+        events = tuple(StoredEvent(*row[2:]) for row in rows if row[2] is not None)
+        is_cut = len(events) == limit
+        through = events[-1].position if is_cut else max(after, last_position)
+        return LogBatch(incarnation, last_position, through, events)
+
+    async def wait(self, *, seconds_max: float) -> None:
+        """Returns when events were committed since the last read, or after `seconds_max`.
+
+        It may return early for no reason; a bell that was missed is made up for by the time limit.
+
+        Raises:
+            psycopg.OperationalError, TimeoutError: the log cannot be reached; the next call connects
+                anew.
+        """
+        await self._guarded(self._listen(seconds_max), seconds_more=seconds_max)
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _guarded(self, work: Awaitable[ResultT], *, seconds_more: float = 0.0) -> ResultT:
+        """The result of the work; the connection is dropped when it broke or answers no more."""
+        task = asyncio.ensure_future(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=QUERY_SECONDS_MAX + seconds_more)
+            if not done:
+                raise TimeoutError("the log does not answer")
+            return task.result()
+        except BaseException:
+            # Also when we are cancelled: psycopg would politely ask a dead server for ten more
+            # seconds, and a half-read answer must not meet the next question.
+            self._drop()
+            task.cancel()
+            raise
+
+    async def _fetch(self, facts: dict[str, Any]) -> list[tuple[Any, ...]]:
+        connection = await self._connected()
+        cursor = await connection.execute(_READ, facts)
+        return await cursor.fetchall()
+
+    async def _listen(self, seconds_max: float) -> None:
+        connection = await self._connected()
+        async for _ in connection.notifies(timeout=seconds_max, stop_after=1):
+            pass
+
+    async def _connected(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo,
+                autocommit=True,
+                prepare_threshold=0,
+                connect_timeout=5,
+                application_name=self._application_name,
+                options=SESSION_OPTIONS,
+            )
+            await self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}".encode())
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.pgconn.finish()
+            self._connection = None

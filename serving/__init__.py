@@ -1,0 +1,1 @@
+"""SERVES: what every gRPC process of the shop does alike: errors, validation, health, logs, drain."""

@@ -1,0 +1,140 @@
+"""The root of the error tree: the categories, each with its gRPC code. Pure.
+
+Failure                      code
+|-- Invalid                  INVALID_ARGUMENT     the request could never be right
+|-- Refusal                  FAILED_PRECONDITION  the state of things forbids it
+|   |-- NotFound             NOT_FOUND
+|   |-- AlreadyExists        ALREADY_EXISTS
+|   `-- Stale                ABORTED              read again and decide anew
+|-- Overloaded               RESOURCE_EXHAUSTED   the same request may succeed later
+|-- Unavailable              UNAVAILABLE          likewise
+|-- DeadlineMissed           DEADLINE_EXCEEDED
+`-- Internal                 INTERNAL
+
+The category fixes the gRPC code, the class name in UPPER_SNAKE is the reason, the first line of the
+docstring is the message, the facts are keyword arguments: they fill the message and travel as
+metadata. Each service keeps its own errors in one file, errors.py.
+"""
+
+import re
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Code(IntEnum):
+    """The gRPC status codes in use, by their numbers on the wire."""
+
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
+FACT_CHARS_MAX = 500
+"""Facts travel in HTTP/2 trailers, which proxies and clients limit to 8 KiB in all."""
+
+
+class Failure(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[Code]
+    retry_after_seconds: ClassVar[float | None] = None
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = {name: str(value)[:FACT_CHARS_MAX] for name, value in facts.items()}
+        super().__init__(self.message)
+
+    @property
+    def reason(self) -> str:
+        """The class name in UPPER_SNAKE."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).upper()
+
+    @property
+    def message(self) -> str:
+        """The docstring's first line, with the facts filled in."""
+        sentence = (type(self).__doc__ or "").partition("\n")[0]
+        return sentence.format_map(self.facts)
+
+
+class Invalid(Failure):
+    """The request could never be right.
+
+    description_by_field: the path of each wrong field in the request, and what is wrong with it.
+    """
+
+    code = Code.INVALID_ARGUMENT
+
+    def __init__(self, description_by_field: dict[str, str], **facts: object) -> None:
+        self.description_by_field = description_by_field
+        super().__init__(**facts)
+
+    @property
+    def message(self) -> str:
+        """Each field and what is wrong with it."""
+        return "; ".join(f"{field}: {text}" for field, text in self.description_by_field.items())
+
+
+class Refusal(Failure):
+    """The state of things forbids it."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class NotFound(Refusal):
+    """There is no such thing."""
+
+    code = Code.NOT_FOUND
+
+
+class AlreadyExists(Refusal):
+    """It is already there."""
+
+    code = Code.ALREADY_EXISTS
+
+
+class Stale(Refusal):
+    """It was changed since you read it."""
+
+    code = Code.ABORTED
+
+
+class Overloaded(Failure):
+    """Too much is asked at once."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    retry_after_seconds = 0.1
+
+
+class Unavailable(Failure):
+    """It cannot be done right now; the same request may be sent again."""
+
+    code = Code.UNAVAILABLE
+    retry_after_seconds = 1.0
+
+
+class DeadlineMissed(Failure):
+    """The deadline passed before the work was begun; nothing was done."""
+
+    code = Code.DEADLINE_EXCEEDED
+
+
+class Internal(Failure):
+    """Something is broken on our side; it is in our logs as {error_id}."""
+
+    code = Code.INTERNAL
+
+
+class InvalidRequest(Invalid):
+    """The request breaks the rules of its fields."""
+
+
+class InvalidField(Invalid):
+    """One field is not as it must be."""
+
+    def __init__(self, *, field: str, description: str) -> None:
+        super().__init__({field: description})

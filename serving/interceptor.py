@@ -1,0 +1,176 @@
+"""The one interceptor: parse and check the request, answer failures, count and log.
+
+Handlers get checked messages and return either a message or serialized bytes; they raise Failures.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.status_pb2 import Status
+from prometheus_client import Counter, Gauge, Histogram
+
+from serving.failures import Failure, Internal
+from serving.status import to_status
+from serving.validation import parse_request
+
+log = structlog.get_logger(__name__)
+
+ServicerContext = grpc.aio.ServicerContext[Any, Any]
+Handler = Callable[[Any, ServicerContext], Awaitable[Any]]
+
+HANDLED = Counter("grpc_server_handled_total", "RPCs answered.", ["method", "code"])
+SECONDS = Histogram(
+    "grpc_server_handling_seconds",
+    "Time to an answer.",
+    ["method"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
+)
+IN_FLIGHT = Gauge("grpc_server_in_flight", "RPCs being worked on.", ["method"])
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+OUR_PACKAGE = "/shopkeeper."
+
+
+class Answered(Exception):
+    """An answer that is already a serialized google.rpc.Status: a refusal, fresh or replayed."""
+
+    def __init__(self, status: bytes) -> None:
+        self.status = Status.FromString(status)
+        super().__init__(self.status.message)
+
+
+class FurnishingInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each of our methods once; health and reflection are left as they are."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[RequestT, ResponseT] | None]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[RequestT, ResponseT] | None:
+        """The wrapped handler of the method."""
+        method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(OUR_PACKAGE):
+            return handler
+        self._wrapped[method] = _wrap(method, handler)
+        return self._wrapped[method]
+
+
+def _wrap(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    request_type = _request_type(method)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(
+            _stream(method, handler.unary_stream, request_type), None, _serialize
+        )
+    return grpc.unary_unary_rpc_method_handler(
+        _unary(method, handler.unary_unary, request_type), None, _serialize
+    )
+
+
+def _unary(method: str, inner: Handler, request_type: type[Message]) -> Handler:
+    in_flight, seconds = IN_FLIGHT.labels(method), SECONDS.labels(method)
+
+    async def handle(body: bytes, context: ServicerContext) -> Any:
+        in_flight.inc()
+        begun = time.perf_counter()
+        try:
+            response = await inner(parse_request(body, request_type), context)
+            _handled(method, 0)
+        except Exception as error:  # noqa: BLE001 every failure is answered, once, here
+            await _answer(method, error, context)
+        else:
+            return response
+        finally:
+            in_flight.dec()
+            seconds.observe(time.perf_counter() - begun)
+
+    return handle
+
+
+def _stream(
+    method: str, inner: Callable[[Any, ServicerContext], AsyncIterator[Any]], request_type: type[Message]
+) -> Callable[[bytes, ServicerContext], AsyncIterator[Any]]:
+    async def handle(body: bytes, context: ServicerContext) -> AsyncIterator[Any]:
+        try:
+            async for response in inner(parse_request(body, request_type), context):
+                yield response
+            _handled(method, 0)
+        except Exception as error:  # noqa: BLE001 every failure is answered, once, here
+            await _answer(method, error, context)
+
+    return handle
+
+
+async def _answer(method: str, error: Exception, context: ServicerContext) -> None:
+    """Ends the call with what the caller may know of the error."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, Answered):
+        status = error.status
+    elif isinstance(error, Failure):
+        status = to_status(error)
+    else:
+        error_id = str(uuid4())
+        log.error("a request failed", method=method, error_id=error_id, exc_info=error)
+        status = to_status(Internal(error_id=error_id))
+    _handled(method, status.code)
+    log.info("refused", method=method, code=status.code, message=status.message, **call_facts(context))
+    # abort_with_status would hide the code from tracing; this sends the same bytes.
+    await context.abort(
+        _status_code(status.code),
+        status.message,
+        (*context.trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString())),
+    )
+
+
+def call_facts(context: ServicerContext) -> dict[str, str]:
+    """What a log line says about the call: the caller's request id and name, if it sent them."""
+    metadata = dict(context.invocation_metadata() or {})
+    return {
+        name: str(metadata[header])[:100]
+        for name, header in (("request_id", "x-request-id"), ("actor", "x-actor"))
+        if header in metadata
+    }
+
+
+def _handled(method: str, code: int) -> None:
+    _handled_counter(method, code).inc()
+
+
+@cache
+def _handled_counter(method: str, code: int) -> Any:
+    return HANDLED.labels(method, _status_code(code).name)
+
+
+@cache
+def _status_code(code: int) -> grpc.StatusCode:
+    return next(known for known in grpc.StatusCode if known.value[0] == code)
+
+
+def _serialize(response: Any) -> bytes:
+    return response if isinstance(response, bytes) else bytes(response.SerializeToString())
+
+
+def _request_type(method: str) -> type[Message]:
+    _, service_name, method_name = method.split("/")
+    descriptor: MethodDescriptor = Default().FindServiceByName(service_name).methods_by_name[method_name]
+    return GetMessageClass(descriptor.input_type)

@@ -1,0 +1,114 @@
+"""A gRPC server with what every client expects: health, reflection, limits, and a drain on SIGTERM."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from prometheus_client import start_http_server
+
+from serving.interceptor import FurnishingInterceptor
+from serving.validation import REQUEST_BYTES_MAX
+
+log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS_MAX = 10.0
+"""How long calls in flight may take after SIGTERM; below the 30 s that orchestrators usually grant."""
+
+_OPTIONS: list[tuple[str, int]] = [
+    ("grpc.so_reuseport", 1),  # several processes share the port, the kernel spreads connections
+    # A little above our own limit, so that an oversized request gets an answer that names it.
+    ("grpc.max_receive_message_length", 4 * REQUEST_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Without it a dead peer is noticed only after a minute, whatever keepalive_timeout says.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Connections are renewed now and then, so that clients find processes that were added.
+    ("grpc.max_connection_age_ms", 600_000),
+    ("grpc.max_connection_age_grace_ms", 30_000),
+]
+
+
+class Part(Protocol):
+    """Something that a server runs beside its servicers: a committer, a worker."""
+
+    async def start(self) -> None:
+        """Begins; returns when it works."""
+        ...
+
+    async def drain(self) -> None:
+        """Takes nothing new and returns when all that was begun is done."""
+        ...
+
+
+class GrpcServer:
+    """A server of the given services. `register` adds the servicers to it.
+
+    full_names: of the services, as in the protos; reflection tells them and health answers for them.
+    """
+
+    def __init__(
+        self, address: str, full_names: Sequence[str], register: Callable[[grpc.aio.Server], None]
+    ) -> None:
+        self._full_names = full_names
+        self._health = HealthServicer()
+        self._server = grpc.aio.server(interceptors=[FurnishingInterceptor()], options=_OPTIONS)
+        register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._add_reflection()
+        self.port = self._server.add_insecure_port(address)
+
+    def _add_reflection(self) -> None:
+        names = (
+            *self._full_names,
+            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+            reflection.SERVICE_NAME,
+        )
+        servicer = reflection.aio.ReflectionServicer(names)
+        # v1 is the same on the wire as v1alpha, which is all that grpcio-reflection ships.
+        handler = grpc.stream_stream_rpc_method_handler(
+            servicer.ServerReflectionInfo,
+            reflection_pb2.ServerReflectionRequest.FromString,
+            reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        for name in (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection"):
+            generic = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})
+            self._server.add_generic_rpc_handlers((generic,))
+
+    async def start(self) -> None:
+        """Listens and says SERVING."""
+        await self._server.start()
+        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self) -> None:
+        """Says NOT_SERVING, takes no new calls, and returns when those in flight are answered."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(DRAIN_SECONDS_MAX)
+
+    async def _tell(self, status: Any) -> None:
+        for name in ("", *self._full_names):
+            await self._health.set(name, status)
+
+
+async def run(parts: Sequence[Part], *, metrics_port: int = 0) -> None:
+    """Starts the parts in order, waits for SIGTERM or SIGINT, and drains them in reverse order."""
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    if metrics_port:
+        start_http_server(metrics_port, addr="127.0.0.1")
+    for part in parts:
+        await part.start()
+    log.info("serving")
+    await asked_to_stop.wait()
+    log.info("draining")
+    for part in reversed(parts):
+        await part.drain()
+    log.info("stopped")

@@ -1,0 +1,290 @@
+"""The committer on a toy aggregate: what group commit promises, whatever the commands are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from command_service.committer import Committer, Lane, Limits
+from command_service.errors import (
+    DatabaseUnavailable,
+    DeadlineMissed,
+    Draining,
+    Failure,
+    Internal,
+    QueueFull,
+    Refusal,
+    RequestIdReused,
+)
+from command_service.repository import Changed, Keys
+from command_service.session import Row, Session, Statement
+from command_service.submission import SUCCESS, Answer, Submission
+from command_service.transaction import Storage
+from command_service.world import Command, Decision, Kind, LockRank, Touch, World
+from serving.status import encode_failure
+
+COUNTER: Kind[str, int] = Kind("counter", LockRank.CART)
+
+TABLE = """
+CREATE TABLE counters (name text PRIMARY KEY, value int NOT NULL CHECK (value <= 1000))
+"""
+
+
+class CounterLimitReached(Refusal):
+    """Counter {name} stops at 10."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Command[int]):
+    """Adds to a counter; what it answers is the new value."""
+
+    name: str
+    by: int = 1
+    limit: int = 10
+
+    def touches(self) -> Iterable[Touch]:
+        return [COUNTER.create(self.name)]
+
+    def decide(self, world: World, now: datetime) -> Decision[int]:
+        value = (world.get(COUNTER, self.name) or 0) + self.by
+        if value == 666:
+            raise RuntimeError("a bug")
+        if value > self.limit:
+            raise CounterLimitReached(name=self.name)
+        return Decision(value, [COUNTER.changed(self.name, value)])
+
+
+class CounterRepository:
+    """Counters, as every repository keeps its kind."""
+
+    kind = COUNTER
+
+    def load(self, keys: Keys[str]) -> list[Statement]:
+        make = "INSERT INTO counters SELECT unnest(%s::text[]), 0 ON CONFLICT DO NOTHING"
+        lock = "SELECT name, value FROM counters WHERE name = ANY(%s) ORDER BY name FOR NO KEY UPDATE"
+        read = "SELECT name, value FROM counters WHERE name = ANY(%s)"
+        if not keys.locked:
+            return [Statement(read, (keys.all,))]
+        return [Statement(make, (keys.created,)), Statement(lock, (keys.all,))]
+
+    def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, Any]:
+        return {row[0]: row[1] for row in results[-1]}
+
+    def save(self, changed: Sequence[Changed[str, int]]) -> list[Statement]:
+        update = """UPDATE counters SET value = row.value
+                    FROM unnest(%s::text[], %s::int8[]) AS row(name, value)
+                    WHERE counters.name = row.name"""
+        return [Statement(update, ([c.key for c in changed], [c.after for c in changed]))]
+
+
+STORAGE = Storage({COUNTER.rank: CounterRepository()}, [], encode_failure)
+
+
+def submission(
+    command: Command[Any], request_id: UUID | None = None, *, payload: bytes = b"", seconds: float = 30
+) -> Submission:
+    return Submission(
+        request_id=request_id or uuid4(),
+        method="Count",
+        fingerprint=payload,
+        actor="tester",
+        command=command,
+        encode=lambda answer: b"%d" % answer,
+        deadline=asyncio.get_running_loop().time() + seconds,
+    )
+
+
+@asynccontextmanager
+async def committing(database_url: str, limits: Limits | None = None) -> AsyncIterator[Committer]:
+    """A committer at work, drained at the end: one process's worth."""
+    sessions = [Session(database_url, name) for name in ("short", "bulk")]
+    lanes = [Lane(s._application_name, s, STORAGE, limits or Limits()) for s in sessions]
+    committer = Committer(*lanes)
+    committer.start()
+    yield committer
+    await committer.drain()
+    for session in sessions:
+        await session.close()
+
+
+@pytest.fixture
+def counters(database_url: str) -> str:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(TABLE)
+    return database_url
+
+
+def value_of(database_url: str, name: str) -> int | None:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT value FROM counters WHERE name = %s", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+
+async def answer_of(committer: Committer, item: Submission) -> Answer | Failure:
+    try:
+        return await committer.submit(item)
+    except Failure as failure:
+        return failure
+
+
+async def test_each_command_of_a_batch_sees_the_effects_of_those_before_it(counters: str) -> None:
+    async with committing(counters) as committer:
+        answers = await asyncio.gather(*(committer.submit(submission(Count("a"))) for _ in range(7)))
+    assert [answer.body for answer in answers] == [b"1", b"2", b"3", b"4", b"5", b"6", b"7"]
+    assert value_of(counters, "a") == 7
+
+
+async def test_the_same_request_twice_at_once_and_again_later_has_one_effect(counters: str) -> None:
+    request_id = uuid4()
+    async with committing(counters) as here, committing(counters) as there:
+        at_once = await asyncio.gather(
+            *(c.submit(submission(Count("a"), request_id)) for c in (here, here, there, there))
+        )
+        later = await there.submit(submission(Count("a"), request_id))
+    assert {*at_once, later} == {Answer(SUCCESS, b"1", 0)}
+    assert value_of(counters, "a") == 1
+
+
+async def test_the_same_id_with_another_payload_is_refused(counters: str) -> None:
+    request_id = uuid4()
+    async with committing(counters) as here, committing(counters) as there:
+        await here.submit(submission(Count("a"), request_id, payload=b"one"))
+        with pytest.raises(RequestIdReused):
+            await there.submit(submission(Count("a"), request_id, payload=b"other"))
+        first = asyncio.create_task(here.submit(submission(Count("b"), twin := uuid4())))
+        await asyncio.sleep(0)
+        with pytest.raises(RequestIdReused):
+            await here.submit(submission(Count("b"), twin, payload=b"other"))
+        await first
+    assert (value_of(counters, "a"), value_of(counters, "b")) == (1, 1)
+
+
+async def test_a_refusal_is_stored_and_replayed_though_it_would_succeed_by_now(counters: str) -> None:
+    request_id = uuid4()
+    async with committing(counters) as committer:
+        await committer.submit(submission(Count("a", by=10)))
+        refused = await committer.submit(submission(Count("a"), request_id))
+        await committer.submit(submission(Count("a", by=-5)))
+        replayed = await committer.submit(submission(Count("a"), request_id))
+    assert refused.code == 9
+    assert replayed == refused
+    assert value_of(counters, "a") == 5
+
+
+async def test_a_command_that_breaks_a_constraint_fails_alone(counters: str) -> None:
+    async with committing(counters) as committer:
+        commands = [Count(f"n{i}") for i in range(20)] + [Count("bad", by=5000, limit=9999)]
+        answers = await asyncio.gather(*(answer_of(committer, submission(c)) for c in commands))
+    assert all(isinstance(answer, Answer) for answer in answers[:20])
+    assert isinstance(answers[20], Internal)
+    assert [value_of(counters, f"n{i}") for i in range(20)] == [1] * 20
+    assert not value_of(counters, "bad")
+
+
+async def test_a_bug_in_a_decision_fails_alone(counters: str) -> None:
+    async with committing(counters) as committer:
+        commands: list[Count] = [Count("a"), Count("b", by=666, limit=999), Count("a")]
+        answers = await asyncio.gather(*(answer_of(committer, submission(c)) for c in commands))
+    assert isinstance(answers[1], Internal)
+    assert value_of(counters, "a") == 2
+    assert not value_of(counters, "b")
+
+
+async def test_an_internal_failure_is_not_stored(counters: str) -> None:
+    request_id = uuid4()
+    async with committing(counters) as committer:
+        first = await answer_of(committer, submission(Count("a", by=666, limit=999), request_id))
+        second = await answer_of(committer, submission(Count("a", by=1), request_id))
+    assert isinstance(first, Internal)
+    assert second == Answer(SUCCESS, b"1", 0)
+
+
+async def test_two_processes_create_the_same_absent_keys_once_each(counters: str) -> None:
+    async with committing(counters) as here, committing(counters) as there:
+        names = [f"k{i}" for i in range(50)]
+        await asyncio.gather(
+            *(here.submit(submission(Count(name))) for name in names),
+            *(there.submit(submission(Count(name))) for name in reversed(names)),
+        )
+    assert {value_of(counters, name) for name in names} == {2}
+
+
+async def test_a_connection_killed_between_batches_is_opened_again(counters: str) -> None:
+    async with committing(counters) as committer:
+        await committer.submit(submission(Count("a")))
+        terminate_sessions(counters)
+        answer = await committer.submit(submission(Count("a")))
+    assert answer.body == b"2"
+
+
+async def test_commands_go_on_while_their_connections_are_being_killed(counters: str) -> None:
+    async with committing(counters) as here, committing(counters) as there:
+        requests = [uuid4() for _ in range(300)]
+
+        async def buyer(committer: Committer, request_id: UUID) -> Answer | Failure:
+            return await answer_of(committer, submission(Count("a", limit=1000), request_id))
+
+        tasks = [asyncio.create_task(buyer((here, there)[i % 2], id_)) for i, id_ in enumerate(requests)]
+        for _ in range(5):
+            await asyncio.to_thread(terminate_sessions, counters)
+            await asyncio.sleep(0.01)
+        first = await asyncio.gather(*tasks)
+        again = await asyncio.gather(*(buyer(there, id_) for id_ in requests))
+    assert all(isinstance(answer, Answer) for answer in again)
+    assert all(a == b for a, b in zip(first, again, strict=True) if isinstance(a, Answer))
+    assert value_of(counters, "a") == 300
+
+
+async def test_a_caller_that_goes_away_cancels_only_its_own_waiting(counters: str) -> None:
+    async with committing(counters) as committer:
+        task = asyncio.create_task(committer.submit(submission(Count("a"), request_id := uuid4())))
+        await asyncio.sleep(0)
+        task.cancel()
+        answer = await committer.submit(submission(Count("a"), request_id))
+    assert answer == Answer(SUCCESS, b"1", 0)
+
+
+async def test_a_command_whose_deadline_has_passed_is_dropped_unexecuted(counters: str) -> None:
+    async with committing(counters) as committer:
+        with pytest.raises(DeadlineMissed):
+            await committer.submit(submission(Count("a"), seconds=-1))
+    assert value_of(counters, "a") is None
+
+
+async def test_a_full_queue_refuses_and_tells_when_to_come_back(counters: str) -> None:
+    limits = Limits(queue_length_max=3)
+    async with committing(counters, limits) as committer:
+        answers = await asyncio.gather(*(answer_of(committer, submission(Count("a"))) for _ in range(5)))
+    assert [type(answer) for answer in answers].count(QueueFull) == 2
+    assert value_of(counters, "a") == 3
+
+
+async def test_a_drained_committer_finishes_what_it_took_and_takes_no_more(counters: str) -> None:
+    async with committing(counters) as committer:
+        taken = [asyncio.create_task(committer.submit(submission(Count("a")))) for _ in range(5)]
+        await asyncio.sleep(0)
+        await committer.drain()
+        with pytest.raises(Draining):
+            await committer.submit(submission(Count("a")))
+        assert [(await task).body for task in taken] == [b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_without_a_database_commands_are_unavailable_not_lost_in_silence() -> None:
+    async with committing("postgresql://nobody@127.0.0.1:1/none") as committer:
+        with pytest.raises(DatabaseUnavailable):
+            await committer.submit(submission(Count("a")))
+
+
+def terminate_sessions(database_url: str) -> None:
+    """Kills the committers' connections, as a failing network or server would."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name IN ('short', 'bulk')"
+        )
