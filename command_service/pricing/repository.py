@@ -1,0 +1,325 @@
+"""Price lists, prices, promotions and coupons: rows of `tables` to aggregates and back."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from command_service.keyed_rows import assemble_rows, columns, load_rows
+from command_service.pricing.domain import (
+    COUPON,
+    COUPON_CUSTOMER,
+    PRICE_BOOK,
+    PRICE_BOOK_KEY,
+    PRICE_LIST,
+    PROMOTION,
+    SKU_PRICES,
+    AmountOff,
+    Benefit,
+    BuyXGetY,
+    Coupon,
+    CouponCustomer,
+    FreeShipping,
+    PercentageOff,
+    PriceBook,
+    PriceList,
+    PriceTier,
+    Promotion,
+    SkuPrices,
+)
+from command_service.pricing.tables import (
+    ADD_PRICES,
+    LOCK_SKU_PRICE_ROOTS,
+    MAKE_COUPONS,
+    MAKE_PRICE_LISTS,
+    MAKE_PROMOTIONS,
+    MAKE_SKU_PRICE_ROOTS,
+    PRICE_LISTS,
+    READ_COUPON_CUSTOMERS,
+    READ_COUPONS,
+    READ_PRICE_BOOK,
+    READ_PRICE_LISTS,
+    READ_PRICES,
+    READ_PROMOTIONS,
+    REMOVE_PRICES,
+    SAVE_COUPON_CUSTOMERS,
+    SAVE_COUPONS,
+    SAVE_PRICE_LISTS,
+    SAVE_PROMOTIONS,
+    SAVE_SHOWN_DIGESTS,
+)
+from command_service.repository import Changed, Keys
+from command_service.session import Row, Statement
+
+# --- price lists ----------------------------------------------------------------------------------
+
+
+class PriceListRepository:
+    """Keeps price lists, without their prices."""
+
+    kind = PRICE_LIST
+
+    def load(self, keys: Keys[str]) -> list[Statement]:
+        """Locks and reads price lists."""
+        return load_rows(keys, table="price_lists", make=MAKE_PRICE_LISTS, read=READ_PRICE_LISTS)
+
+    def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, PriceList | None]:
+        """Each price list, or None."""
+        return assemble_rows(keys, results, _price_list)
+
+    def save(self, changed: Sequence[Changed[str, PriceList]]) -> list[Statement]:
+        """Writes changed price lists."""
+        return [Statement(SAVE_PRICE_LISTS, columns(_price_list_row(p) for _, _, p in changed))]
+
+
+def _price_list(price_list_id: str, version: int, *rest: Any) -> PriceList:
+    title, currency_code, customer_group, priority, tax_inclusive, *window, named_only, shown_time = rest
+    start_time, end_time = window
+    return PriceList(
+        price_list_id=price_list_id,
+        title=title,
+        currency_code=currency_code,
+        customer_group=customer_group,
+        priority=priority,
+        tax_inclusive=tax_inclusive,
+        start_time=start_time,
+        end_time=end_time,
+        named_only=named_only,
+        version=version,
+        shown_time=shown_time,
+    )
+
+
+def _price_list_row(p: PriceList) -> tuple[object, ...]:
+    return (
+        p.price_list_id,
+        p.version,
+        p.title,
+        p.currency_code,
+        p.customer_group,
+        p.priority,
+        p.tax_inclusive,
+        p.start_time,
+        p.end_time,
+        p.named_only,
+        p.shown_time,
+    )
+
+
+# --- prices ---------------------------------------------------------------------------------------
+
+
+class SkuPricesRepository:
+    """Keeps the prices of each SKU, over all lists. Reading them alone takes one statement."""
+
+    kind = SKU_PRICES
+
+    def load(self, keys: Keys[str]) -> list[Statement]:
+        """Locks the SKUs' roots, if they shall be changed, and reads prices."""
+        roots = []
+        if keys.created:
+            roots.append(Statement(MAKE_SKU_PRICE_ROOTS, (keys.created,)))
+        if keys.locked:
+            roots.append(Statement(LOCK_SKU_PRICE_ROOTS, (keys.locked,)))
+        return [*roots, Statement(READ_PRICES, (keys.all,))]
+
+    def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, SkuPrices | None]:
+        """Each SKU's prices, or None where there are none."""
+        found: dict[str, SkuPrices | None] = dict.fromkeys(keys.all)
+        for (sku_id, shown_digest), rows in groupby(sorted(results[-1]), key=itemgetter(0, 4)):
+            tiers_by_list = {
+                list_id: tuple(PriceTier(*row[2:4]) for row in tiers)
+                for list_id, tiers in groupby(rows, key=itemgetter(1))
+            }
+            found[sku_id] = SkuPrices(sku_id, tiers_by_list, shown_digest)
+        return found
+
+    def save(self, changed: Sequence[Changed[str, SkuPrices]]) -> list[Statement]:
+        """Replaces the tiers of the lists that differ."""
+        replaced = [pair for change in changed for pair in _replaced_lists(change)]
+        added = [row for _, _, prices in changed for row in _price_rows(prices, set(replaced))]
+        digests = columns((prices.sku_id, prices.shown_digest) for _, _, prices in changed)
+        statements = [Statement(REMOVE_PRICES, columns(replaced))] if replaced else []
+        if added:
+            statements.append(Statement(ADD_PRICES, columns(added)))
+        return [*statements, Statement(SAVE_SHOWN_DIGESTS, digests)]
+
+
+def _replaced_lists(change: Changed[str, SkuPrices]) -> Iterable[tuple[str, str]]:
+    before = change.before.tiers_by_list if change.before else {}
+    after = change.after.tiers_by_list
+    differing = (list_id for list_id in {*before, *after} if before.get(list_id) != after.get(list_id))
+    return ((change.key, list_id) for list_id in sorted(differing))
+
+
+def _price_rows(prices: SkuPrices, replaced: set[tuple[str, str]]) -> Iterable[tuple[object, ...]]:
+    for list_id, tiers in prices.tiers_by_list.items():
+        if (prices.sku_id, list_id) in replaced:
+            for tier in tiers:
+                yield (prices.sku_id, list_id, tier.min_quantity, tier.unit_price_minor)
+
+
+# --- promotions -----------------------------------------------------------------------------------
+
+
+class PromotionRepository:
+    """Keeps promotions."""
+
+    kind = PROMOTION
+
+    def load(self, keys: Keys[str]) -> list[Statement]:
+        """Locks and reads promotions."""
+        return load_rows(keys, table="promotions", make=MAKE_PROMOTIONS, read=READ_PROMOTIONS)
+
+    def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, Promotion | None]:
+        """Each promotion, or None."""
+        return assemble_rows(keys, results, _promotion)
+
+    def save(self, changed: Sequence[Changed[str, Promotion]]) -> list[Statement]:
+        """Writes changed promotions."""
+        return [Statement(SAVE_PROMOTIONS, columns(_promotion_row(p) for _, _, p in changed))]
+
+
+def _promotion(promotion_id: str, _version: int, title: str, *rest: Any) -> Promotion:
+    *benefit, sku_ids, minimum_minor, minimum_currency_code = rest[:8]
+    return Promotion(
+        promotion_id,
+        title,
+        _benefit(*benefit),
+        frozenset(sku_ids),
+        minimum_minor,
+        minimum_currency_code,
+        *rest[8:],
+    )
+
+
+def _benefit(
+    basis_points: int | None,
+    amount_minor: int | None,
+    currency_code: str | None,
+    buy_quantity: int | None,
+    get_quantity: int | None,
+) -> Benefit:
+    if basis_points is not None:
+        return PercentageOff(basis_points)
+    if amount_minor is not None and currency_code is not None:
+        return AmountOff(currency_code, amount_minor)
+    if buy_quantity is not None and get_quantity is not None:
+        return BuyXGetY(buy_quantity, get_quantity)
+    return FreeShipping()
+
+
+def _promotion_row(p: Promotion) -> tuple[object, ...]:
+    percentage, amount, offer = p.percentage_off, p.amount_off, p.buy_x_get_y
+    return (
+        p.promotion_id,
+        p.title,
+        percentage.basis_points if percentage else None,
+        amount.amount_minor if amount else None,
+        amount.currency_code if amount else None,
+        offer.buy_quantity if offer else None,
+        offer.get_quantity if offer else None,
+        json.dumps(sorted(p.sku_ids)),
+        p.minimum_subtotal_minor,
+        p.minimum_subtotal_currency_code,
+        p.priority,
+        p.coupon_required,
+        p.start_time,
+        p.end_time,
+        p.active,
+        p.exclusive,
+        p.shown_in_force,
+    )
+
+
+# --- the price book -------------------------------------------------------------------------------
+
+
+class PriceBookRepository:
+    """Reads all price lists, and all promotions that are or may come into force.
+
+    It is never written: a command that changes a list or a promotion states the changed book too, for
+    the commands after it in the batch.
+    """
+
+    kind = PRICE_BOOK
+
+    def load(self, keys: Keys[str]) -> list[Statement]:
+        """Reads the book."""
+        return [Statement(READ_PRICE_BOOK)]
+
+    def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, PriceBook]:
+        """The book, which is always there."""
+        lists, promotions = {}, {}
+        width = len(PRICE_LISTS.columns)
+        for row in results[0]:
+            if row[0] is not None:
+                lists[row[0]] = _price_list(*row[:width])
+            else:
+                promotions[row[width]] = _promotion(*row[width:])
+        return {PRICE_BOOK_KEY: PriceBook(lists, promotions)}
+
+    def save(self, changed: Sequence[Changed[str, PriceBook]]) -> list[Statement]:
+        """Nothing: its lists and promotions are saved by themselves."""
+        return []
+
+
+# --- coupons --------------------------------------------------------------------------------------
+
+
+class CouponRepository:
+    """Keeps coupons with their count of uses."""
+
+    kind = COUPON
+
+    def load(self, keys: Keys[str]) -> list[Statement]:
+        """Locks and reads coupons."""
+        return load_rows(keys, table="coupons", make=MAKE_COUPONS, read=READ_COUPONS)
+
+    def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, Coupon | None]:
+        """Each coupon, or None."""
+        return assemble_rows(keys, results, _coupon)
+
+    def save(self, changed: Sequence[Changed[str, Coupon]]) -> list[Statement]:
+        """Writes changed coupons."""
+        rows = [
+            (
+                c.coupon_code,
+                c.promotion_id,
+                c.usage_limit,
+                c.usage_limit_per_customer,
+                c.active,
+                c.used_count,
+                c.held_under_limit,
+            )
+            for _, _, c in changed
+        ]
+        return [Statement(SAVE_COUPONS, columns(rows))]
+
+
+def _coupon(coupon_code: str, _version: int, *fields: Any) -> Coupon:
+    return Coupon(coupon_code, *fields)
+
+
+class CouponCustomerRepository:
+    """Keeps each customer's uses of a coupon, guarded by the coupon's lock: whatever the mode."""
+
+    kind = COUPON_CUSTOMER
+
+    def load(self, keys: Keys[tuple[str, str]]) -> list[Statement]:
+        """Reads the counts."""
+        return [Statement(READ_COUPON_CUSTOMERS, columns(keys.all))]
+
+    def assemble(
+        self, keys: Keys[tuple[str, str]], results: Sequence[Sequence[Row]]
+    ) -> dict[tuple[str, str], CouponCustomer | None]:
+        """Each customer's count, or None before the first use."""
+        found: dict[tuple[str, str], CouponCustomer | None] = dict.fromkeys(keys.all)
+        found.update((row[:2], CouponCustomer(*row)) for row in results[0])
+        return found
+
+    def save(self, changed: Sequence[Changed[tuple[str, str], CouponCustomer]]) -> list[Statement]:
+        """Writes changed counts."""
+        rows = [(c.coupon_code, c.customer_id, c.used_count, c.held_under_limit) for _, _, c in changed]
+        return [Statement(SAVE_COUPON_CUSTOMERS, columns(rows))]
