@@ -1,0 +1,1 @@
+"""What is on the shelves and who holds it."""

@@ -1,0 +1,159 @@
+"""How stock moves, and what that does to the shortage."""
+
+from dataclasses import replace
+
+import pytest
+
+from command_service.errors import OutOfStock, QuantityTooLarge
+from command_service.inventory.domain import (
+    COUNTER_MAX,
+    Demand,
+    HeldLine,
+    Level,
+    MovementKind,
+    Stock,
+    StockChange,
+    StockDeltas,
+)
+from command_service.inventory.events import StockMoved
+from command_service.inventory.movements import (
+    commit,
+    deallocate,
+    hold,
+    receive,
+    release,
+    ship,
+    take_back,
+)
+
+FULL = Level("a", 1, on_hand=5)
+
+
+def cups(*levels: Level) -> dict[str, Stock | None]:
+    return {"cup": Stock("cup", levels)}
+
+
+def only_level(change: StockChange) -> Level:
+    [level] = change.stocks["cup"].levels
+    return level
+
+
+def movement(kind: MovementKind, deltas: StockDeltas, after: Level) -> StockMoved:
+    return StockMoved("cup", kind, deltas, after, "o1")
+
+
+def test_holding_reserves_and_tells_where() -> None:
+    change = hold(cups(FULL), [Demand("cup", 2), Demand("cup", 1)], cause="o1")
+    after = replace(FULL, reserved=3)
+    assert only_level(change) == after
+    assert change.lines == (HeldLine("cup", "a", 3),)
+    assert change.events == [movement(MovementKind.RESERVED, StockDeltas(reserved=3), after)]
+
+
+def test_only_stocks_that_change_are_changed() -> None:
+    stocks = {**cups(FULL), "mug": Stock("mug", (FULL,))}
+    assert set(hold(stocks, [Demand("cup", 2)], cause="o1").stocks) == {"cup"}
+
+
+def test_releasing_is_the_reverse_of_holding() -> None:
+    held = hold(cups(FULL), [Demand("cup", 2)], cause="o1")
+    change = release(held.stocks, held.lines, cause="o1", kind=MovementKind.EXPIRED)
+    assert only_level(change) == FULL
+    assert change.events == [movement(MovementKind.EXPIRED, StockDeltas(reserved=-2), FULL)]
+
+
+def test_committing_moves_reserved_to_allocated() -> None:
+    held = hold(cups(FULL), [Demand("cup", 2)], cause="o1")
+    change = commit(held.stocks, held.lines, cause="o1")
+    after = replace(FULL, allocated=2)
+    assert only_level(change) == after
+    deltas = StockDeltas(reserved=-2, allocated=2)
+    assert change.events == [movement(MovementKind.COMMITTED, deltas, after)]
+
+
+def test_deallocating_gives_back_only_what_was_not_shipped() -> None:
+    stocks = cups(replace(FULL, allocated=2))
+    lines = [HeldLine("cup", "a", 5, shipped_quantity=3), HeldLine("cup", "b", 1, shipped_quantity=1)]
+    change = deallocate(stocks, lines, cause="o1")
+    assert only_level(change) == FULL
+    assert len(change.events) == 1
+
+
+def test_shipping_takes_units_off_the_shelf_and_tells_all_lines() -> None:
+    stocks = {**cups(replace(FULL, allocated=3)), "mug": Stock("mug", (FULL,))}
+    lines = (HeldLine("cup", "a", 3), HeldLine("mug", "a", 1))
+    change = ship(stocks, lines, {"cup": 2}, cause="o1")
+    after = replace(FULL, on_hand=3, allocated=1)
+    assert only_level(change) == after
+    assert change.lines == (HeldLine("cup", "a", 3, shipped_quantity=2), HeldLine("mug", "a", 1))
+    deltas = StockDeltas(on_hand=-2, allocated=-2)
+    assert change.events == [movement(MovementKind.SHIPPED, deltas, after)]
+
+
+def test_shipping_part_of_a_split_sku_goes_where_units_are_on_hand() -> None:
+    stocks = cups(
+        Level("a", 1, on_hand=1, allocated=3, backorder_limit=2), Level("b", 2, on_hand=2, allocated=2)
+    )
+    lines = (HeldLine("cup", "a", 3), HeldLine("cup", "b", 2))
+    change = ship(stocks, lines, {"cup": 2}, cause="o1")
+    assert change.lines == (HeldLine("cup", "a", 3, 1), HeldLine("cup", "b", 2, 1))
+
+
+def test_what_is_promised_but_not_on_the_shelf_cannot_be_shipped() -> None:
+    stocks = cups(Level("a", 1, on_hand=1, allocated=3, shortage=2))
+    with pytest.raises(OutOfStock) as refused:
+        ship(stocks, (HeldLine("cup", "a", 3),), {"cup": 3}, cause="o1")
+    assert refused.value.facts == {"shortages": "cup: 3 to ship, 1 on hand"}
+
+
+def test_shipping_more_than_is_unshipped_is_the_callers_mistake() -> None:
+    stocks = cups(replace(FULL, allocated=1))
+    with pytest.raises(ValueError, match="more of cup to ship"):
+        ship(stocks, (HeldLine("cup", "a", 3, shipped_quantity=2),), {"cup": 2}, cause="o1")
+
+
+def test_shipping_what_there_is_leaves_the_shortage_to_the_rest() -> None:
+    stocks = cups(Level("a", 1, on_hand=1, allocated=3, shortage=2))
+    change = ship(stocks, (HeldLine("cup", "a", 3),), {"cup": 1}, cause="o1")
+    assert only_level(change) == Level("a", 1, on_hand=0, allocated=2, shortage=2)
+
+
+def test_a_shortage_falls_with_the_promise_that_it_was_for() -> None:
+    stocks = cups(Level("a", 1, on_hand=1, allocated=3, shortage=2))
+    change = deallocate(stocks, [HeldLine("cup", "a", 3, shipped_quantity=2)], cause="o1")
+    after = Level("a", 1, on_hand=1, allocated=2, shortage=1)
+    assert only_level(change) == after
+    deltas = StockDeltas(allocated=-1, shortage=-1)
+    assert change.events == [movement(MovementKind.DEALLOCATED, deltas, after)]
+
+
+def test_goods_that_come_in_end_a_shortage_first() -> None:
+    stocks = cups(Level("a", 1, on_hand=1, reserved=4, shortage=3))
+    change = receive(stocks, [("cup", "a", 10)], cause="o1", rank_by_location={"a": 1})
+    after = Level("a", 1, on_hand=11, reserved=4)
+    assert only_level(change) == after
+    deltas = StockDeltas(on_hand=10, shortage=-3)
+    assert change.events == [movement(MovementKind.RECEIVED, deltas, after)]
+
+
+def test_taking_back_opens_a_level_where_there_is_none() -> None:
+    change = take_back({"cup": None}, [("cup", "a", 2)], cause="o1", rank_by_location={"a": 7})
+    after = Level("a", 7, on_hand=2)
+    assert only_level(change) == after
+    assert change.events == [movement(MovementKind.RETURNED, StockDeltas(on_hand=2), after)]
+
+
+def test_levels_stay_in_the_order_of_location_ids() -> None:
+    change = take_back(cups(Level("b", 1)), [("cup", "c", 1), ("cup", "a", 1)], cause="o1")
+    assert [level.location_id for level in change.stocks["cup"].levels] == ["a", "b", "c"]
+
+
+def test_the_shelf_has_a_bound() -> None:
+    with pytest.raises(QuantityTooLarge) as refused:
+        take_back(cups(replace(FULL, on_hand=COUNTER_MAX)), [("cup", "a", 1)], cause="o1")
+    assert refused.value.facts == {"quantity_max": "1000000000"}
+
+
+def test_a_promise_at_a_place_without_a_level_is_a_bug() -> None:
+    with pytest.raises(LookupError):
+        release(cups(FULL), [HeldLine("cup", "nowhere", 1)], cause="o1")
