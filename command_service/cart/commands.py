@@ -1,0 +1,38 @@
+"""Commands that concern carts alone: pure. What needs prices as well is decided in checkout."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from command_service.cart.domain import CART, Cart, CartState
+from command_service.errors import CartNotExpired, CartNotFound, CartNotOpen
+from command_service.world import Command, Decision, Touch, World
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireCart(Command[Cart]):
+    """Closes a cart that was left alone for too long."""
+
+    cart_id: str
+
+    def touches(self) -> Iterable[Touch]:
+        """The cart."""
+        return [CART.change(self.cart_id)]
+
+    def decide(self, world: World, now: datetime) -> Decision[Cart]:
+        """Closes the cart.
+
+        Raises:
+            CartNotFound: there is none.
+            CartNotOpen: it is closed already.
+            CartNotExpired: somebody has used it in the meantime.
+        """
+        cart = world.get(CART, self.cart_id)
+        if cart is None:
+            raise CartNotFound(cart_id=self.cart_id)
+        if cart.state is not CartState.OPEN:
+            raise CartNotOpen(cart_id=self.cart_id, state=cart.state.name)
+        if cart.state_at(now) is CartState.OPEN:
+            raise CartNotExpired(cart_id=self.cart_id, expire_time=cart.expire_time.isoformat())
+        after, closing = cart.closed(CartState.EXPIRED, "", now)
+        return Decision(after, [CART.changed(self.cart_id, after)], [closing])

@@ -1,0 +1,380 @@
+"""Carts: pure. A cart holds what pricing made of its lines; checkout brings the two together."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+from itertools import count
+from typing import ClassVar
+
+from command_service import errors
+from command_service.money import Money
+from command_service.world import Kind, LockRank
+from event_log.events import Event
+
+LINE_COUNT_MAX = 500
+"""Lines of a cart: every answer holds the whole cart, and pricing looks at all of them together."""
+
+LINE_QUANTITY_MAX = 1_000_000
+"""Units of a line; as in the protos."""
+
+COUPON_COUNT_MAX = 20
+"""Coupons of a cart: placing its order locks every one of them."""
+
+LINE_ID_CHARS_MAX = 64
+"""As in the protos."""
+
+
+class CartState(IntEnum):
+    """What has become of a cart; numbers as in cart.proto."""
+
+    OPEN = 1
+    ORDERED = 2
+    MERGED = 3
+    EXPIRED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LineAdjustment:
+    """A promotion's effect on one line; fields as in cart.proto."""
+
+    promotion_id: str
+    title: str
+    coupon_code: str
+    amount_minor: int
+    exact_amount_minor: str
+
+
+@dataclass(frozen=True, slots=True)
+class CartLine:
+    """One line as it was last priced; fields as in cart.proto."""
+
+    line_id: str
+    sku_id: str
+    title: str
+    quantity: int
+    unit_price_minor: int
+    discount_minor: int
+    price_list_id: str
+    price_tier_min_quantity: int
+    adjustments: tuple[LineAdjustment, ...]
+    ordinal: int
+    """Place in the cart: lines are listed in the order in which they were added."""
+
+    @property
+    def subtotal_minor(self) -> int:
+        """List price of all units."""
+        return self.unit_price_minor * self.quantity
+
+    @property
+    def total_minor(self) -> int:
+        """What the line costs."""
+        return self.subtotal_minor + self.discount_minor
+
+    def with_quantity(self, quantity: int) -> "CartLine":
+        """The line with another quantity; its price is the old one until it is priced anew.
+
+        Raises:
+            QuantityTooLarge: more than LINE_QUANTITY_MAX.
+        """
+        if quantity > LINE_QUANTITY_MAX:
+            raise errors.QuantityTooLarge(sku_id=self.sku_id, quantity_max=LINE_QUANTITY_MAX)
+        return replace(self, quantity=quantity)
+
+
+def unpriced_line(*, line_id: str, sku_id: str, ordinal: int) -> CartLine:
+    """A line without units and price: what a line is before its first units and its first pricing."""
+    return CartLine(line_id, sku_id, "", 0, 0, 0, "", 0, (), ordinal)
+
+
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """A cart with its lines by line id, in the order in which they were added.
+
+    lines_by_id is never changed in place: the methods that edit return another cart, whose changed
+    lines have their old price until the cart is priced.
+    """
+
+    cart_id: str
+    version: int
+    """1 for a new cart, one more with every change; the etag is made of it."""
+    state: CartState
+    customer_id: str
+    currency_code: str
+    customer_group: str
+    price_list_id: str
+    lines_by_id: Mapping[str, CartLine]
+    coupon_codes: tuple[str, ...]
+    free_shipping: bool
+    tax_inclusive: bool
+    priced_time: datetime
+    prices_valid_until: datetime | None
+    create_time: datetime
+    update_time: datetime
+    expire_time: datetime
+    subtotal_minor: int = field(init=False, compare=False)
+    """Sum of the lines' list prices."""
+    discount_minor: int = field(init=False, compare=False)
+    """Sum of the lines' discounts: zero or negative."""
+
+    def __post_init__(self) -> None:
+        # Summed once for each cart that is made: answers, events and rows all ask for the sums.
+        lines = self.lines_by_id.values()
+        object.__setattr__(self, "subtotal_minor", sum(line.subtotal_minor for line in lines))
+        object.__setattr__(self, "discount_minor", sum(line.discount_minor for line in lines))
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the cart."""
+        return str(self.version)
+
+    @property
+    def lines(self) -> tuple[CartLine, ...]:
+        """The lines in the order in which they were added."""
+        return tuple(self.lines_by_id.values())
+
+    @property
+    def total(self) -> Money:
+        """What is to be paid."""
+        return Money(self.currency_code, self.subtotal_minor + self.discount_minor)
+
+    @property
+    def next_ordinal(self) -> int:
+        """The place of the next new line."""
+        return max((line.ordinal for line in self.lines_by_id.values()), default=0) + 1
+
+    def line(self, line_id: str) -> CartLine:
+        """The line.
+
+        Raises:
+            CartLineNotFound: there is none.
+        """
+        try:
+            return self.lines_by_id[line_id]
+        except KeyError:
+            raise errors.CartLineNotFound(cart_id=self.cart_id, line_id=line_id) from None
+
+    def with_units_added(self, *, line_id: str, sku_id: str, quantity: int) -> "Cart":
+        """The cart with more units of a SKU, on the line if it is there, else on a new one.
+
+        Raises:
+            CartLineSkuFixed: the line is for another SKU.
+            CartFull, QuantityTooLarge: a limit is reached.
+        """
+        line = self.lines_by_id.get(line_id) or unpriced_line(
+            line_id=line_id, sku_id=sku_id, ordinal=self.next_ordinal
+        )
+        if line.sku_id != sku_id:
+            raise errors.CartLineSkuFixed(cart_id=self.cart_id, line_id=line_id, sku_id=line.sku_id)
+        more = line.with_quantity(line.quantity + quantity)
+        return self._with_lines({**self.lines_by_id, line_id: more})
+
+    def with_line_quantity(self, line_id: str, quantity: int) -> "Cart":
+        """The cart with as many units on a line; without the line when they are 0.
+
+        Raises:
+            CartLineNotFound: there is no such line.
+            QuantityTooLarge: a limit is reached.
+        """
+        line = self.line(line_id)
+        if quantity == 0:
+            others = {other: line for other, line in self.lines_by_id.items() if other != line_id}
+            return self._with_lines(others)
+        return self._with_lines({**self.lines_by_id, line_id: line.with_quantity(quantity)})
+
+    def with_lines_merged(self, lines: Iterable[CartLine]) -> "Cart":
+        """The cart with another cart's lines: units add up where line id and SKU are the same.
+
+        A line whose id stands here for another SKU moves to an id made of its own SKU's.
+
+        Raises:
+            CartFull, QuantityTooLarge: a limit is reached.
+        """
+        merged = dict(self.lines_by_id)
+        ordinals = count(self.next_ordinal)
+        for line in lines:
+            line_id = _place_of(line, merged)
+            here = merged.get(line_id) or unpriced_line(
+                line_id=line_id, sku_id=line.sku_id, ordinal=next(ordinals)
+            )
+            merged[line_id] = here.with_quantity(here.quantity + line.quantity)
+        return self._with_lines(merged)
+
+    def with_coupon(self, coupon_code: str) -> "Cart":
+        """The cart with one more coupon; itself when the coupon is on it.
+
+        Raises:
+            CartCouponsFull: it has as many coupons as a cart may have.
+        """
+        if coupon_code in self.coupon_codes:
+            return self
+        if len(self.coupon_codes) >= COUPON_COUNT_MAX:
+            raise errors.CartCouponsFull(cart_id=self.cart_id, coupon_count_max=COUPON_COUNT_MAX)
+        return replace(self, coupon_codes=(*self.coupon_codes, coupon_code))
+
+    def without_coupon(self, coupon_code: str) -> "Cart":
+        """The cart without a coupon.
+
+        Raises:
+            CouponNotApplied: the coupon is not on it.
+        """
+        if coupon_code not in self.coupon_codes:
+            raise errors.CouponNotApplied(cart_id=self.cart_id, coupon_code=coupon_code)
+        others = tuple(other for other in self.coupon_codes if other != coupon_code)
+        return replace(self, coupon_codes=others)
+
+    def renewed(self, now: datetime, cart_idle: timedelta) -> "Cart":
+        """The next version, changed now; it expires when nothing is done for the idle time."""
+        return replace(self, version=self.version + 1, update_time=now, expire_time=now + cart_idle)
+
+    def closed(self, state: CartState, successor_id: str, now: datetime) -> "tuple[Cart, CartClosed]":
+        """The cart at its end: it keeps its lines and is never changed again.
+
+        successor_id: the order or the cart that it became; "" when it expired.
+        """
+        after = replace(self, version=self.version + 1, state=state, update_time=now)
+        return after, CartClosed(self.cart_id, after.etag, state, successor_id, now)
+
+    def state_at(self, now: datetime) -> CartState:
+        """What has become of it: open until its expiry time, whether or not the worker has come."""
+        if self.state is CartState.OPEN and now >= self.expire_time:
+            return CartState.EXPIRED
+        return self.state
+
+    def _with_lines(self, lines_by_id: Mapping[str, CartLine]) -> "Cart":
+        if len(lines_by_id) > LINE_COUNT_MAX:
+            raise errors.CartFull(cart_id=self.cart_id, line_count_max=LINE_COUNT_MAX)
+        return replace(self, lines_by_id=lines_by_id)
+
+
+def _place_of(line: CartLine, lines_by_id: Mapping[str, CartLine]) -> str:
+    """The first of the line's ids that is free or stands for its SKU."""
+    return next(
+        line_id
+        for line_id in _ids_for(line)
+        if line_id not in lines_by_id or lines_by_id[line_id].sku_id == line.sku_id
+    )
+
+
+def _ids_for(line: CartLine) -> Iterator[str]:
+    yield line.line_id
+    yield line.sku_id
+    for number in count(2):
+        suffix = f"-{number}"
+        yield line.sku_id[: LINE_ID_CHARS_MAX - len(suffix)] + suffix
+
+
+def open_cart(cart: Cart | None, cart_id: str, etag: str | None, now: datetime) -> Cart:
+    """The cart, if it may be changed now.
+
+    etag: what the caller has seen; None for whatever it is.
+
+    Raises:
+        CartNotFound: there is none.
+        CartNotOpen: it was ordered or merged, or its time is up.
+        errors.CartChanged: it was changed since the caller saw it.
+    """
+    if cart is None:
+        raise errors.CartNotFound(cart_id=cart_id)
+    state = cart.state_at(now)
+    if state is not CartState.OPEN:
+        raise errors.CartNotOpen(cart_id=cart_id, state=state.name)
+    if etag is not None and etag != cart.etag:
+        raise errors.CartChanged(cart_id=cart_id, etag=cart.etag)
+    return cart
+
+
+@dataclass(frozen=True, slots=True)
+class CartCreated(Event):
+    """A cart was made."""
+
+    context: ClassVar[str] = "cart"
+    cart: Cart
+
+    @property
+    def key(self) -> str:
+        """The cart's id."""
+        return self.cart.cart_id
+
+
+@dataclass(frozen=True, slots=True)
+class CartChanged(Event):
+    """A cart was changed or priced anew."""
+
+    context: ClassVar[str] = "cart"
+    cart_id: str
+    etag: str
+    changed_lines: tuple[CartLine, ...]
+    removed_line_ids: tuple[str, ...]
+    coupon_codes: tuple[str, ...]
+    customer_id: str
+    subtotal_minor: int
+    discount_minor: int
+    total: Money
+    free_shipping: bool
+    tax_inclusive: bool
+    priced_time: datetime
+    prices_valid_until: datetime | None
+    expire_time: datetime
+
+    @property
+    def key(self) -> str:
+        """The cart's id."""
+        return self.cart_id
+
+
+@dataclass(frozen=True, slots=True)
+class CartClosed(Event):
+    """A cart was closed. successor_id: the order or the cart that it became; "" when it expired."""
+
+    context: ClassVar[str] = "cart"
+    cart_id: str
+    etag: str
+    state: CartState
+    successor_id: str
+    close_time: datetime
+
+    @property
+    def key(self) -> str:
+        """The cart's id."""
+        return self.cart_id
+
+
+def changed(before: Cart, after: Cart) -> CartChanged:
+    """The fact that tells one version of a cart from the next: of its lines only those that differ."""
+    return CartChanged(
+        cart_id=after.cart_id,
+        etag=after.etag,
+        changed_lines=changed_lines(before, after),
+        removed_line_ids=removed_line_ids(before, after),
+        coupon_codes=after.coupon_codes,
+        customer_id=after.customer_id,
+        subtotal_minor=after.subtotal_minor,
+        discount_minor=after.discount_minor,
+        total=after.total,
+        free_shipping=after.free_shipping,
+        tax_inclusive=after.tax_inclusive,
+        priced_time=after.priced_time,
+        prices_valid_until=after.prices_valid_until,
+        expire_time=after.expire_time,
+    )
+
+
+def changed_lines(before: Cart | None, after: Cart) -> tuple[CartLine, ...]:
+    """Lines that are new or differ, in the order of the cart."""
+    old = before.lines_by_id if before is not None else {}
+    return tuple(
+        line
+        for line in after.lines_by_id.values()
+        # Edits share the lines that they leave alone, so that most of them need no comparison.
+        if (was := old.get(line.line_id)) is not line and was != line
+    )
+
+
+def removed_line_ids(before: Cart | None, after: Cart) -> tuple[str, ...]:
+    """Lines that are no more."""
+    old = before.lines_by_id if before is not None else {}
+    return tuple(line_id for line_id in old if line_id not in after.lines_by_id)
+
+
+CART: Kind[str, Cart] = Kind("cart", LockRank.CART)
