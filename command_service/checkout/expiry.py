@@ -1,0 +1,113 @@
+"""Expiry: what nobody paid for, committed or came back to in time is given back, within a second.
+
+Nothing rests on it being in time: a hold is valid exactly while now is before its expire_time,
+whoever has or has not been here.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+from command_service.cart.commands import ExpireCart
+from command_service.cart.repository import DUE_CARTS
+from command_service.checkout.expire_order import ExpireOrder
+from command_service.checkout.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.committer import Committer
+from command_service.errors import Internal
+from command_service.inventory.repository import DUE_RESERVATIONS
+from command_service.inventory.reservation_commands import ExpireReservation
+from command_service.ordering.repository import DUE_ORDERS
+from command_service.session import Row, Session, Statement
+from command_service.world import Command
+
+NAMESPACE = UUID("0b6ae2f4-6d0a-5c0c-9f0e-2f7f2b0c3a51")
+"""Of the request ids made here, so that they meet nobody else's."""
+
+PAUSE_SECONDS = 0.2
+"""Between two looks: what is due is given back well within a second."""
+
+DUE_COUNT_MAX = 500
+"""Of each kind a round, so that a backlog after an outage does not fill the queue."""
+
+REST_SECONDS = 60.0
+"""How long a command that hit an error of ours is left alone: it would fail five times a second."""
+
+ACTOR = "expiry worker"
+
+
+class Expirable(NamedTuple):
+    """A kind of thing that expires: how what is due is found, and the command for it."""
+
+    name: str
+    due_sql: str
+    command: Callable[[str], Command[Any]]
+
+
+EXPIRABLES = (
+    Expirable("order", DUE_ORDERS, ExpireOrder),
+    Expirable("reservation", DUE_RESERVATIONS, ExpireReservation),
+    Expirable("cart", DUE_CARTS, ExpireCart),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One thing whose time is up."""
+
+    expirable: Expirable
+    key: str
+    expire_time: datetime
+
+    @property
+    def request_id(self) -> UUID:
+        """The same for everyone who finds it, until its time is moved."""
+        name = f"{self.expirable.name}:{self.key}:expire:{self.expire_time.isoformat()}"
+        return uuid5(NAMESPACE, name)
+
+
+class ExpiryWorker:
+    """Finds what is due and has it expired; one process at a time does."""
+
+    def __init__(self, database_url: str, committer: Committer) -> None:
+        self._committer = committer
+        self._rest_until: dict[UUID, float] = {}
+        session = Session(database_url, "shopkeeper expiry")
+        self._worker = LoneWorker(
+            WorkerLock.EXPIRY, session, self.expire_due, pause_seconds=PAUSE_SECONDS
+        )
+
+    async def start(self) -> None:
+        """Begins."""
+        await self._worker.start()
+
+    async def drain(self) -> None:
+        """Ends after the round in hand."""
+        await self._worker.drain()
+
+    async def expire_due(self, session: Session) -> None:
+        """One round: everything that is due now, up to DUE_COUNT_MAX of each kind."""
+        results = await session.run(
+            [Statement(expirable.due_sql, (DUE_COUNT_MAX,)) for expirable in EXPIRABLES]
+        )
+        loop_now = asyncio.get_running_loop().time()
+        self._rest_until = {key: end for key, end in self._rest_until.items() if end > loop_now}
+        found = [due for due in _due(results) if due.request_id not in self._rest_until]
+        await asyncio.gather(*map(self._expire, found))
+
+    async def _expire(self, due: Due) -> None:
+        outcome = await submit(
+            self._committer,
+            due.expirable.command(due.key),
+            request_id=due.request_id,
+            actor=ACTOR,
+        )
+        if isinstance(outcome, Internal):
+            self._rest_until[due.request_id] = asyncio.get_running_loop().time() + REST_SECONDS
+
+
+def _due(results: list[list[Row]]) -> Iterator[Due]:
+    for expirable, rows in zip(EXPIRABLES, results, strict=True):
+        yield from (Due(expirable, key, expire_time) for key, expire_time in rows)

@@ -1,0 +1,118 @@
+"""Work that one process does at a time: whoever holds its lock in the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from command_service.committer import Committer
+from command_service.errors import Failure
+from command_service.session import Session, Statement
+from command_service.submission import Answer, Submission, fingerprint
+from command_service.world import Command
+
+log = structlog.get_logger(__name__)
+
+DEADLINE_SECONDS = 10.0
+"""For a command of a worker to be begun; if it is not, the next round sends it again."""
+
+
+class WorkerLock(IntEnum):
+    """Second number of a worker's advisory lock; the first keeps workers apart from other locks."""
+
+    EXPIRY = 1
+    PRICE_WINDOWS = 2
+
+
+# Held by the session, so it is free as soon as the process or its connection is gone; a process that
+# is stopped in mid-air keeps its connection, so the server ends one that has not asked for seconds.
+_TAKE_LOCK = "SELECT pg_try_advisory_lock(2, %s::int)"
+_LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
+
+
+class LoneWorker:
+    """Does a round of its work again and again, while it holds the lock; else it stands by."""
+
+    def __init__(
+        self,
+        lock: WorkerLock,
+        session: Session,
+        do_round: Callable[[Session], Awaitable[None]],
+        *,
+        pause_seconds: float,
+    ) -> None:
+        self._lock = lock
+        self._session = session
+        self._do_round = do_round
+        self._pause_seconds = pause_seconds
+        self._is_holder = False
+        self._asked_to_stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begins."""
+        self._task = asyncio.create_task(self._work())
+
+    async def drain(self) -> None:
+        """Ends after the round in hand and lets go of the lock."""
+        self._asked_to_stop.set()
+        if self._task is not None:
+            await self._task
+        await self._session.close()
+
+    async def _work(self) -> None:
+        while not self._asked_to_stop.is_set():
+            try:
+                if await self._holds_lock():
+                    await self._do_round(self._session)
+            except (psycopg.Error, TimeoutError) as error:
+                log.warning("worker lost the database", worker=self._lock.name, error=str(error).strip())
+                self._let_go()
+            except Exception:  # a round that fails must not be the last one
+                log.exception("a round of work failed", worker=self._lock.name)
+            await self._pause()
+
+    async def _holds_lock(self) -> bool:
+        if not self._is_holder:
+            await self._session.connect()
+            _, [(self._is_holder,)] = await self._session.run(
+                [_LIMIT_IDLENESS, Statement(_TAKE_LOCK, (self._lock.value,))]
+            )
+        return self._is_holder
+
+    def _let_go(self) -> None:
+        self._is_holder = False
+        self._session.drop()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(self._pause_seconds):
+                await self._asked_to_stop.wait()
+        except TimeoutError:
+            return
+
+
+async def submit(
+    committer: Committer, command: Command[Any], *, request_id: UUID, actor: str
+) -> Answer | Failure:
+    """Has a command carried out like everybody's; a failure is the next round's business.
+
+    Nobody reads the answer's bytes, so none are kept. The fingerprint is the command itself.
+    """
+    submission = Submission(
+        request_id=request_id,
+        method=type(command).__name__,
+        fingerprint=fingerprint(repr(command).encode()),
+        actor=actor,
+        command=command,
+        encode=lambda _: b"",
+        deadline=asyncio.get_running_loop().time() + DEADLINE_SECONDS,
+    )
+    try:
+        return await committer.submit(submission)
+    except Failure as failure:
+        return failure

@@ -1,0 +1,217 @@
+"""Where carts and pricing meet: what a cart needs to be priced, and the cart as it is priced now.
+
+A line that can no longer be bought keeps its last price as long as nobody asks for it: one paused SKU
+must not keep people from editing the rest of their cart. Placing an order asks for every line.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from command_service.cart.domain import Cart, CartLine, LineAdjustment
+from command_service.catalog.domain import SKU
+from command_service.errors import AmountTooLarge, PriceNotFound, Refusal, SkuNotFound, SkuNotOnSale
+from command_service.money import AMOUNT_MINOR_MAX
+from command_service.pricing.calculation import price_lines
+from command_service.pricing.coupons import check_coupon
+from command_service.pricing.domain import (
+    COUPON,
+    COUPON_CUSTOMER,
+    PRICE_BOOK,
+    PRICE_BOOK_KEY,
+    SKU_PRICES,
+    Buyer,
+    Coupon,
+    LineToPrice,
+    PriceBook,
+    PricedLine,
+    PricedLines,
+)
+from command_service.world import Touch, World
+
+
+def pricing_touches(cart: Cart | None, *, extra_sku_ids: Iterable[str] = ()) -> Iterator[Touch]:
+    """The dependent keys that pricing the cart reads, its own lines' and further SKUs'."""
+    yield PRICE_BOOK.read(PRICE_BOOK_KEY)
+    lines = cart.lines_by_id.values() if cart is not None else ()
+    for sku_id in {*extra_sku_ids, *(line.sku_id for line in lines)}:
+        yield SKU.read(sku_id)
+        yield SKU_PRICES.read(sku_id)
+    if cart is not None:
+        yield from coupon_touches(cart.coupon_codes, cart.customer_id)
+
+
+def coupon_touches(coupon_codes: Iterable[str], customer_id: str) -> Iterator[Touch]:
+    """The keys that checking coupons for a customer ("" for a guest) reads."""
+    for coupon_code in coupon_codes:
+        yield COUPON.read(coupon_code)
+        if customer_id:
+            yield COUPON_CUSTOMER.read((coupon_code, customer_id))
+
+
+def priced(cart: Cart, world: World, now: datetime) -> Cart:
+    """The same version of the cart with every line as it is to be bought now.
+
+    A coupon that is not valid now gives nothing.
+
+    Raises:
+        SkuNotFound, SkuNotOnSale, PriceNotFound: a line cannot be bought.
+        AmountTooLarge: the sum leaves the range of amounts.
+    """
+    for line in cart.lines_by_id.values():
+        _check_on_sale(line.sku_id, world)
+    return _with_prices(cart, _price(cart, cart.lines, world, now), world, now)
+
+
+def priced_where_possible(cart: Cart, world: World, now: datetime, *, asked: Sequence[CartLine]) -> Cart:
+    """The same version of the cart, priced now, but for lines that cannot be bought any more.
+
+    These keep their last price, unless they are among the lines asked for.
+
+    Raises:
+        SkuNotFound, SkuNotOnSale, PriceNotFound: a line that is asked for cannot be bought.
+        AmountTooLarge: the sum leaves the range of amounts.
+    """
+    for line in asked:
+        _check_on_sale(line.sku_id, world)
+    prices = _price_where_found(cart, cart.lines, world, now)
+    found = {line.line_id for line in prices.lines}
+    for line in asked:
+        if line.line_id not in found:
+            raise PriceNotFound(sku_id=line.sku_id, currency_code=cart.currency_code)
+    return _with_prices(cart, prices, world, now)
+
+
+def buyable_sku_ids(
+    cart: Cart, lines: Sequence[CartLine], world: World, now: datetime
+) -> frozenset[str]:
+    """SKUs of the lines that can be bought now, all lines together, by whoever the cart is for."""
+    prices = _price_where_found(cart, lines, world, now)
+    return frozenset(line.sku_id for line in prices.lines)
+
+
+def checked_coupon(coupon_code: str, customer_id: str, world: World, now: datetime) -> Coupon:
+    """The coupon, if the customer ("" for a guest) can use it now.
+
+    Raises:
+        CouponNotFound, CouponNotValid, CouponUsedUp, CouponNeedsCustomer: it cannot be used.
+    """
+    coupon = world.get(COUPON, coupon_code)
+    promotion = _book(world).promotions.get(coupon.promotion_id) if coupon is not None else None
+    uses = world.get(COUPON_CUSTOMER, (coupon_code, customer_id)) if customer_id else None
+    check_coupon(coupon, coupon_code, promotion, uses, customer_id=customer_id, now=now)
+    assert coupon is not None, "check_coupon refuses what does not exist"
+    return coupon
+
+
+def is_usable(coupon_code: str, customer_id: str, world: World, now: datetime) -> bool:
+    """True when the customer can use the coupon now."""
+    try:
+        checked_coupon(coupon_code, customer_id, world, now)
+    except Refusal:
+        return False
+    return True
+
+
+def _check_on_sale(sku_id: str, world: World) -> None:
+    sku = world.get(SKU, sku_id)
+    if sku is None:
+        raise SkuNotFound(sku_id=sku_id)
+    if not sku.is_on_sale:
+        raise SkuNotOnSale(sku_id=sku_id)
+
+
+def _is_on_sale(sku_id: str, world: World) -> bool:
+    sku = world.get(SKU, sku_id)
+    return sku is not None and sku.is_on_sale
+
+
+def _book(world: World) -> PriceBook:
+    book = world.get(PRICE_BOOK, PRICE_BOOK_KEY)
+    return book if book is not None else PriceBook({}, {})
+
+
+def _price(cart: Cart, lines: Sequence[CartLine], world: World, now: datetime) -> PricedLines:
+    prices = {line.sku_id: world.get(SKU_PRICES, line.sku_id) for line in lines}
+    coupons = {
+        code: checked_coupon(code, cart.customer_id, world, now)
+        for code in cart.coupon_codes
+        if is_usable(code, cart.customer_id, world, now)
+    }
+    return price_lines(
+        [LineToPrice(line.line_id, line.sku_id, line.quantity) for line in lines],
+        Buyer(cart.currency_code, cart.customer_group, cart.price_list_id, tuple(coupons)),
+        book=_book(world),
+        prices={sku_id: found for sku_id, found in prices.items() if found is not None},
+        coupons=coupons,
+        now=now,
+    )
+
+
+def _price_where_found(
+    cart: Cart, lines: Iterable[CartLine], world: World, now: datetime
+) -> PricedLines:
+    """Prices what is on sale and has a price; nearly always that is every line."""
+    left = [line for line in lines if _is_on_sale(line.sku_id, world)]
+    try:
+        return _price(cart, left, world, now)
+    except PriceNotFound:
+        return _price(cart, list(_with_a_price(cart, left, world, now)), world, now)
+
+
+def _with_a_price(
+    cart: Cart, lines: Iterable[CartLine], world: World, now: datetime
+) -> Iterator[CartLine]:
+    """Lines whose SKU has a price; that of one SKU never depends on the lines of another."""
+    by_sku: dict[str, list[CartLine]] = {}
+    for line in lines:
+        by_sku.setdefault(line.sku_id, []).append(line)
+    # Coupons have no say in this.
+    plain = replace(cart, coupon_codes=())
+    for lines_of_sku in by_sku.values():
+        try:
+            _price(plain, lines_of_sku, world, now)
+        except PriceNotFound:
+            continue
+        yield from lines_of_sku
+
+
+def _with_prices(cart: Cart, prices: PricedLines, world: World, now: datetime) -> Cart:
+    """The cart with these prices; lines without one stay as they are."""
+    lines_by_id = dict(cart.lines_by_id)
+    for line in prices.lines:
+        lines_by_id[line.line_id] = _with_price(lines_by_id[line.line_id], line, world)
+    after = replace(
+        cart,
+        lines_by_id=lines_by_id,
+        free_shipping=prices.free_shipping,
+        tax_inclusive=prices.tax_inclusive if prices.lines else cart.tax_inclusive,
+        priced_time=now,
+        prices_valid_until=prices.valid_until,
+    )
+    # No discount exceeds its line, so that what bounds the subtotal bounds every sum.
+    if after.subtotal_minor > AMOUNT_MINOR_MAX:
+        raise AmountTooLarge(cart_id=cart.cart_id, amount_minor_max=AMOUNT_MINOR_MAX)
+    return after
+
+
+def _with_price(line: CartLine, price: PricedLine, world: World) -> CartLine:
+    """The line with this price; itself if it has it, so that it counts as unchanged everywhere."""
+    sku = world.get(SKU, line.sku_id)
+    assert sku is not None, "only what is on sale is priced"
+    after = CartLine(
+        line_id=line.line_id,
+        sku_id=line.sku_id,
+        title=sku.title,
+        quantity=line.quantity,
+        unit_price_minor=price.unit_price_minor,
+        discount_minor=price.discount_minor,
+        price_list_id=price.price_list_id,
+        price_tier_min_quantity=price.price_tier_min_quantity,
+        adjustments=tuple(
+            LineAdjustment(a.promotion_id, a.title, a.coupon_code, a.amount_minor, a.exact_amount_minor)
+            for a in price.adjustments
+        ),
+        ordinal=line.ordinal,
+    )
+    return line if after == line else after

@@ -1,0 +1,176 @@
+"""RecordPayment: money that was received. It exists, so it is never refused. Pure.
+
+A payment that arrives when the hold is over finds the order expired, by the worker or by the payment
+itself, and takes stock and coupon uses anew as if it were placed again at its frozen prices. If they
+can no longer be had, the order stays expired and the money is to be given back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from command_service.checkout.expire_order import given_back
+from command_service.checkout.holdings import (
+    Holdings,
+    demands_of,
+    order_touches,
+    reservation_of,
+)
+from command_service.errors import PaymentAlreadyRecorded, Refusal
+from command_service.inventory.domain import RESERVATION, ReservationState
+from command_service.money import Money
+from command_service.ordering.commands import check_currency, order_of
+from command_service.ordering.domain import (
+    AWAITING,
+    CLOSED,
+    ORDER,
+    PAYMENT,
+    PAYMENT_RECORD,
+    MoneyRecord,
+    Order,
+    OrderState,
+    PaymentOutcome,
+)
+from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded
+from command_service.pricing.domain import PRICE_BOOK, PRICE_BOOK_KEY, PriceBook
+from command_service.world import Change, Command, Decision, Touch, World
+from event_log.events import Event
+
+_PAYABLE = AWAITING | {OrderState.EXPIRED}
+"""States in which money can still make an order paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentAnswer:
+    """The order after a payment, and what the payment did."""
+
+    order: Order
+    outcome: PaymentOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An order on its way through a payment: with what it holds and the facts so far."""
+
+    order: Order
+    holdings: Holdings
+    reservation_state: ReservationState
+    events: tuple[Event, ...] = field(default=())
+
+    def expired_by(self, now: datetime) -> "_Step":
+        """The same, expired if its time has come and nobody has noticed yet."""
+        if self.order.state not in AWAITING or self.order.holds_stock(now):
+            return self
+        after = self.order.expire(now)
+        return _Step(
+            after,
+            given_back(self.holdings),
+            ReservationState.EXPIRED,
+            (OrderExpired(OrderProgress.between(self.order, after)),),
+        )
+
+    def paid(self, received: Order, book: PriceBook | None) -> "_Step":
+        """The order with its money, paid if the money covers it and its stock can be had."""
+        if not received.is_covered:
+            return replace(self, order=received)
+        if self.order.state not in AWAITING:
+            try:
+                # Coupons as of the day of the order: its prices are frozen, only uses can be gone.
+                taken = self.holdings.take_coupons(book, received.placed_time)
+                taken = taken.take_stock(demands_of(received))
+            except Refusal:
+                return replace(self, order=received)
+        else:
+            taken = self.holdings
+        return replace(
+            self,
+            order=received.settle(),
+            holdings=taken.commit_stock(),
+            reservation_state=ReservationState.COMMITTED,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPayment(Command[PaymentAnswer]):
+    """Records money for an order, and makes the order paid when it suffices.
+
+    A payment that pays the order in full answers PAID, also when it is more than was asked:
+    refund_due_minor then tells the surplus. Further payments answer REFUND_DUE. The same payment under
+    another request id is answered with the order as it is and has no second effect.
+    """
+
+    order_id: str
+    payment_reference: str
+    amount: Money
+
+    def touches(self) -> Iterable[Touch]:
+        """The order, its reservation, and the reference so that it pays once."""
+        return (
+            ORDER.change(self.order_id),
+            RESERVATION.change(self.order_id),
+            PAYMENT.create((PAYMENT_RECORD, self.payment_reference)),
+        )
+
+    def needs(self, world: World) -> Iterable[Touch]:
+        """What the order holds, or has to take anew."""
+        order = world.get(ORDER, self.order_id)
+        return () if order is None or order.state not in _PAYABLE else order_touches(order)
+
+    def decide(self, world: World, now: datetime) -> Decision[PaymentAnswer]:
+        """Counts the money and settles the order."""
+        order = order_of(world, self.order_id)
+        check_currency(order, self.amount)
+        recorded = world.get(PAYMENT, (PAYMENT_RECORD, self.payment_reference))
+        if recorded is not None:
+            return self._decide_again(order, recorded)
+        if order.state not in _PAYABLE:
+            after = order.receive(self.amount.amount_minor, now)
+            answer = PaymentAnswer(after, PaymentOutcome.REFUND_DUE)
+            return self._decision(answer, [], [self._event(order, after)])
+        return self._settle(world, order, now)
+
+    def _settle(self, world: World, order: Order, now: datetime) -> Decision[PaymentAnswer]:
+        reservation = reservation_of(world, order)
+        step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
+        book = world.get(PRICE_BOOK, PRICE_BOOK_KEY) if order.coupon_codes else None
+        settled = step.paid(step.order.receive(self.amount.amount_minor, now), book)
+        return self._decision(
+            PaymentAnswer(settled.order, outcome_now(settled.order)),
+            settled.holdings.changes(reservation, settled.reservation_state),
+            [*step.events, self._event(step.order, settled.order), *settled.holdings.events],
+        )
+
+    def _decide_again(self, order: Order, recorded: MoneyRecord) -> Decision[PaymentAnswer]:
+        if recorded != MoneyRecord(self.order_id, self.amount.amount_minor):
+            raise PaymentAlreadyRecorded(
+                payment_reference=self.payment_reference, order_id=recorded.order_id
+            )
+        return Decision(PaymentAnswer(order, outcome_now(order)))
+
+    def _decision(
+        self, answer: PaymentAnswer, changes: list[Change], events: list[Event]
+    ) -> Decision[PaymentAnswer]:
+        record = MoneyRecord(self.order_id, self.amount.amount_minor)
+        return Decision(
+            answer,
+            [
+                ORDER.changed(self.order_id, answer.order),
+                PAYMENT.changed((PAYMENT_RECORD, self.payment_reference), record),
+                *changes,
+            ],
+            events,
+        )
+
+    def _event(self, before: Order, after: Order) -> PaymentRecorded:
+        return PaymentRecorded(
+            OrderProgress.between(before, after), self.payment_reference, self.amount.amount_minor
+        )
+
+
+def outcome_now(order: Order) -> PaymentOutcome:
+    """What the payments of an order have come to."""
+    if order.state in AWAITING:
+        return PaymentOutcome.PARTLY_PAID
+    if order.state in CLOSED:
+        return PaymentOutcome.REFUND_DUE
+    return PaymentOutcome.PAID

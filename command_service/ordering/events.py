@@ -1,0 +1,115 @@
+"""What happened to orders; each event has a twin of the same name in ordering_events.proto."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+
+from command_service.ordering.domain import Order, OrderLine, OrderState, Units
+from event_log.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProgress:
+    """Where an order stands after a step; fields as in ordering_events.proto."""
+
+    order_id: str
+    customer_id: str
+    placed_time: datetime
+    etag: str
+    state: OrderState
+    paid_minor: int
+    refunded_minor: int
+    refund_due_minor: int
+    changed_lines: tuple[OrderLine, ...]
+    update_time: datetime
+
+    @classmethod
+    def between(cls, before: Order, after: Order) -> "OrderProgress":
+        """What a view has to learn in order to come from one to the other."""
+        return cls(
+            order_id=after.order_id,
+            customer_id=after.customer_id,
+            placed_time=after.placed_time,
+            etag=after.etag,
+            state=after.state,
+            paid_minor=after.paid_minor,
+            refunded_minor=after.refunded_minor,
+            refund_due_minor=after.refund_due_minor,
+            changed_lines=tuple(
+                line
+                for line, line_before in zip(after.lines, before.lines, strict=True)
+                if line != line_before
+            ),
+            update_time=after.update_time,
+        )
+
+
+class OrderEvent(Event):
+    """An event of the ordering context."""
+
+    __slots__ = ()
+    context: ClassVar[str] = "ordering"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced(OrderEvent):
+    """A cart became an order. The twin has no field for the contact, so none is told."""
+
+    order: Order
+
+    @property
+    def key(self) -> str:
+        """The order's id."""
+        return self.order.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProgressed(OrderEvent):
+    """An order took a step; each subclass is one."""
+
+    progress: OrderProgress
+
+    @property
+    def key(self) -> str:
+        """The order's id."""
+        return self.progress.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRecorded(OrderProgressed):
+    """Money was received."""
+
+    payment_reference: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRecorded(OrderProgressed):
+    """Money was given back."""
+
+    refund_reference: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled(OrderProgressed):
+    """The order was called off."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderExpired(OrderProgressed):
+    """The order was not paid in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLinesFulfilled(OrderProgressed):
+    """Units were shipped."""
+
+    lines: tuple[Units, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLinesReturned(OrderProgressed):
+    """Units came back."""
+
+    lines: tuple[Units, ...]

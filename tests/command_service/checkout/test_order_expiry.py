@@ -1,0 +1,271 @@
+"""The workers that give back what is due and show what has come into force."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from command_service.checkout.expire_order import ExpireOrder
+from command_service.checkout.expiry import EXPIRABLES, Due, ExpiryWorker
+from command_service.checkout.lone_worker import LoneWorker, WorkerLock
+from command_service.checkout.price_windows import PriceWindowWorker
+from command_service.committer import Committer, Lane, Limits
+from command_service.errors import Internal
+from command_service.inventory.domain import Demand
+from command_service.inventory.reservation_commands import ReserveStock
+from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
+from command_service.pricing.domain import PriceList, PriceTier
+from command_service.session import Row, Session, Statement
+from command_service.submission import Submission
+from tests.command_service.checkout.orders_on_postgresql import (
+    counters,
+    open_stocked_shop,
+    payment,
+    place,
+)
+from tests.command_service.checkout.shop_in_memory import create
+from tests.command_service.conftest import CarryOut
+from tests.eventually import eventually
+
+MOMENT = timedelta(milliseconds=1)
+SOON = timedelta(milliseconds=400)
+
+
+@pytest_asyncio.fixture
+async def shop(carry_out: CarryOut) -> CarryOut:
+    await open_stocked_shop(carry_out)
+    return carry_out
+
+
+@pytest_asyncio.fixture
+async def committer(shop: CarryOut, database_url: str) -> AsyncIterator[Committer]:
+    sessions = {name: Session(database_url, name) for name in ("short", "bulk")}
+    committer = Committer(
+        *(Lane(name, session, shop.storage, Limits()) for name, session in sessions.items())
+    )
+    await committer.start()
+    yield committer
+    await committer.drain()
+    for session in sessions.values():
+        await session.close()
+
+
+@asynccontextmanager
+async def working(worker: ExpiryWorker | PriceWindowWorker | LoneWorker) -> AsyncIterator[None]:
+    await worker.start()
+    try:
+        yield
+    finally:
+        await worker.drain()
+
+
+async def states(shop: CarryOut, table: str) -> list[int]:
+    rows = await shop.fetch(f"SELECT state FROM {table} ORDER BY state")
+    return [state for (state,) in rows]
+
+
+async def test_everything_due_is_expired_within_a_second(
+    shop: CarryOut, committer: Committer, database_url: str
+) -> None:
+    await place(shop, "c1", hold=SOON, sku1=3)
+    await shop(ReserveStock("r1", "repair", (Demand("sku2", 2),), SOON))
+    await shop(replace(create("c2"), cart_idle=SOON))
+    async with working(ExpiryWorker(database_url, committer)):
+        assert await states(shop, "orders") == [1]
+
+        async def is_all_expired() -> bool:
+            carts = await states(shop, "carts WHERE cart_id = 'c2'") == [4]
+            return (
+                carts
+                and await states(shop, "orders") == [7]
+                and await states(shop, "reservations") == [4, 4]
+            )
+
+        await eventually(is_all_expired, seconds=SOON.total_seconds() + 1)
+    assert await counters(shop, "sku1") == (100, 0, 0)
+    assert await counters(shop, "sku2") == (100, 0, 0)
+    actors = await shop.fetch(
+        "SELECT actor FROM events WHERE type LIKE '%%OrderExpired' OR type LIKE '%%CartClosed'"
+        " ORDER BY position DESC LIMIT 2"
+    )
+    assert actors == [("expiry worker",)] * 2
+
+
+async def test_what_is_paid_or_not_yet_due_is_left_alone(
+    shop: CarryOut, committer: Committer, database_url: str
+) -> None:
+    paid = await place(shop, "c1", hold=SOON, sku1=3)
+    await shop(payment(paid, "pay-1"))
+    await place(shop, "c2", sku1=3)
+    await place(shop, "c3", hold=SOON, sku1=3)
+    async with working(ExpiryWorker(database_url, committer)):
+
+        async def is_the_third_expired() -> bool:
+            return 7 in await states(shop, "orders")
+
+        await eventually(is_the_third_expired)
+    assert await states(shop, "orders") == [1, 3, 7]
+    assert await counters(shop, "sku1") == (100, 3, 3)
+
+
+async def test_two_workers_expire_an_order_once(
+    shop: CarryOut, committer: Committer, database_url: str
+) -> None:
+    for number in range(20):
+        await place(shop, f"c{number}", hold=MOMENT, sku1=1)
+    sessions = [Session(database_url, f"looker {number}") for number in range(2)]
+    for session in sessions:
+        await session.connect()
+    # Both at once, as if there were no lock: the request ids alone are enough.
+    await asyncio.gather(
+        *(ExpiryWorker(database_url, committer).expire_due(session) for session in sessions)
+    )
+    for session in sessions:
+        await session.close()
+    expired = await shop.fetch("SELECT count(*) FROM events WHERE type LIKE '%%OrderExpired'")
+    assert expired == [(20,)]
+    assert await counters(shop, "sku1") == (100, 0, 0)
+
+
+def test_a_request_id_is_the_same_for_all_who_find_the_same_thing_due() -> None:
+    noon = datetime(2010, 12, 1, 12, tzinfo=UTC)
+    order, reservation, _ = EXPIRABLES
+    due = Due(order, "o1", noon)
+    assert due.request_id == Due(order, "o1", noon).request_id
+    others = [
+        Due(reservation, "o1", noon),
+        Due(order, "o2", noon),
+        Due(order, "o1", noon + timedelta(microseconds=1)),
+    ]
+    assert len({due.request_id, *(other.request_id for other in others)}) == 4
+
+
+class Broken(Committer):
+    """Answers every command with an error of ours."""
+
+    def __init__(self) -> None:
+        self.asked: list[Submission] = []
+
+    async def submit(self, submission: Submission) -> object:  # type: ignore[override]  # never answers
+        self.asked.append(submission)
+        raise Internal(error_id="e1")
+
+
+async def test_a_command_that_hits_an_error_is_left_alone_for_a_while(
+    shop: CarryOut, database_url: str
+) -> None:
+    order = await place(shop, "c1", hold=MOMENT, sku1=1)
+    broken = Broken()
+    worker = ExpiryWorker(database_url, broken)
+    session = Session(database_url, "looker")
+    await session.connect()
+    for _ in range(3):
+        await worker.expire_due(session)
+    await session.close()
+    assert [submission.command for submission in broken.asked] == [ExpireOrder(order.order_id)]
+
+
+# --- one at a time --------------------------------------------------------------------------------
+
+
+class Rounds:
+    """A worker's work that only counts."""
+
+    def __init__(self, database_url: str, name: str) -> None:
+        self.count = 0
+        self.session = Session(database_url, name)
+        self.worker = LoneWorker(WorkerLock.EXPIRY, self.session, self.do_round, pause_seconds=0.01)
+
+    async def do_round(self, session: Session) -> None:
+        self.count += 1
+        await session.run([Statement("SELECT 1")])
+
+    async def has_worked(self) -> bool:
+        return self.count > 0
+
+
+async def test_only_one_worker_works_and_another_takes_over(database_url: str) -> None:
+    first, second = Rounds(database_url, "first"), Rounds(database_url, "second")
+    async with working(first.worker):
+        await eventually(first.has_worked)
+        async with working(second.worker):
+            async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+                await eventually(lambda: is_connected(other, "second"))
+                assert second.count == 0
+                await other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE application_name = 'first'"
+                )
+            await eventually(second.has_worked)
+
+
+async def is_connected(connection: psycopg.AsyncConnection[Row], application_name: str) -> bool:
+    cursor = await connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE application_name = %s", (application_name,)
+    )
+    return await cursor.fetchone() is not None
+
+
+async def test_a_round_that_fails_is_not_the_last_one(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds = Rounds(database_url, "failing")
+
+    async def fail_once(session: Session) -> None:
+        rounds.count += 1
+        if rounds.count == 1:
+            raise RuntimeError("a bug")
+
+    rounds.worker = LoneWorker(WorkerLock.EXPIRY, rounds.session, fail_once, pause_seconds=0.01)
+
+    async def has_gone_on() -> bool:
+        return rounds.count > 2
+
+    async with working(rounds.worker):
+        await eventually(has_gone_on)
+
+
+async def test_a_worker_waits_for_a_database_that_is_away(database_url: str) -> None:
+    rounds = Rounds("postgresql://127.0.0.1:1/nowhere", "early")
+    async with working(rounds.worker):
+        await asyncio.sleep(0.05)
+    assert rounds.count == 0
+
+
+# --- price windows --------------------------------------------------------------------------------
+
+
+async def test_a_price_list_that_comes_into_force_is_shown(
+    shop: CarryOut, committer: Committer, database_url: str
+) -> None:
+    sale = PriceList(
+        price_list_id="sale",
+        title="Sale",
+        currency_code="GBP",
+        customer_group="",
+        priority=10,
+        tax_inclusive=True,
+        start_time=datetime.now(UTC) + timedelta(milliseconds=500),
+        end_time=None,
+        named_only=False,
+    )
+    await shop(UpsertPriceLists((sale,)))
+    await shop(UpsertPrices("sale", (PriceRow("sku1", (PriceTier(1, 50),)),)))
+    before = await told_price_count(shop)
+    async with working(PriceWindowWorker(database_url, committer)):
+
+        async def is_told() -> bool:
+            return await told_price_count(shop) > before
+
+        await eventually(is_told)
+    assert await told_price_count(shop) == before + 1
+
+
+async def told_price_count(shop: CarryOut) -> int:
+    [(told,)] = await shop.fetch("SELECT count(*) FROM events WHERE type LIKE '%%SkuPricesChanged'")
+    return int(told)
