@@ -18,6 +18,8 @@ ResultT = TypeVar("ResultT")
 BATCH_EVENTS_MAX = 1000
 """Events a read, unless told otherwise: a few hundred kilobytes."""
 
+_POSITION_MAX = 2**63 - 1
+
 QUERY_SECONDS_MAX = 12.0
 """Longer than the server lets a statement run: beyond it the connection is dead."""
 
@@ -36,13 +38,12 @@ SELECT log.incarnation, log.last_position, event.position, event.recorded_time, 
 FROM (SELECT incarnation, (SELECT coalesce(max(position), 0) FROM events) AS last_position
       FROM log_incarnation) AS log
 LEFT JOIN LATERAL (
-    SELECT * FROM events
-    WHERE position > %(after)s
-      AND (%(contexts)s::text[] IS NULL OR context = ANY(%(contexts)s::text[]))
-      AND (%(key)s::text IS NULL OR key = %(key)s::text)
+    SELECT * FROM events WHERE position > %(after)s{filters}
     ORDER BY position LIMIT %(limit)s) AS event ON true
 ORDER BY event.position
 """
+_OF_CONTEXTS = " AND context = ANY(%(contexts)s::text[])"
+_OF_KEY = " AND key = %(key)s"
 
 
 class StoredEvent(NamedTuple):
@@ -98,13 +99,21 @@ class LogReader:
             psycopg.OperationalError, TimeoutError: the log cannot be reached; the next call connects
                 anew.
         """
-        facts = {"after": after, "limit": limit, "contexts": list(contexts) or None, "key": key}
-        rows = await self._guarded(self._fetch(facts))
+        facts = {"after": after, "limit": limit, "contexts": list(contexts), "key": key}
+        rows = await self._guarded(self._fetch(_statement(contexts, key), facts))
         incarnation, last_position = rows[0][:2]
         events = tuple(StoredEvent(*row[2:]) for row in rows if row[2] is not None)
         is_cut = len(events) == limit
         through = events[-1].position if is_cut else max(after, last_position)
         return LogBatch(incarnation, last_position, through, events)
+
+    async def read_end(self) -> LogBatch:
+        """Where the log ends, without events.
+
+        Raises:
+            as `read`.
+        """
+        return await self.read(after=_POSITION_MAX, limit=1)
 
     async def wait(self, *, seconds_max: float) -> None:
         """Returns when events were committed since the last read, or after `seconds_max`.
@@ -126,21 +135,24 @@ class LogReader:
     async def _guarded(self, work: Awaitable[ResultT], *, seconds_more: float = 0.0) -> ResultT:
         """The result of the work; the connection is dropped when it broke or answers no more."""
         task = asyncio.ensure_future(work)
+        is_answered = False
         try:
             done, _ = await asyncio.wait({task}, timeout=QUERY_SECONDS_MAX + seconds_more)
-            if not done:
-                raise TimeoutError("the log does not answer")
-            return task.result()
-        except BaseException:
-            # Also when we are cancelled: psycopg would politely ask a dead server for ten more
-            # seconds, and a half-read answer must not meet the next question.
-            self._drop()
-            task.cancel()
-            raise
+            if done:
+                result = task.result()
+                is_answered = True
+                return result
+        finally:
+            if not is_answered:
+                # Also when we are cancelled: psycopg would politely ask a dead server for ten more
+                # seconds, and a half-read answer must not meet the next question.
+                self._drop()
+                task.cancel()
+        raise TimeoutError("the log does not answer")
 
-    async def _fetch(self, facts: dict[str, Any]) -> list[tuple[Any, ...]]:
+    async def _fetch(self, statement: str, facts: dict[str, Any]) -> list[tuple[Any, ...]]:
         connection = await self._connected()
-        cursor = await connection.execute(_READ, facts)
+        cursor = await connection.execute(statement.encode(), facts)
         return await cursor.fetchall()
 
     async def _listen(self, seconds_max: float) -> None:
@@ -165,3 +177,9 @@ class LogReader:
         if self._connection is not None:
             self._connection.pgconn.finish()
             self._connection = None
+
+
+def _statement(contexts: Sequence[str], key: str | None) -> str:
+    """Only the filters in use: each statement is planned for the index that serves it."""
+    filters = (_OF_CONTEXTS if contexts else "") + (_OF_KEY if key is not None else "")
+    return _READ.format(filters=filters)

@@ -1,0 +1,1 @@
+"""RETELLS: (view, event) -> view, exactly once per event."""

@@ -1,0 +1,89 @@
+"""The projection service: `python -m projections`."""
+
+import asyncio
+import sys
+
+import structlog
+import uvloop
+
+from event_log.reader import LogReader
+from projections.contexts import PROJECTIONS
+from projections.feeding import Feeder
+from projections.projector import Projector
+from projections.settings import Settings
+from projections.sweeper import Sweeper
+from read_models.connections import REDIS_AWAY, Connection, connect
+from serving.logs import configure_logs
+from serving.server import GrpcServer, run
+
+log = structlog.get_logger(__name__)
+
+RECONNECT_SECONDS = 1.0
+
+ANSWER_SECONDS_MAX = 5.0
+"""A script that writes a full batch takes milliseconds; a server that needs longer is away."""
+
+
+class EvictionNotRefused(Exception):
+    """Redis would throw views away when it is full, and queries would deny what exists."""
+
+    def __init__(self, policies: set[str]) -> None:
+        super().__init__(
+            f"Redis has maxmemory-policy {', '.join(sorted(policies))}; it must be noeviction, or an"
+            " evicted view would be answered with NOT_FOUND. Use: CONFIG SET maxmemory-policy noeviction"
+        )
+
+
+async def refuse_eviction(connection: Connection) -> None:
+    """Looks at the servers' configuration; waits until they can be reached.
+
+    Raises:
+        EvictionNotRefused: a server may evict keys.
+    """
+    policies: set[str] = set()
+    while not policies:
+        try:
+            policies = await connection.eviction_policies()
+        except REDIS_AWAY as error:
+            log.warning("waiting for Redis", reason=str(error))
+            await asyncio.sleep(RECONNECT_SECONDS)
+    if policies != {"noeviction"}:
+        raise EvictionNotRefused(policies)
+
+
+async def serve(settings: Settings) -> None:
+    """Runs until SIGTERM or SIGINT.
+
+    Raises:
+        EvictionNotRefused: Redis may evict keys.
+    """
+    connection = connect(settings.redis_url, answer_seconds_max=ANSWER_SECONDS_MAX)
+    try:
+        await refuse_eviction(connection)
+        reader = LogReader(settings.database_url, application_name="shopkeeper projections")
+        batch_events_max = settings.projections_batch_events_max
+        feeder = Feeder(connection, reader, PROJECTIONS, batch_events_max=batch_events_max)
+        await run(
+            [
+                Projector(connection, reader, feeder),
+                Sweeper(connection),
+                GrpcServer(settings.projections_address, [], lambda _server: None),
+            ],
+            metrics_port=settings.projections_metrics_port,
+        )
+    finally:
+        await connection.close()
+
+
+def main() -> None:
+    """Starts the service; exit status 1 when it may not run."""
+    settings = Settings()
+    configure_logs("projections", settings.log_level)
+    try:
+        uvloop.run(serve(settings))
+    except EvictionNotRefused as refusal:
+        sys.exit(str(refusal))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Feeding generations: events from the log become views, each exactly once.
+
+All generations that are fed together are written together, partition by partition, in one script.
+Once they are level they stay level, so that a reader who changes from one to another never goes back.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from event_log.reader import LogBatch, LogReader
+from projections.metrics import BATCH_EVENTS, CONTESTED, RETELL_SECONDS
+from projections.retelling import Projections, Step, Steps, retell, steps_of
+from read_models.checkpoints import Checkpoint
+from read_models.connections import Connection
+from read_models.partitions import PARTITIONS, Address
+from read_models.reading import read_checkpoints
+from read_models.writing import Change, GenerationWrite, read_views, write_partitions
+
+Checkpoints = Mapping[int, Sequence[Checkpoint]]
+"""By generation; one for each partition."""
+
+
+class CheckpointLost(Exception):
+    """A generation lacks a checkpoint: Redis lost the partition's views with it."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        super().__init__(f"generation {generation}")
+
+
+class Fed(NamedTuple):
+    """How far one feeding came. is_level: every partition of every generation is at the log's end."""
+
+    batch: LogBatch
+    from_position: int
+    is_level: bool
+
+
+class Feeder:
+    """Brings generations forward, a batch at a time."""
+
+    def __init__(
+        self, connection: Connection, log: LogReader, projections: Projections, *, batch_events_max: int
+    ) -> None:
+        self._connection = connection
+        self._log = log
+        self._projections = projections
+        self._batch_events_max = batch_events_max
+
+    async def feed(self, generations: Sequence[int]) -> Fed:
+        """Reads one batch behind the slowest partition and retells it to all partitions.
+
+        Raises:
+            CheckpointLost: nothing was written.
+            UnknownEvent, ViewMissing: nothing was written, and nothing will be until it is mended.
+        """
+        checkpoints = await self._checkpoints(generations)
+        after = min(each.position for of_one in checkpoints.values() for each in of_one)
+        batch = await self._log.read(after=after, limit=self._batch_events_max)
+        is_ours = all(
+            each.incarnation == batch.incarnation for of_one in checkpoints.values() for each in of_one
+        )
+        if not is_ours or batch.through_position == after:
+            return Fed(batch, after, is_ours and batch.last_position == after)
+        written = await self._retell(batch, checkpoints)
+        return Fed(batch, after, written and batch.through_position == batch.last_position)
+
+    async def complete(self, generation: int) -> bool:
+        """Marks every partition as complete; False when another projector moved one meanwhile."""
+        checkpoints = (await self._checkpoints([generation]))[generation]
+        return await self._write(
+            {
+                partition: [GenerationWrite(generation, each, each.completed(), ())]
+                for partition, each in zip(PARTITIONS, checkpoints, strict=True)
+            }
+        )
+
+    async def _checkpoints(self, generations: Sequence[int]) -> Checkpoints:
+        return {each: await self._checkpoints_of(each) for each in generations}
+
+    async def _checkpoints_of(self, generation: int) -> list[Checkpoint]:
+        found = await read_checkpoints(self._connection, generation, PARTITIONS)
+        checkpoints = [each for each in found if each is not None]
+        if len(checkpoints) < len(found):
+            raise CheckpointLost(generation)
+        return checkpoints
+
+    async def _retell(self, batch: LogBatch, checkpoints: Checkpoints) -> bool:
+        begun = time.perf_counter()
+        steps = steps_of(batch.events, self._projections)
+        writes: dict[int, list[GenerationWrite]] = {}
+        for generation, of_one in checkpoints.items():
+            changes = await self._changes(generation, of_one, steps)
+            for partition, checkpoint in zip(PARTITIONS, of_one, strict=True):
+                reached = checkpoint.advanced(batch.through_position)
+                write = GenerationWrite(generation, checkpoint, reached, changes.get(partition, ()))
+                writes.setdefault(partition, []).append(write)
+        written = await self._write(writes)
+        BATCH_EVENTS.observe(len(batch.events))
+        RETELL_SECONDS.observe(time.perf_counter() - begun)
+        return written
+
+    async def _changes(
+        self, generation: int, checkpoints: Sequence[Checkpoint], steps: Steps
+    ) -> dict[int, list[Change]]:
+        """The changes by partition, of what each partition has not yet seen."""
+        new = dict(_steps_not_seen(steps, checkpoints))
+        stored = await read_views(self._connection, generation, list(new))
+        changes: dict[int, list[Change]] = {}
+        for (address, its_steps), value in zip(new.items(), stored, strict=True):
+            changes.setdefault(address.partition, []).extend(retell(address, value, its_steps))
+        return changes
+
+    async def _write(self, writes: Mapping[int, Sequence[GenerationWrite]]) -> bool:
+        written = await write_partitions(self._connection, writes)
+        CONTESTED.inc(written.count(False))
+        return all(written)
+
+
+def _steps_not_seen(
+    steps: Steps, checkpoints: Sequence[Checkpoint]
+) -> Iterator[tuple[Address, list[Step]]]:
+    for address, its_steps in steps.items():
+        seen_position = checkpoints[address.partition].position
+        new = [step for step in its_steps if step.position > seen_position]
+        if new:
+            yield address, new

@@ -1,0 +1,19 @@
+"""What the projection service is told by its environment."""
+
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable of the same name in capitals."""
+
+    database_url: str
+    """Where the log is; a replica will do."""
+    redis_url: str
+    """Where the read models are: redis://... or redis+cluster://..."""
+    projections_address: str = "127.0.0.1:50054"
+    """Where health is answered."""
+    projections_metrics_port: int = 0
+    """Port of the Prometheus metrics on 127.0.0.1; 0 for none."""
+    projections_batch_events_max: int = 1000
+    """Events retold at once: more is faster when far behind, and uses more memory."""
+    log_level: str = "INFO"

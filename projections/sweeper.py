@@ -1,0 +1,85 @@
+"""Deletes the keys of generations that were dropped, and of those that nobody knows any more.
+
+Apart from the projector, because a million keys take their time and queries wait for events.
+"""
+
+import asyncio
+import re
+from contextlib import suppress
+
+import structlog
+
+from read_models.connections import REDIS_AWAY, Connection
+from read_models.registry import GenerationState, Registry, change_registry, load_registry
+from read_models.writing import delete_generation
+
+log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 1.0
+"""Between two looks at the registry, which is one small key."""
+
+_GENERATION_OF_KEY = re.compile(rb"g(\d+):\{p\d\d\}:")
+
+
+class Sweeper:
+    """Sweeps until it is drained; a Part of the projection service."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._asked_to_stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._oldest_seen: int | None = None
+
+    async def start(self) -> None:
+        """Begins, in a task of its own."""
+        self._task = asyncio.create_task(self._run())
+
+    async def drain(self) -> None:
+        """Stops sweeping; what is left is swept after the next start."""
+        self._asked_to_stop.set()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while not self._asked_to_stop.is_set():
+            try:
+                await self.sweep()
+            except REDIS_AWAY as error:
+                log.warning("sweeping failed, trying again", reason=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> None:
+        """One look: deletes what is dropping, and strays whenever the oldest generation changed."""
+        registry = await load_registry(self._connection)
+        for generation in registry.in_state(GenerationState.DROPPING):
+            await self._delete(generation.number)
+            await self._forget(generation.number)
+        oldest = min((each.number for each in registry.generations), default=None)
+        if oldest != self._oldest_seen:
+            for number in await self._strays(registry):
+                await self._delete(number)
+            self._oldest_seen = oldest
+
+    async def _delete(self, number: int) -> None:
+        deleted_count = await delete_generation(self._connection, number)
+        log.info("generation deleted", generation=number, deleted_key_count=deleted_count)
+
+    async def _forget(self, number: int) -> None:
+        await change_registry(self._connection, lambda registry: registry.without(number))
+
+    async def _strays(self, registry: Registry) -> set[int]:
+        """Generations older than all that are registered: their registry was lost.
+
+        A newer one may be about to be registered.
+        """
+        known = [each.number for each in registry.generations]
+        if not known:
+            return set()
+        found: set[int] = set()
+        async for key in self._connection.scan("g*"):
+            match = _GENERATION_OF_KEY.match(key)
+            if match is not None:
+                found.add(int(match[1]))
+        return {number for number in found if number < min(known)}

@@ -1,0 +1,1 @@
+"""ANSWERS: gRPC queries from the read models, and nothing else."""

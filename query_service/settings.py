@@ -1,0 +1,19 @@
+"""How the query service is configured: environment variables of the same names in capitals."""
+
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    """Each field is read from the environment variable of its name in capitals."""
+
+    redis_url: str
+    """Where the read models are: redis://..., or redis+cluster://... for a cluster."""
+    query_address: str = "127.0.0.1:50052"
+    """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
+    query_metrics_port: int = 0
+    """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
+    query_redis_answer_seconds_max: float = 0.2
+    """A Redis that takes longer is away: the caller is told, and may ask another process."""
+    query_redis_connections_max: int = 64
+    """Connections to Redis of one process; a lookup holds one for a fraction of a millisecond."""
+    log_level: str = "INFO"

@@ -1,0 +1,64 @@
+"""How far a partition has come, and the token that a reader compares it with."""
+
+import re
+from dataclasses import dataclass, replace
+
+_TOKEN = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
+
+
+class MalformedTokenError(ValueError):
+    """The text was never a consistency token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A position in one incarnation of the log: what a reader wants to be seen at least."""
+
+    incarnation: str
+    position: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Token":
+        """Reads `<incarnation>.<position>`.
+
+        Raises:
+            MalformedTokenError: the text was never a token.
+        """
+        # fullmatch, and ASCII by the class of characters: a trailing newline or a digit of another
+        # script would otherwise pass.
+        match = _TOKEN.fullmatch(text)
+        if match is None:
+            raise MalformedTokenError(text)
+        return cls(match[1], int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Events up to `position` of this incarnation of the log, and no others, have taken effect.
+
+    is_complete: False while the generation is filled for the first time; what it lacks may exist.
+    """
+
+    incarnation: str
+    position: int
+    is_complete: bool
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}.{self.position} {'complete' if self.is_complete else 'building'}"
+
+    @classmethod
+    def parse(cls, text: bytes | None) -> "Checkpoint | None":
+        """Reads the stored text; None stays None."""
+        if text is None:
+            return None
+        token_text, _, state = text.decode().partition(" ")
+        token = Token.parse(token_text)
+        return cls(token.incarnation, token.position, state == "complete")
+
+    def advanced(self, position: int) -> "Checkpoint":
+        """After events up to a position; never back."""
+        return replace(self, position=max(self.position, position))
+
+    def completed(self) -> "Checkpoint":
+        """The same, complete."""
+        return replace(self, is_complete=True)

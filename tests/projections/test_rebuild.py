@@ -1,0 +1,169 @@
+"""Rebuilding while the shop goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from event_log.reader import LogReader
+from projections.comparing import NotLevel
+from projections.projector import Projector
+from projections.rebuild import Rebuild, RebuildRefused
+from projections.sweeper import Sweeper
+from read_models.connections import Connection
+from read_models.partitions import PARTITIONS, key_of
+from read_models.reading import read_checkpoints
+from read_models.views import STOCK
+from tests.eventually import eventually
+from tests.projections.shop_events import a_day
+from tests.read_side import Log, all_values, serving, settle, stock_moved
+
+
+@pytest.fixture
+async def rebuild(connection: Connection, database_url: str) -> AsyncIterator[Rebuild]:
+    reader = LogReader(database_url, application_name="test rebuild")
+    yield Rebuild(connection, reader)
+    await reader.close()
+
+
+def record_days(log: Log, count: int) -> int:
+    return log.record(*(event for number in range(count) for event in a_day(number)))
+
+
+async def test_a_new_generation_is_equal_serves_and_both_stay_level(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> None:
+    record_days(log, 40)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    assert not (await rebuild.progress(second)).is_complete
+    await settle(projector)
+    last = record_days(log, 3)
+    await settle(projector)
+    progress = await rebuild.progress(second)
+    assert (progress.position, progress.last_position, progress.is_complete) == (last, last, True)
+    assert await serving(connection) == first
+    comparison = await rebuild.replace(second)
+    assert comparison.different_count == 0
+    assert comparison.compared_count == len(await all_values(connection, second)) > 40
+    assert await serving(connection) == second
+    log.record(stock_moved("LATE", 1))
+    await settle(projector)
+    assert await all_values(connection, first) == await all_values(connection, second)
+    assert await read_checkpoints(connection, first, PARTITIONS) == await read_checkpoints(
+        connection, second, PARTITIONS
+    )
+
+
+async def test_differences_block_the_switch_unless_they_are_accepted(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> None:
+    record_days(log, 10)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await settle(projector)
+    address = STOCK.address("SKU-3")
+    await connection.call("SET", key_of(first, address.partition, address.name), b"spoilt")
+    added = STOCK.address("NEW")
+    await connection.call("SET", key_of(second, added.partition, added.name), b"surplus")
+    index = next(name for name in await all_values(connection, first) if "by-state" in name)
+    await connection.call("ZADD", f"g{second}:{index}", 0, b"surplus")
+    with pytest.raises(RebuildRefused, match="3 of"):
+        await rebuild.replace(second)
+    assert await serving(connection) == first
+    comparison = await rebuild.compare(second)
+    assert {name.partition(":")[2] for name in comparison.different_names} == {
+        "stock:SKU-3",
+        "stock:NEW",
+        index.partition(":")[2],
+    }
+    await rebuild.replace(second, accept_differences=True)
+    assert await serving(connection) == second
+
+
+async def test_rolling_back_serves_the_old_generation_with_all_that_came_since(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> None:
+    record_days(log, 3)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await settle(projector)
+    await rebuild.replace(second)
+    last = log.record(stock_moved("LATE", 1))
+    await settle(projector)
+    await rebuild.switch(first)
+    assert await serving(connection) == first
+    found = await read_checkpoints(connection, first, PARTITIONS)
+    assert {each and each.position for each in found} == {last}
+
+
+async def test_what_serves_or_is_not_complete_is_protected(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> None:
+    record_days(log, 3)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    with pytest.raises(RebuildRefused, match="serves"):
+        await rebuild.drop(first)
+    with pytest.raises(RebuildRefused, match="not complete"):
+        await rebuild.switch(second)
+    with pytest.raises(RebuildRefused, match="not complete"):
+        await rebuild.compare(second)
+    await rebuild.drop(second)
+    await Sweeper(connection).sweep()
+    with pytest.raises(RebuildRefused, match="no longer there"):
+        await rebuild.progress(second)
+    await settle(projector)
+    assert await serving(connection) == first
+
+
+async def test_a_comparison_of_generations_that_nobody_levels_says_so(
+    log: Log,
+    connection: Connection,
+    projector: Projector,
+    rebuild: Rebuild,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record_days(log, 1)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await settle(projector)
+    for partition in PARTITIONS:
+        await connection.call("SET", key_of(first, partition, "checkpoint"), "aaaaaaaa.1 complete")
+    monkeypatch.setattr("projections.comparing.LOOKS_MAX", 3)
+    with pytest.raises(NotLevel):
+        await rebuild.compare(second)
+
+
+async def test_generations_are_compared_while_events_keep_coming(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> None:
+    record_days(log, 30)
+    await settle(projector)
+    await projector.start()
+    is_over = asyncio.Event()
+
+    async def sell() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            log.record(*a_day(number % 30))
+            await asyncio.sleep(0.002)
+
+    seller = asyncio.create_task(sell())
+    second = await rebuild.begin()
+
+    async def is_complete() -> bool:
+        return (await rebuild.progress(second)).is_complete
+
+    await eventually(is_complete, seconds=30)
+    comparison = await rebuild.replace(second)
+    assert comparison.different_count == 0
+    is_over.set()
+    await seller
+    await projector.drain()
