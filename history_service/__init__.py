@@ -1,0 +1,1 @@
+"""RECALLS: explains, past states and the event stream, from read-only PostgreSQL."""

@@ -1,0 +1,209 @@
+"""Read-only PostgreSQL: a few connections, each question answered from one snapshot.
+
+The server may be a replica. Nothing is ever written: the sessions themselves refuse to.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.rows import class_row
+
+from history_service.errors import DatabaseUnavailable, ReadersBusy
+from serving.failures import DeadlineMissed
+
+RowT = TypeVar("RowT")
+ResultT = TypeVar("ResultT")
+Connection = psycopg.AsyncConnection[Any]
+
+# jit: compiling a plan takes longer than any of these queries. client_connection_check_interval: a
+# query whose caller went away ends by itself.
+SESSION_OPTIONS = (
+    "-c default_transaction_read_only=on"
+    " -c idle_in_transaction_session_timeout=5s"
+    " -c client_connection_check_interval=1s"
+    " -c jit=off"
+)
+
+ANSWER_SECONDS_MAX = 20.0
+"""For callers without a deadline: nothing asked here legitimately takes longer."""
+
+ANSWER_SECONDS_MIN = 0.01
+"""With less than this left there is no point in asking."""
+
+DEAD_SERVER_GRACE_SECONDS = 1.0
+"""The server ends a late query itself; one that does not is not there any more."""
+
+CONNECT_SECONDS_MAX = 5
+
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class Snapshot:
+    """The database as of one moment; `fetch` may be called again and again."""
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    async def fetch(
+        self, sql: str, parameters: Mapping[str, object], row_type: type[RowT]
+    ) -> list[RowT]:
+        """The rows of a query, each as a `row_type` whose fields are named like the columns.
+
+        Raises:
+            psycopg.Error: the query failed.
+            TimeoutError: the server did not answer in time.
+        """
+        return await _in_time(self._fetch(sql, parameters, row_type), self._deadline)
+
+    async def fetch_one(
+        self, sql: str, parameters: Mapping[str, object], row_type: type[RowT]
+    ) -> RowT | None:
+        """The first row of a query, or None. Raises like `fetch`."""
+        rows = await self.fetch(sql, parameters, row_type)
+        return rows[0] if rows else None
+
+    async def _fetch(
+        self, sql: str, parameters: Mapping[str, object], row_type: type[RowT]
+    ) -> list[RowT]:
+        async with self._connection.cursor(row_factory=class_row(row_type)) as cursor:
+            # Bytes, because a LiteralString is asked for; the SQL here is never made of input.
+            await cursor.execute(sql.encode(), parameters)
+            return await cursor.fetchall()
+
+
+class Database:
+    """Connections for readers, opened when needed and kept while they work."""
+
+    def __init__(self, conninfo: str, *, connection_count_max: int) -> None:
+        self._conninfo = conninfo
+        self._idle: list[Connection] = []
+        self._places = asyncio.Semaphore(connection_count_max)
+
+    @asynccontextmanager
+    async def snapshot(self, seconds_left: float | None) -> AsyncIterator[Snapshot]:
+        """The database as of now, for at most `seconds_left` (None: for ANSWER_SECONDS_MAX).
+
+        Raises:
+            DatabaseUnavailable, ReadersBusy, DeadlineMissed: it cannot be read in time.
+        """
+        seconds = min(ANSWER_SECONDS_MAX if seconds_left is None else seconds_left, ANSWER_SECONDS_MAX)
+        if seconds < ANSWER_SECONDS_MIN:
+            raise DeadlineMissed
+        deadline = asyncio.get_running_loop().time() + seconds
+        await self._take_place(deadline)
+        try:
+            async with self._transaction(deadline) as connection:
+                yield Snapshot(connection, deadline)
+        except (psycopg.errors.QueryCanceled, TimeoutError) as error:
+            raise DeadlineMissed from error
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            # Among them: cancelled by a replica that could not keep the snapshot's rows any longer.
+            raise DatabaseUnavailable from error
+        finally:
+            self._places.release()
+
+    async def start(self) -> None:
+        """Nothing to begin: connections are opened when they are needed."""
+
+    async def drain(self) -> None:
+        """Closes the connections; the questions have been answered by then."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _take_place(self, deadline: float) -> None:
+        try:
+            await asyncio.wait_for(self._places.acquire(), _seconds_until(deadline))
+        except TimeoutError as error:
+            raise ReadersBusy from error
+
+    @asynccontextmanager
+    async def _transaction(self, deadline: float) -> AsyncIterator[Connection]:
+        connection = await self._begin(deadline)
+        is_reusable = False
+        try:
+            yield connection
+            await _in_time(connection.execute("ROLLBACK"), deadline)
+            is_reusable = True
+        finally:
+            if is_reusable:
+                self._idle.append(connection)
+            else:
+                drop(connection)
+
+    async def _begin(self, deadline: float) -> Connection:
+        """A connection in a fresh transaction; one that broke while it was idle is replaced."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                return await self._started(connection, deadline)
+            except psycopg.OperationalError:
+                continue
+        return await self._started(await _in_time(connect(self._conninfo), deadline), deadline)
+
+    async def _started(self, connection: Connection, deadline: float) -> Connection:
+        milliseconds = max(int(_seconds_until(deadline) * 1_000), 1)
+        statements = f"{BEGIN}; SET LOCAL statement_timeout = {milliseconds}"
+        try:
+            await _in_time(connection.execute(statements.encode()), deadline)
+        except BaseException:
+            # Also when cancelled: a connection in the midst of a statement is of no use to anybody.
+            drop(connection)
+            raise
+        return connection
+
+
+async def connect(conninfo: str) -> Connection:
+    """A read-only connection that commits each statement by itself.
+
+    Raises:
+        psycopg.OperationalError: the server cannot be reached.
+    """
+    return await psycopg.AsyncConnection.connect(
+        conninfo,
+        autocommit=True,
+        connect_timeout=CONNECT_SECONDS_MAX,
+        application_name="shopkeeper history",
+        options=SESSION_OPTIONS,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+    )
+
+
+def drop(connection: Connection) -> None:
+    """Lets go of a connection without a word to the server, which may not be listening."""
+    connection.pgconn.finish()
+
+
+def _seconds_until(deadline: float) -> float:
+    return deadline - asyncio.get_running_loop().time()
+
+
+async def _in_time(doing: Awaitable[ResultT], deadline: float) -> ResultT:
+    """What `doing` returns.
+
+    asyncio.timeout() would not do: psycopg answers a cancellation by asking the server, which takes
+    ten seconds if that is dead.
+    """
+    task = asyncio.ensure_future(doing)
+    try:
+        done, _ = await asyncio.wait(
+            {task}, timeout=_seconds_until(deadline) + DEAD_SERVER_GRACE_SECONDS
+        )
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_look_away)
+    if not done:
+        raise TimeoutError("the database did not answer")
+    return task.result()
+
+
+def _look_away(task: "asyncio.Future[Any]") -> None:
+    """Nobody waits for the task any more; asyncio would warn of an exception never retrieved."""
+    if not task.cancelled():
+        task.exception()

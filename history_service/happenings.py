@@ -1,0 +1,130 @@
+"""What happened to an order, each event told as a sentence for people."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from event_log.codec import timestamp
+from history_service.money_text import money_text
+from shopkeeper.ordering.v1 import ordering_events_pb2 as events
+from shopkeeper.ordering.v1.ordering_history_service_pb2 import OrderHappening
+from shopkeeper.ordering.v1.ordering_pb2 import OrderState
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """A row of the log, of the ordering context."""
+
+    position: int
+    recorded_time: datetime
+    type: str
+    payload: bytes
+    actor: str
+    request_id: UUID
+
+
+def happening(event: RecordedEvent, currency_code: str) -> OrderHappening:
+    """The event as a sentence. An event of a type that is not known here is told by its name."""
+    name = event.type.rpartition(".")[2]
+    teller = TELLERS.get(event.type)
+    return OrderHappening(
+        position=event.position,
+        recorded_time=timestamp(event.recorded_time),
+        type=name,
+        explanation=teller(event.payload, currency_code) if teller else f"{name}.",
+        actor=event.actor,
+        request_id=str(event.request_id),
+    )
+
+
+def _placed(event: events.OrderPlaced, currency_code: str) -> str:
+    order = event.order
+    units = sum(line.quantity for line in order.lines)
+    awaits = order.state in (
+        OrderState.ORDER_STATE_AWAITING_PAYMENT,
+        OrderState.ORDER_STATE_AWAITING_INSTORE_PAYMENT,
+    )
+    then = f"its stock is held until {_moment(order.expire_time)}" if awaits else _state(order.state)
+    return (
+        f"Placed as {order.order_number} from cart {order.cart_id}: {units} units on"
+        f" {len(order.lines)} lines for {money_text(order.total.amount_minor, currency_code)};"
+        f" {then}."
+    )
+
+
+def _paid(event: events.PaymentRecorded, currency_code: str) -> str:
+    return (
+        f"Received {money_text(event.amount_minor, currency_code)} as payment"
+        f" {event.payment_reference}; {_money(event.progress, currency_code)}."
+    )
+
+
+def _refunded(event: events.RefundRecorded, currency_code: str) -> str:
+    return (
+        f"Gave back {money_text(event.amount_minor, currency_code)} as refund"
+        f" {event.refund_reference}; {_money(event.progress, currency_code)}."
+    )
+
+
+def _cancelled(event: events.OrderCancelled, currency_code: str) -> str:
+    return f"Called off; {_money(event.progress, currency_code)}."
+
+
+def _expired(event: events.OrderExpired, currency_code: str) -> str:
+    return f"Not paid in time: its stock went back; {_money(event.progress, currency_code)}."
+
+
+def _fulfilled(event: events.OrderLinesFulfilled, currency_code: str) -> str:  # noqa: ARG001
+    return f"Shipped {_units(event.lines)}; it is now {_state(event.progress.state)}."
+
+
+def _returned(event: events.OrderLinesReturned, currency_code: str) -> str:
+    return f"Took back {_units(event.lines)}; {_money(event.progress, currency_code)}."
+
+
+def _money(progress: events.OrderProgress, currency_code: str) -> str:
+    """Where the order stands, in words."""
+    parts = [
+        f"it is now {_state(progress.state)}",
+        f"{money_text(progress.paid_minor, currency_code)} received",
+    ]
+    if progress.refunded_minor:
+        parts.append(f"{money_text(progress.refunded_minor, currency_code)} given back")
+    if progress.refund_due_minor:
+        parts.append(f"{money_text(progress.refund_due_minor, currency_code)} still to be given back")
+    return ", ".join(parts)
+
+
+def _units(lines: Any) -> str:
+    return ", ".join(f"{line.quantity} of line {line.line_id}" for line in lines)
+
+
+def _state(state: Any) -> str:
+    return OrderState.Name(state).removeprefix("ORDER_STATE_")
+
+
+def _moment(time: Timestamp) -> str:
+    return time.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _teller(message_type: Any, tell: Callable[[Any, str], str]) -> Callable[[bytes, str], str]:
+    return lambda payload, currency_code: tell(message_type.FromString(payload), currency_code)
+
+
+TELLERS: Mapping[str, Callable[[bytes, str], str]] = {
+    message_type.DESCRIPTOR.full_name: _teller(message_type, tell)
+    for message_type, tell in (
+        (events.OrderPlaced, _placed),
+        (events.PaymentRecorded, _paid),
+        (events.RefundRecorded, _refunded),
+        (events.OrderCancelled, _cancelled),
+        (events.OrderExpired, _expired),
+        (events.OrderLinesFulfilled, _fulfilled),
+        (events.OrderLinesReturned, _returned),
+    )
+}
+"""By the payload's full protobuf name; a test asks for one for each event of the context."""

@@ -1,0 +1,24 @@
+"""Amounts as people write them.
+
+The write side has the same table (command_service.money), which nothing here may import; a test keeps
+the two equal.
+"""
+
+# ISO 4217 (2024), list one: currencies whose exponent is not 2.
+_EXPONENT_BY_CURRENCY = {
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+ROUNDING_RULE = "each adjustment of a line is rounded once, half away from zero, to a minor unit"
+
+
+def money_text(amount_minor: int, currency_code: str) -> str:
+    """An amount as people write it: (255, "GBP") is "2.55 GBP", (255, "JPY") is "255 JPY"."""
+    exponent = _EXPONENT_BY_CURRENCY.get(currency_code, 2)
+    sign = "-" if amount_minor < 0 else ""
+    digits = str(abs(amount_minor)).rjust(exponent + 1, "0")
+    if exponent == 0:
+        return f"{sign}{digits} {currency_code}"
+    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]} {currency_code}"

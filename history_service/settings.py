@@ -1,0 +1,21 @@
+"""How the history service is configured: environment variables of the same names in capitals."""
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings
+
+
+class Settings(BaseSettings):
+    """Each field is read from the environment variable of its name in capitals."""
+
+    history_database_url: str = Field(
+        default=..., validation_alias=AliasChoices("HISTORY_DATABASE_URL", "DATABASE_URL")
+    )
+    """Where PostgreSQL is, at best a replica; DATABASE_URL stands in when it is not set."""
+    history_address: str = "127.0.0.1:50053"
+    """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
+    history_metrics_port: int = 0
+    """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
+    log_level: str = "INFO"
+
+    history_connections_max: int = 8
+    """Connections to PostgreSQL for questions; a stream that follows the log has one of its own."""

@@ -1,0 +1,20 @@
+"""What a check found, and whom it tells how far it has come."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+OnProgress = Callable[[str, int, int], None]
+"""Is told (what is being checked, how many are done, of how many)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that is not as it must be.
+
+    check: the invariant's view, "inv_stock_ledger", or the read model's, "view stock". subject: what
+    it is about: "sku_id A". explanation: a sentence for people.
+    """
+
+    check: str
+    subject: str
+    explanation: str

@@ -1,0 +1,126 @@
+"""ReadEvents: what happened, in order, and what happens next."""
+
+import asyncio
+
+import grpc
+import pytest
+
+from shopkeeper.inventory.v1.inventory_events_pb2 import StockMoved
+from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
+from tests.history_service.conftest import History, Refused, serving
+from tests.history_service.stored_shop import Line, StoredShop
+
+
+async def read(history: History, request: ReadEventsRequest) -> list[ReadEventsResponse]:
+    return [event async for event in history.log.ReadEvents(request)]
+
+
+async def refusal(history: History, request: ReadEventsRequest) -> Refused:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await read(history, request)
+    return Refused(caught.value)
+
+
+async def test_events_are_streamed_in_order_and_then_the_stream_ends(
+    shop: StoredShop, history: History
+) -> None:
+    shop.move("A", on_hand=1)
+    shop.move("B", on_hand=2)
+    events = await read(history, ReadEventsRequest())
+    assert [(event.position, event.key) for event in events] == [(1, "A"), (2, "B")]
+    assert events[0].context == "inventory"
+    assert events[0].type == "shopkeeper.inventory.v1.StockMoved"
+    assert StockMoved.FromString(events[0].payload).sku_id == "A"
+    assert events[0].actor == "tester"
+    assert events[0].recorded_time.ToSeconds() == int(shop.now.timestamp())
+
+
+async def test_a_token_is_where_to_go_on(shop: StoredShop, history: History) -> None:
+    for sku_id in "ABC":
+        shop.move(sku_id, on_hand=1)
+    events = await read(history, ReadEventsRequest())
+    rest = await read(history, ReadEventsRequest(after_token=events[0].token))
+    assert [event.key for event in rest] == ["B", "C"]
+    assert await read(history, ReadEventsRequest(after_token=events[2].token)) == []
+
+
+async def test_more_events_than_one_read_brings_are_all_streamed(
+    shop: StoredShop, history: History
+) -> None:
+    shop.execute("""
+        INSERT INTO events SELECT n, now(), 'inventory', 'x', 'A', '', 'tester', gen_random_uuid()
+        FROM generate_series(1, 2500) AS n""")
+    events = await read(history, ReadEventsRequest())
+    assert [event.position for event in events] == list(range(1, 2501))
+
+
+async def test_contexts_and_keys_filter(shop: StoredShop, history: History) -> None:
+    shop.move("A", on_hand=5)
+    shop.place("o1", [Line("A", 1)])
+    ordering = await read(history, ReadEventsRequest(contexts=["ordering", "cart"]))
+    assert [event.key for event in ordering] == ["o1"]
+    stock = await read(history, ReadEventsRequest(key="A"))
+    assert {event.key for event in stock} == {"A"}
+    assert len(stock) == 2
+
+
+async def test_a_follower_hears_of_what_is_committed_later(shop: StoredShop, history: History) -> None:
+    shop.move("A", on_hand=1)
+    call = history.log.ReadEvents(ReadEventsRequest(follow=True), timeout=20)
+    heard = aiter(call)
+    assert (await anext(heard)).key == "A"
+    shop.move("B", on_hand=1)
+    assert (await anext(heard)).key == "B"
+    shop.execute("SELECT pg_notify('shopkeeper_events', '3')")
+    shop.move("C", on_hand=1)
+    assert (await anext(heard)).key == "C"
+    call.cancel()
+
+
+async def test_a_follower_with_a_filter_passes_over_the_rest(shop: StoredShop, history: History) -> None:
+    call = history.log.ReadEvents(ReadEventsRequest(follow=True, key="B"), timeout=20)
+    waiting = asyncio.ensure_future(anext(aiter(call)))
+    for sku_id in "AAB":
+        shop.move(sku_id, on_hand=1)
+    assert (await waiting).position == 3
+    call.cancel()
+
+
+async def test_a_token_of_another_incarnation_is_refused(shop: StoredShop, history: History) -> None:
+    failure = await refusal(history, ReadEventsRequest(after_token="00000000.0"))
+    assert failure.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert failure.reason == "LOG_INCARNATION_CHANGED"
+
+
+async def test_a_follower_is_told_when_the_incarnation_changes(
+    shop: StoredShop, history: History
+) -> None:
+    shop.move("A", on_hand=1)
+    call = history.log.ReadEvents(ReadEventsRequest(follow=True), timeout=20)
+    heard = aiter(call)
+    await anext(heard)
+    shop.execute("UPDATE log_incarnation SET incarnation = '00000000'")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anext(heard)
+    assert Refused(caught.value).reason == "LOG_INCARNATION_CHANGED"
+
+
+@pytest.mark.parametrize("token", ["x", "00000000.", "00000000.-1", "0000000g.1", "00000000.1\n"])
+async def test_what_was_never_a_token_is_refused(history: History, token: str) -> None:
+    failure = await refusal(history, ReadEventsRequest(after_token=token))
+    assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert failure.fields == ["after_token"]
+
+
+async def test_a_drain_ends_the_streams_that_follow(shop: StoredShop, database_url: str) -> None:
+    shop.move("A", on_hand=1)
+    async with serving(database_url) as history:
+        call = history.log.ReadEvents(ReadEventsRequest(follow=True), timeout=30)
+        heard = aiter(call)
+        await anext(heard)
+        ended = asyncio.ensure_future(anext(heard))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ended
+    failure = Refused(caught.value)
+    assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_ENDED")
+    assert failure.has_retry_info
