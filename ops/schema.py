@@ -12,6 +12,7 @@ TABLE_MODULES = (
     "command_service.requests",
     "command_service.catalog.repository",
     "command_service.pricing.repository",
+    "command_service.inventory.ledger",
     "command_service.inventory.repository",
     "command_service.cart.repository",
     "command_service.ordering.repository",

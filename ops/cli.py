@@ -1,0 +1,27 @@
+"""The `shopkeeper` command."""
+
+import typer
+
+from ops.commands import call, database, demo, explain, log, rebuild, up, verify
+from ops.failures import ReadableErrors
+
+app = typer.Typer(
+    name="shopkeeper",
+    cls=ReadableErrors,
+    help="Run and look after a Shopkeeper.",
+    epilog=(
+        "Exit status: 0 done; 1 refused, or something is wrong with the data; 2 wrong usage; "
+        "3 a server or service cannot be started or reached; 130 interrupted."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def shopkeeper() -> None:
+    """Run and look after a Shopkeeper."""
+
+
+for module in (up, demo, rebuild, database, verify, explain, log, call):
+    app.add_typer(module.app)

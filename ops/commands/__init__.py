@@ -1,0 +1,1 @@
+"""The commands of `shopkeeper`, one module for each group of them."""

@@ -1,0 +1,74 @@
+"""Commands on the database itself: its schema, and which log this is."""
+
+import secrets
+from typing import Annotated
+
+import psycopg
+import typer
+
+from event_log.appending import LOCK_LOG
+from ops.commands.options import DATA_DIR, REPAIR, RUN, DatabaseUrl, DataDir, console
+from ops.failures import Problem
+from ops.migrate import migrate as apply_migrations
+from ops.whereabouts import server_url
+
+app = typer.Typer()
+
+CONNECT_SECONDS_MAX = 5
+
+RENEW_INCARNATION = """
+UPDATE log_incarnation SET incarnation = %s, create_time = now()
+FROM (SELECT incarnation AS before FROM log_incarnation) AS old
+RETURNING old.before
+"""
+
+
+@app.command(rich_help_panel=RUN)
+def migrate(database_url: DatabaseUrl = None, data_dir: DataDir = DATA_DIR) -> None:
+    """Bring the database to the newest schema.
+
+    Safe to repeat, and to run twice at once. Each step is a transaction of its own: after an error the
+    database stands at the last step that succeeded. `up` and `demo` do this by themselves.
+    """
+    applied: list[str] = []
+
+    def report(step: str) -> None:
+        applied.append(step)
+        console.print(f"applied {step}", soft_wrap=True)
+
+    apply_migrations(server_url("DATABASE_URL", database_url, data_dir), on_step=report)
+    console.print("the schema is current" if applied else "the schema was current already")
+
+
+@app.command("new-incarnation", rich_help_panel=REPAIR)
+def new_incarnation(
+    *,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it; without this, only tell what it means.")
+    ] = False,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Tell everyone that this log is not the one they knew: after a restore or a promotion.
+
+    A database restored from a backup, or a standby that was promoted, may lack the last events of the
+    log that clients have seen, and will use their positions again for others. The incarnation is part
+    of each consistency token and checkpoint. Renewed, it makes the services refuse tokens of the log
+    that was, and makes the projections build the read models anew from the log that is.
+
+    Run it before the services start; services that run already have to be restarted.
+    """
+    if not yes:
+        raise Problem(
+            "all consistency tokens given out so far become void, and the read models are built anew.\n"
+            "Right after a restore or a promotion, and only then; say --yes to go ahead."
+        )
+    incarnation = secrets.token_hex(4)
+    url = server_url("DATABASE_URL", database_url, data_dir)
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS_MAX) as connection:
+        # Events are written under this lock: none can be of both incarnations.
+        connection.execute(LOCK_LOG)
+        row = connection.execute(RENEW_INCARNATION, [incarnation]).fetchone()
+    if row is None:
+        raise Problem("the database has no log; run `shopkeeper migrate` first")
+    console.print(f"the log's incarnation is {incarnation}; it was {row[0]}. Restart the services.")

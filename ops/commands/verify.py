@@ -1,0 +1,61 @@
+"""`verify`: whether everything that must hold does hold."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from ops.commands.options import DATA_DIR, LOOK, DatabaseUrl, DataDir, RedisUrl, console
+from ops.failures import ExitStatus
+from ops.progress import progress
+from ops.verify import Violation
+from ops.verify import verify as find_violations
+from ops.whereabouts import server_url
+
+app = typer.Typer()
+
+VIOLATIONS_SHOWN = 20
+
+
+@app.command(rich_help_panel=LOOK)
+def verify(
+    *,
+    database_only: Annotated[
+        bool, typer.Option("--database-only", help="Leave the read models out.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Violations to list for each check; all are counted.")
+    ] = VIOLATIONS_SHOWN,
+    database_url: DatabaseUrl = None,
+    redis_url: RedisUrl = None,
+    data_dir: DataDir = DATA_DIR,
+) -> None:
+    """Check every invariant, over the whole database and all read models.
+
+    Sums of the stock ledger, money against orders, coupons against their uses, holds against orders,
+    and each view in Redis against what the tables say. Writes nothing; the shop may go on meanwhile.
+    Exit status 1 with a list if anything is not as it must be.
+    """
+    database = server_url("DATABASE_URL", database_url, data_dir)
+    redis = None if database_only else server_url("REDIS_URL", redis_url, data_dir)
+    with progress(console) as on_progress:
+        violations = asyncio.run(find_violations(database, redis, on_progress=on_progress))
+    if violations:
+        _print_violations(violations, limit)
+        raise typer.Exit(ExitStatus.REFUSED)
+    console.print(Text("everything is as it must be", "green"))
+
+
+def _print_violations(violations: Iterable[Violation], limit: int) -> None:
+    by_check: dict[str, list[Violation]] = defaultdict(list)
+    for violation in violations:
+        by_check[violation.check].append(violation)
+    for check, found in by_check.items():
+        console.print(Text(f"{check}: {len(found):,}", "bold red"), soft_wrap=True)
+        for violation in found[:limit]:
+            console.print(Text(f"  {violation.subject}: {violation.explanation}"), soft_wrap=True)
+        if len(found) > limit:
+            console.print(f"  and {len(found) - limit:,} more")

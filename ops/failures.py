@@ -1,0 +1,88 @@
+"""What can go wrong on the command line, told to people: a sentence, and an exit status to script by."""
+
+import os
+import traceback
+from enum import IntEnum
+from typing import Any
+
+import psycopg
+import redis
+import sqlalchemy.exc
+import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
+
+from ops.account import NoPlaceToRun
+from ops.embedded import ServerDidNotStart
+from ops.supervisor import AddressInUse, ServiceDidNotStart
+
+TRACEBACK_VARIABLE = "SHOPKEEPER_TRACEBACK"
+
+errors = Console(stderr=True)
+
+
+class ExitStatus(IntEnum):
+    """How a command ended; 2, wrong usage, is typer's own."""
+
+    DONE = 0
+    REFUSED = 1
+    """It was refused, or something was found that ought not to be."""
+    UNREACHABLE = 3
+    """A server or a service could not be started or reached: try again later."""
+    BROKEN = 70
+    """A mistake in this program."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class Problem(Exception):
+    """Ends the command with a message for people."""
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.REFUSED) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ReadableErrors(TyperGroup):
+    """A group of commands that answers exceptions with sentences instead of tracebacks."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; the outermost place, so that nothing passes it as a traceback."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitStatus.INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except Exception as error:  # noqa: BLE001 the last one who could tell a person
+            problem = as_problem(error)
+            errors.print(Text.assemble(("error: ", "bold red"), str(problem)), soft_wrap=True)
+            if os.environ.get(TRACEBACK_VARIABLE):
+                errors.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
+            raise typer.Exit(problem.status) from None
+
+
+def as_problem(error: Exception) -> Problem:
+    """The error as people should hear of it."""
+    match error:
+        case Problem():
+            return error
+        case ServerDidNotStart() | ServiceDidNotStart() | AddressInUse() | NoPlaceToRun():
+            return Problem(str(error), ExitStatus.UNREACHABLE)
+        case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
+            return Problem(f"the database cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
+        case redis.RedisError():
+            return Problem(f"Redis cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
+        case _:
+            return Problem(
+                f"{type(error).__name__}: {_sentence(error)}\n"
+                f"This is a mistake in shopkeeper; {TRACEBACK_VARIABLE}=1 shows where.",
+                ExitStatus.BROKEN,
+            )
+
+
+def _sentence(error: Exception) -> str:
+    """The first line: the rest is for programmers."""
+    cause = error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+    return str(cause).partition("\n")[0]

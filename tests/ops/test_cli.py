@@ -1,0 +1,154 @@
+"""The command line, as a process: what it prints and how it ends."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from ops.cli import app
+from ops.embedded import free_port
+from ops.whereabouts import FILE_NAME, remembered
+
+SHOPKEEPER = (sys.executable, "-c", "from ops.cli import app; app()")
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> Ended:
+    """Runs `shopkeeper` in this process, which is fast, where nothing runs and without a terminal."""
+    unset = {name: None for name in os.environ if name.endswith(("_URL", "_ADDRESS"))}
+    at = {"SHOPKEEPER_DATA_DIR": str(cwd / ".shopkeeper")}
+    result = CliRunner().invoke(app, arguments, env={**unset, **at, **environment})
+    return Ended(result.exit_code, result.stdout, result.stderr)
+
+
+def incarnation(database_url: str) -> str:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT incarnation FROM log_incarnation").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "up",
+        "demo",
+        "migrate",
+        "rebuild",
+        "verify",
+        "explain stock",
+        "explain order",
+        "explain total",
+        "log tail",
+        "call",
+        "repair stock",
+        "new-incarnation",
+    ],
+)
+def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+    ended = run(*command.split(), "--help", cwd=tmp_path)
+    assert ended.returncode == DONE
+    assert f"Usage: shopkeeper {command}" in ended.stdout
+
+
+def test_an_unknown_command_is_wrong_usage(tmp_path: Path) -> None:
+    assert run("fly", cwd=tmp_path).returncode == USAGE
+
+
+@pytest.mark.parametrize("command", ["migrate", "new-incarnation --yes"])
+def test_a_database_that_nobody_named_is_asked_for(command: str, tmp_path: Path) -> None:
+    ended = run(*command.split(), cwd=tmp_path)
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr == (
+        f"error: DATABASE_URL is not set, and no `shopkeeper up` runs in {tmp_path}/.shopkeeper\n"
+    )
+
+
+def test_a_database_that_cannot_be_reached_is_told_in_a_sentence(tmp_path: Path) -> None:
+    port = free_port()
+    ended = run("migrate", cwd=tmp_path, DATABASE_URL=f"postgresql://u:secret@127.0.0.1:{port}/d")
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr.startswith("error: the database cannot be used: ")
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain stock MUG",
+        "explain order 1",
+        "explain total cart 1",
+        "log tail",
+        "call",
+        "repair stock MUG",
+    ],
+)
+def test_a_service_that_cannot_be_reached_is_told_in_a_sentence(command: str, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    ended = run(*command.split(), "--address", address, cwd=tmp_path)
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr.startswith(f"error: {address} cannot be reached: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_migrating_a_current_database_says_so(database_url: str, tmp_path: Path) -> None:
+    ended = run("migrate", cwd=tmp_path, DATABASE_URL=database_url)
+    assert (ended.returncode, ended.stdout) == (DONE, "the schema was current already\n")
+
+
+def test_the_database_of_a_running_up_is_found(database_url: str, tmp_path: Path) -> None:
+    with remembered(tmp_path / ".shopkeeper", {"DATABASE_URL": database_url}):
+        left = tmp_path / ".shopkeeper" / FILE_NAME
+        assert left.stat().st_mode & 0o077 == 0
+        assert json.loads(left.read_text()) == {"DATABASE_URL": database_url}
+        assert run("migrate", cwd=tmp_path).returncode == DONE
+    assert not left.exists()
+
+
+def test_a_new_incarnation_is_not_made_without_yes(database_url: str, tmp_path: Path) -> None:
+    before = incarnation(database_url)
+    ended = run("new-incarnation", cwd=tmp_path, DATABASE_URL=database_url)
+    assert ended.returncode == REFUSED
+    assert "--yes" in ended.stderr
+    assert incarnation(database_url) == before
+
+
+def test_a_new_incarnation_is_another_one_and_both_are_told(database_url: str, tmp_path: Path) -> None:
+    before = incarnation(database_url)
+    ended = run("new-incarnation", "--yes", cwd=tmp_path, DATABASE_URL=database_url)
+    after = incarnation(database_url)
+    assert ended.returncode == DONE
+    assert re.fullmatch("[0-9a-f]{8}", after)
+    assert after != before
+    assert f"incarnation is {after}; it was {before}" in ended.stdout
+
+
+def test_as_a_process_it_answers_with_a_sentence_and_an_exit_status_too(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    ended = subprocess.run(
+        [*SHOPKEEPER, "explain", "stock", "MUG", "--address", address],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        text=True,
+        timeout=50,
+    )
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr.startswith(f"error: {address} cannot be reached: ")
+    assert ended.stdout == ""
