@@ -1,0 +1,108 @@
+"""Real processes, real sockets: command services of one database, as in production."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+import pytest
+
+from ops.embedded import HOST, free_port
+from ops.service_process import LogLine, ServiceProcess
+from ops.services import free_addresses
+from ops.supervisor import Deployment, is_serving
+from tests.eventually import eventually
+from tests.system.client import Client
+
+
+class CommandServices:
+    """Several processes of the command service on one database, each with a port of its own."""
+
+    def __init__(self, database_url: str, processes: list[ServiceProcess], addresses: list[str]) -> None:
+        self.database_url = database_url
+        self.processes = processes
+        self.addresses = addresses
+
+    def client(self, index: int = 0) -> Client:
+        """A client of one of the processes."""
+        return Client(self.addresses[index % len(self.addresses)])
+
+    def fetch(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Rows of a query on the shop's database."""
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            return connection.execute(sql.encode(), parameters).fetchall()
+
+    def broken_invariants(self) -> dict[str, list[tuple[object, ...]]]:
+        """What every inv_* view returns, where it returns anything."""
+        views = self.fetch("SELECT viewname FROM pg_views WHERE starts_with(viewname, 'inv_')")
+        assert views, "the invariants are views of the database"
+        rows = {str(name): self.fetch(f"SELECT * FROM {name}") for (name,) in views}
+        return {name: broken for name, broken in rows.items() if broken}
+
+
+@dataclass(frozen=True)
+class WholeShop:
+    """Everything that runs, and where it is."""
+
+    database_url: str
+    redis_url: str
+    environment: dict[str, str]
+    deployment: Deployment
+
+    @property
+    def command_address(self) -> str:
+        return self.environment["COMMAND_ADDRESS"]
+
+    @property
+    def query_address(self) -> str:
+        return self.environment["QUERY_ADDRESS"]
+
+
+@asynccontextmanager
+async def command_services(
+    database_url: str, count: int, **environment: str
+) -> AsyncIterator[CommandServices]:
+    """Starts processes and waits until they serve; drains them at the end.
+
+    environment: further variables; DATABASE_URL leads the processes to the database by another way.
+    """
+    lines: list[LogLine] = []
+    async with AsyncExitStack() as stack:
+        processes, addresses = [], []
+        for index in range(count):
+            address = f"{HOST}:{free_port()}"
+            variables = {**os.environ, "DATABASE_URL": database_url, "COMMAND_ADDRESS": address}
+            process = ServiceProcess(
+                f"command_service#{index}",
+                "command_service",
+                environment={**variables, **environment},
+                on_log=lines.append,
+            )
+            await process.start()
+            stack.push_async_callback(process.end, seconds_max=20)
+            processes.append(process)
+            addresses.append(address)
+        for address in addresses:
+            await eventually(partial(is_serving, address), seconds=40)
+        yield CommandServices(database_url, processes, addresses)
+
+
+@pytest.fixture
+async def two_services(database_url: str) -> AsyncIterator[CommandServices]:
+    async with command_services(database_url, 2) as services:
+        yield services
+
+
+@pytest.fixture
+async def whole_shop(database_url: str, redis_url: str) -> AsyncIterator[WholeShop]:
+    """All services, two processes of the command and of the query service."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        **free_addresses(),
+    }
+    async with Deployment(environment, workers=2) as deployment:
+        yield WholeShop(database_url, redis_url, environment, deployment)
