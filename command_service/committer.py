@@ -191,7 +191,7 @@ class Committer:
         self._in_flight: dict[object, Submission] = {}
         self._workers: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Starts committing."""
         self._workers = [asyncio.create_task(lane.work()) for lane in (self._short, self._bulk)]
 

@@ -10,7 +10,6 @@ from serving.failures import (
     Invalid,
     NotFound,
     Overloaded,
-    Refusal,
     Stale,
     Unavailable,
 )
@@ -21,6 +20,7 @@ from serving.failures import DeadlineMissed as DeadlineMissed
 from serving.failures import Failure as Failure
 from serving.failures import Internal as Internal
 from serving.failures import InvalidField as InvalidField
+from serving.failures import Refusal as Refusal
 
 # --- requests ---------------------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class PriceNotFound(Refusal):
 
 
 class AmountTooLarge(Refusal):
-    """The amount would exceed {amount_minor_max} minor units."""
+    """The lines are worth more than {amount_minor_max} minor units, the most that an amount can be."""
 
 
 class PromotionNotFound(NotFound):
@@ -194,10 +194,6 @@ class CartFull(Refusal):
 
 class CartCouponsFull(Refusal):
     """Cart {cart_id} has {coupon_count_max} coupons, as many as a cart may have."""
-
-
-class CartTotalTooLarge(Refusal):
-    """The total of cart {cart_id} would exceed {amount_minor_max}."""
 
 
 class CartLineNotFound(NotFound):

@@ -5,14 +5,15 @@ each statement has a snapshot of its own.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 Row = tuple[Any, ...]
+TalkT = TypeVar("TalkT")
 
 
 class Statement(NamedTuple):
@@ -25,16 +26,16 @@ class Statement(NamedTuple):
 # Why each limit: see docs/adr/0003. A session that stops while it holds locks is ended by the server.
 SESSION_LIMITS = (
     "-c lock_timeout=2s"
-    " -c statement_timeout=10s"
-    " -c transaction_timeout=15s"
-    " -c idle_in_transaction_session_timeout=3s"
+    " -c statement_timeout=4s"
+    # Not idle_in_transaction_session_timeout: the Flush that ends a pipeline disarms it again.
+    " -c transaction_timeout=5s"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c client_connection_check_interval=1s"
     " -c default_transaction_isolation=read\\ committed"
     " -c jit=off"
 )
 
-TRIP_SECONDS_MAX = 20.0
+TRIP_SECONDS_MAX = 10.0
 """A round trip takes longer than any server-side limit only when the connection is dead."""
 
 
@@ -80,9 +81,12 @@ class Session:
             psycopg.Error: the first statement that failed; those after it were not carried out.
         TimeoutError: the connection is dead; it was dropped.
         """
-        self.trip_count += 1
         self.statement_count += len(statements)
-        trip = asyncio.ensure_future(self._run(statements))
+        return await self._trip(self._run(statements))
+
+    async def _trip(self, talk: Coroutine[Any, Any, TalkT]) -> TalkT:
+        self.trip_count += 1
+        trip = asyncio.ensure_future(talk)
         done, _ = await asyncio.wait({trip}, timeout=TRIP_SECONDS_MAX)
         if not done:
             # Cancelling psycopg politely asks a dead server for ten more seconds: cut the socket.
@@ -105,8 +109,11 @@ class Session:
         """Ends the open transaction, if the connection still works; drops the connection if not."""
         if self._connection is None or self._connection.closed:
             return
+        self.statement_count += 1
         try:
-            await self.run([Statement("ROLLBACK")])
+            # After a ROLLBACK psycopg forgets its prepared statements and has the server drop them. In a
+            # pipeline the drop would come behind the first statement prepared anew, and take it along.
+            await self._trip(self._connection.execute("ROLLBACK"))
         except (psycopg.Error, TimeoutError):
             self.drop()
 

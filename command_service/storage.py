@@ -1,11 +1,13 @@
 """Which repository keeps which kind, and which ledgers are written: the wiring of the write side."""
 
+from typing import Any
+
 from command_service.cart.repository import CartRepository
 from command_service.catalog.repository import ProductRepository, SkuRepository
+from command_service.inventory.ledger import StockDriftRepository, StockLedger
 from command_service.inventory.repository import (
     LocationRepository,
     ReservationRepository,
-    StockLedger,
     StockRepository,
 )
 from command_service.ordering.repository import OrderRepository, PaymentRepository
@@ -24,7 +26,7 @@ from serving.status import encode_failure
 
 def storage() -> Storage:
     """Everything that a transaction writes to."""
-    repositories: list[Repository] = [
+    repositories: list[Repository[Any, Any]] = [
         CartRepository(),
         OrderRepository(),
         ReservationRepository(),
@@ -33,6 +35,7 @@ def storage() -> Storage:
         CouponCustomerRepository(),
         LocationRepository(),
         StockRepository(),
+        StockDriftRepository(),
         ProductRepository(),
         SkuRepository(),
         PriceListRepository(),

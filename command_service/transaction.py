@@ -117,7 +117,8 @@ class Transaction:
         """
         live = await self._claim(submissions)
         if not live:
-            await self._session.roll_back()
+            # Nothing was written. A ROLLBACK would also cost the session its prepared statements.
+            await self._session.run([COMMIT])
             return self._outcome
         now = await self._load(live)
         self._decide_all(live, now)

@@ -3,6 +3,9 @@
 Handlers get checked messages and return either a message or serialized bytes; they raise Failures.
 """
 
+# The stubs make grpc.RpcMethodHandler generic, the class itself is not.
+from __future__ import annotations
+
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache

@@ -1,8 +1,6 @@
 """Commands carried out alone or in batches, through the real transaction, on a real PostgreSQL."""
 
 import asyncio
-import importlib
-import inspect
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,40 +9,12 @@ import psycopg
 import pytest_asyncio
 
 from command_service.errors import Failure
-from command_service.repository import Repository
 from command_service.session import Row, Session
-from serving.status import encode_failure
+from command_service.storage import storage
 from command_service.submission import Submission
-from command_service.transaction import Ledger, Storage, Transaction
+from command_service.transaction import Storage, Transaction
 from command_service.world import AnswerT, Command
-
-CONTEXTS = ("catalog", "pricing", "inventory", "cart", "ordering")
-
-
-class Answers:
-    """Remembers what each command answered or was refused with."""
-
-    def __init__(self) -> None:
-        self.by_request_id: dict[UUID, Any] = {}
-
-
-def development_storage() -> Storage:
-    """The repositories of the contexts that exist."""
-    repositories: list[Repository[Any, Any]] = []
-    ledgers: list[Ledger] = []
-    for context in CONTEXTS:
-        try:
-            module = importlib.import_module(f"command_service.{context}.repository")
-        except ModuleNotFoundError:
-            continue
-        for name, member in inspect.getmembers(module, inspect.isclass):
-            if member.__module__ != module.__name__:
-                continue
-            if name.endswith("Repository"):
-                repositories.append(member())
-            if name.endswith("Ledger"):
-                ledgers.append(member())
-    return Storage({r.kind.rank: r for r in repositories}, ledgers, encode_failure)
+from serving.status import encode_failure
 
 
 class CarryOut:
@@ -53,7 +23,7 @@ class CarryOut:
     def __init__(self, database_url: str, session: Session) -> None:
         self.database_url = database_url
         self.session = session
-        self.storage = development_storage()
+        self.storage = storage()
 
     async def __call__(self, command: Command[AnswerT]) -> AnswerT:
         """Commits the command alone.
@@ -153,7 +123,7 @@ def _submission(command: Command[Any], answers: dict[UUID, Any]) -> Submission:
 
 @pytest_asyncio.fixture
 async def carry_out(database_url: str) -> AsyncIterator[CarryOut]:
-    """`await carry_out(command)` commits it alone and returns its answer or raises its refusal."""
+    """Commits a command alone, or several in one batch by its method `together`."""
     session = Session(database_url, "tests")
     await session.connect()
     yield CarryOut(database_url, session)

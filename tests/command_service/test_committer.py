@@ -106,7 +106,7 @@ async def committing(database_url: str, limits: Limits | None = None) -> AsyncIt
     sessions = [Session(database_url, name) for name in ("short", "bulk")]
     lanes = [Lane(s._application_name, s, STORAGE, limits or Limits()) for s in sessions]
     committer = Committer(*lanes)
-    committer.start()
+    await committer.start()
     yield committer
     await committer.drain()
     for session in sessions:

@@ -450,7 +450,7 @@ class MergeCartsRequest(_message.Message):
     validate_only: _builtins.bool
     """True decides without any effect."""
     from_cart_id: _builtins.str
-    """The cart that is emptied and closed."""
+    """The cart that is closed; it keeps its lines as they were."""
     into_cart_id: _builtins.str
     """The cart that receives the lines; both have one currency."""
     def __init__(

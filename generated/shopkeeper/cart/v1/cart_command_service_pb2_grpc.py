@@ -27,7 +27,10 @@ if _version_not_supported:
 
 class CartCommandServiceStub:
     """Changes carts. Every answer holds the whole cart, priced.
-    All refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is given and stale.
+    All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
+    given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
+    can be. A line that can no longer be bought keeps its last price while others are changed; only
+    PlaceOrder refuses it.
     """
 
     def __init__(self, channel):
@@ -85,11 +88,15 @@ class CartCommandServiceStub:
 
 class CartCommandServiceServicer:
     """Changes carts. Every answer holds the whole cart, priced.
-    All refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is given and stale.
+    All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
+    given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
+    can be. A line that can no longer be bought keeps its last price while others are changed; only
+    PlaceOrder refuses it.
     """
 
     def CreateCart(self, request, context):
-        """Makes an empty cart. Refuses CART_ALREADY_EXISTS.
+        """Makes an empty cart. Refuses CART_ALREADY_EXISTS, PRICE_LIST_NOT_FOUND, and CURRENCY_MISMATCH when the
+        price list is in another currency.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,14 +104,16 @@ class CartCommandServiceServicer:
 
     def AddCartLine(self, request, context):
         """Adds units of a SKU; units add up on the line that is there. Refuses SKU_NOT_FOUND,
-        SKU_NOT_ON_SALE, PRICE_NOT_FOUND, CART_FULL, QUANTITY_TOO_LARGE.
+        SKU_NOT_ON_SALE, PRICE_NOT_FOUND, CART_LINE_SKU_FIXED when the line is for another SKU, CART_FULL at 500
+        lines, QUANTITY_TOO_LARGE at 1,000,000 units of a line.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetCartLineQuantity(self, request, context):
-        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND.
+        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or
+        PRICE_NOT_FOUND when another quantity is asked of what can no longer be bought.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,7 +127,9 @@ class CartCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApplyCoupon(self, request, context):
-        """Applies a coupon. Refuses COUPON_NOT_FOUND, COUPON_NOT_VALID, COUPON_USED_UP, COUPON_NEEDS_CUSTOMER.
+        """Applies a coupon; one that is on the cart already changes nothing. A use is taken only by PlaceOrder; a
+        coupon that stops being valid gives nothing from then on. Refuses COUPON_NOT_FOUND, COUPON_NOT_VALID,
+        COUPON_USED_UP, COUPON_NEEDS_CUSTOMER, CART_COUPONS_FULL at 20 coupons.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +143,10 @@ class CartCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MergeCarts(self, request, context):
-        """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first.
+        """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first. Units add up
+        where line id and SKU are the same; a line whose id stands for another SKU in the receiving cart gets an
+        id made of its SKU's. Coupons come along where the customer can use them. Refuses CARTS_NOT_MERGEABLE
+        (one cart, or two currencies), CART_FULL, QUANTITY_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -211,7 +225,10 @@ def add_CartCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CartCommandService:
     """Changes carts. Every answer holds the whole cart, priced.
-    All refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is given and stale.
+    All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
+    given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
+    can be. A line that can no longer be bought keeps its last price while others are changed; only
+    PlaceOrder refuses it.
     """
 
     @staticmethod

@@ -14,26 +14,41 @@ GRPC_VERSION: str
 
 class CartCommandServiceStub:
     """Changes carts. Every answer holds the whole cart, priced.
-    All refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is given and stale.
+    All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
+    given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
+    can be. A line that can no longer be bought keeps its last price while others are changed; only
+    PlaceOrder refuses it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCart: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.CreateCartRequest, _cart_command_service_pb2.CreateCartResponse]
-    """Makes an empty cart. Refuses CART_ALREADY_EXISTS."""
+    """Makes an empty cart. Refuses CART_ALREADY_EXISTS, PRICE_LIST_NOT_FOUND, and CURRENCY_MISMATCH when the
+    price list is in another currency.
+    """
     AddCartLine: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.AddCartLineRequest, _cart_command_service_pb2.AddCartLineResponse]
     """Adds units of a SKU; units add up on the line that is there. Refuses SKU_NOT_FOUND,
-    SKU_NOT_ON_SALE, PRICE_NOT_FOUND, CART_FULL, QUANTITY_TOO_LARGE.
+    SKU_NOT_ON_SALE, PRICE_NOT_FOUND, CART_LINE_SKU_FIXED when the line is for another SKU, CART_FULL at 500
+    lines, QUANTITY_TOO_LARGE at 1,000,000 units of a line.
     """
     SetCartLineQuantity: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.SetCartLineQuantityRequest, _cart_command_service_pb2.SetCartLineQuantityResponse]
-    """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND."""
+    """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or
+    PRICE_NOT_FOUND when another quantity is asked of what can no longer be bought.
+    """
     RemoveCartLine: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.RemoveCartLineRequest, _cart_command_service_pb2.RemoveCartLineResponse]
     """Removes a line. Refuses CART_LINE_NOT_FOUND."""
     ApplyCoupon: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.ApplyCouponRequest, _cart_command_service_pb2.ApplyCouponResponse]
-    """Applies a coupon. Refuses COUPON_NOT_FOUND, COUPON_NOT_VALID, COUPON_USED_UP, COUPON_NEEDS_CUSTOMER."""
+    """Applies a coupon; one that is on the cart already changes nothing. A use is taken only by PlaceOrder; a
+    coupon that stops being valid gives nothing from then on. Refuses COUPON_NOT_FOUND, COUPON_NOT_VALID,
+    COUPON_USED_UP, COUPON_NEEDS_CUSTOMER, CART_COUPONS_FULL at 20 coupons.
+    """
     RemoveCoupon: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.RemoveCouponRequest, _cart_command_service_pb2.RemoveCouponResponse]
     """Takes a coupon off. Refuses COUPON_NOT_APPLIED."""
     MergeCarts: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.MergeCartsRequest, _cart_command_service_pb2.MergeCartsResponse]
-    """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first."""
+    """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first. Units add up
+    where line id and SKU are the same; a line whose id stands for another SKU in the receiving cart gets an
+    id made of its SKU's. Coupons come along where the customer can use them. Refuses CARTS_NOT_MERGEABLE
+    (one cart, or two currencies), CART_FULL, QUANTITY_TOO_LARGE.
+    """
     RepriceCart: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.RepriceCartRequest, _cart_command_service_pb2.RepriceCartResponse]
     """Prices a cart anew, as of now; names the customer if one is given."""
     ExpireCart: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.ExpireCartRequest, _cart_command_service_pb2.ExpireCartResponse]
@@ -43,7 +58,10 @@ class CartCommandServiceStub:
 
 class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     """Changes carts. Every answer holds the whole cart, priced.
-    All refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is given and stale.
+    All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
+    given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
+    can be. A line that can no longer be bought keeps its last price while others are changed; only
+    PlaceOrder refuses it.
     """
 
     @_abc_1.abstractmethod
@@ -52,7 +70,9 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.CreateCartRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.CreateCartRequest, _abc.Awaitable[_cart_command_service_pb2.CreateCartResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.CreateCartResponse]:
-        """Makes an empty cart. Refuses CART_ALREADY_EXISTS."""
+        """Makes an empty cart. Refuses CART_ALREADY_EXISTS, PRICE_LIST_NOT_FOUND, and CURRENCY_MISMATCH when the
+        price list is in another currency.
+        """
 
     @_abc_1.abstractmethod
     def AddCartLine(
@@ -61,7 +81,8 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_cart_command_service_pb2.AddCartLineRequest, _abc.Awaitable[_cart_command_service_pb2.AddCartLineResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.AddCartLineResponse]:
         """Adds units of a SKU; units add up on the line that is there. Refuses SKU_NOT_FOUND,
-        SKU_NOT_ON_SALE, PRICE_NOT_FOUND, CART_FULL, QUANTITY_TOO_LARGE.
+        SKU_NOT_ON_SALE, PRICE_NOT_FOUND, CART_LINE_SKU_FIXED when the line is for another SKU, CART_FULL at 500
+        lines, QUANTITY_TOO_LARGE at 1,000,000 units of a line.
         """
 
     @_abc_1.abstractmethod
@@ -70,7 +91,9 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.SetCartLineQuantityRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.SetCartLineQuantityRequest, _abc.Awaitable[_cart_command_service_pb2.SetCartLineQuantityResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.SetCartLineQuantityResponse]:
-        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND."""
+        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or
+        PRICE_NOT_FOUND when another quantity is asked of what can no longer be bought.
+        """
 
     @_abc_1.abstractmethod
     def RemoveCartLine(
@@ -86,7 +109,10 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.ApplyCouponRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.ApplyCouponRequest, _abc.Awaitable[_cart_command_service_pb2.ApplyCouponResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.ApplyCouponResponse]:
-        """Applies a coupon. Refuses COUPON_NOT_FOUND, COUPON_NOT_VALID, COUPON_USED_UP, COUPON_NEEDS_CUSTOMER."""
+        """Applies a coupon; one that is on the cart already changes nothing. A use is taken only by PlaceOrder; a
+        coupon that stops being valid gives nothing from then on. Refuses COUPON_NOT_FOUND, COUPON_NOT_VALID,
+        COUPON_USED_UP, COUPON_NEEDS_CUSTOMER, CART_COUPONS_FULL at 20 coupons.
+        """
 
     @_abc_1.abstractmethod
     def RemoveCoupon(
@@ -102,7 +128,11 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.MergeCartsRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.MergeCartsRequest, _abc.Awaitable[_cart_command_service_pb2.MergeCartsResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.MergeCartsResponse]:
-        """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first."""
+        """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first. Units add up
+        where line id and SKU are the same; a line whose id stands for another SKU in the receiving cart gets an
+        id made of its SKU's. Coupons come along where the customer can use them. Refuses CARTS_NOT_MERGEABLE
+        (one cart, or two currencies), CART_FULL, QUANTITY_TOO_LARGE.
+        """
 
     @_abc_1.abstractmethod
     def RepriceCart(

@@ -56,7 +56,7 @@ class _PaymentOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Paymen
     PAYMENT_OUTCOME_UNSPECIFIED: _PaymentOutcome.ValueType  # 0
     """Never sent."""
     PAYMENT_OUTCOME_PAID: _PaymentOutcome.ValueType  # 1
-    """The order is paid in full and its stock allocated."""
+    """The order is paid in full and its stock allocated; a surplus shows in refund_due_minor."""
     PAYMENT_OUTCOME_PARTLY_PAID: _PaymentOutcome.ValueType  # 2
     """More money is awaited."""
     PAYMENT_OUTCOME_REFUND_DUE: _PaymentOutcome.ValueType  # 3
@@ -68,7 +68,7 @@ class PaymentOutcome(_PaymentOutcome, metaclass=_PaymentOutcomeEnumTypeWrapper):
 PAYMENT_OUTCOME_UNSPECIFIED: PaymentOutcome.ValueType  # 0
 """Never sent."""
 PAYMENT_OUTCOME_PAID: PaymentOutcome.ValueType  # 1
-"""The order is paid in full and its stock allocated."""
+"""The order is paid in full and its stock allocated; a surplus shows in refund_due_minor."""
 PAYMENT_OUTCOME_PARTLY_PAID: PaymentOutcome.ValueType  # 2
 """More money is awaited."""
 PAYMENT_OUTCOME_REFUND_DUE: PaymentOutcome.ValueType  # 3
@@ -339,7 +339,7 @@ class CancelOrderRequest(_message.Message):
     etag: _builtins.str
     """Only if the order's etag is this; absent: in any case. Refuses ORDER_CHANGED (ABORTED)."""
     reason: _builtins.str
-    """Why, for people."""
+    """Why, for people. Kept with the order, never in the log."""
     def __init__(
         self,
         *,

@@ -79,8 +79,9 @@ class OrderingCommandServiceServicer:
     def PlaceOrder(self, request, context):
         """Turns a cart into an order in one atomic decision: the cart is as it was seen, its coupon uses are
         counted, its stock is held, its prices are frozen. Refuses CART_NOT_FOUND, CART_NOT_OPEN,
-        CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, OUT_OF_STOCK with each SKU and
-        what is available, SKU_NOT_ON_SALE, COUPON_USED_UP, COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER.
+        CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, CURRENCY_MISMATCH, OUT_OF_STOCK
+        with each SKU and what is available, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, COUPON_USED_UP,
+        COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. An order that costs nothing is PAID at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,15 +89,17 @@ class OrderingCommandServiceServicer:
 
     def RecordPayment(self, request, context):
         """Records money that was received. Money that exists is never refused: a late, short or surplus
-        payment is recorded and answered with its outcome. Refuses only PAYMENT_ALREADY_RECORDED, when the
-        reference belongs to another order or amount, and CURRENCY_MISMATCH.
+        payment is recorded and answered with its outcome. A late one pays the order if its stock and coupon
+        uses can be had again. Refuses only PAYMENT_ALREADY_RECORDED, when the reference belongs to another
+        order or amount, and CURRENCY_MISMATCH. The same payment again answers the order as it is then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordRefund(self, request, context):
-        """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS and REFUND_ALREADY_RECORDED.
+        """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS, REFUND_ALREADY_RECORDED when the
+        reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,15 +114,16 @@ class OrderingCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FulfillOrderLines(self, request, context):
-        """Ships units. Refuses ORDER_NOT_PAID, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, OUT_OF_STOCK when a
-        backordered or missing unit is not on the shelf.
+        """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, ORDER_LINE_NOT_FOUND,
+        TOO_MANY_UNITS, OUT_OF_STOCK when a backordered or missing unit is not on the shelf.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReturnOrderLines(self, request, context):
-        """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
+        """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, LOCATION_NOT_FOUND when units shall
+        go to a location that is closed or unknown.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +131,7 @@ class OrderingCommandServiceServicer:
 
     def ExpireOrder(self, request, context):
         """Gives an unpaid order's stock back. The expiry worker sends it; refuses ORDER_NOT_EXPIRED before
-        its time and ORDER_ALREADY_PAID.
+        its time, ORDER_ALREADY_PAID and ORDER_ALREADY_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

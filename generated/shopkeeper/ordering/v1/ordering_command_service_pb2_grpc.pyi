@@ -19,29 +19,35 @@ class OrderingCommandServiceStub:
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.PlaceOrderRequest, _ordering_command_service_pb2.PlaceOrderResponse]
     """Turns a cart into an order in one atomic decision: the cart is as it was seen, its coupon uses are
     counted, its stock is held, its prices are frozen. Refuses CART_NOT_FOUND, CART_NOT_OPEN,
-    CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, OUT_OF_STOCK with each SKU and
-    what is available, SKU_NOT_ON_SALE, COUPON_USED_UP, COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER.
+    CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, CURRENCY_MISMATCH, OUT_OF_STOCK
+    with each SKU and what is available, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, COUPON_USED_UP,
+    COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. An order that costs nothing is PAID at once.
     """
     RecordPayment: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.RecordPaymentRequest, _ordering_command_service_pb2.RecordPaymentResponse]
     """Records money that was received. Money that exists is never refused: a late, short or surplus
-    payment is recorded and answered with its outcome. Refuses only PAYMENT_ALREADY_RECORDED, when the
-    reference belongs to another order or amount, and CURRENCY_MISMATCH.
+    payment is recorded and answered with its outcome. A late one pays the order if its stock and coupon
+    uses can be had again. Refuses only PAYMENT_ALREADY_RECORDED, when the reference belongs to another
+    order or amount, and CURRENCY_MISMATCH. The same payment again answers the order as it is then.
     """
     RecordRefund: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.RecordRefundRequest, _ordering_command_service_pb2.RecordRefundResponse]
-    """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS and REFUND_ALREADY_RECORDED."""
+    """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS, REFUND_ALREADY_RECORDED when the
+    reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
+    """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.CancelOrderRequest, _ordering_command_service_pb2.CancelOrderResponse]
     """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED,
     ORDER_ALREADY_CLOSED.
     """
     FulfillOrderLines: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.FulfillOrderLinesRequest, _ordering_command_service_pb2.FulfillOrderLinesResponse]
-    """Ships units. Refuses ORDER_NOT_PAID, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, OUT_OF_STOCK when a
-    backordered or missing unit is not on the shelf.
+    """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, ORDER_LINE_NOT_FOUND,
+    TOO_MANY_UNITS, OUT_OF_STOCK when a backordered or missing unit is not on the shelf.
     """
     ReturnOrderLines: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.ReturnOrderLinesRequest, _ordering_command_service_pb2.ReturnOrderLinesResponse]
-    """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS."""
+    """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, LOCATION_NOT_FOUND when units shall
+    go to a location that is closed or unknown.
+    """
     ExpireOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.ExpireOrderRequest, _ordering_command_service_pb2.ExpireOrderResponse]
     """Gives an unpaid order's stock back. The expiry worker sends it; refuses ORDER_NOT_EXPIRED before
-    its time and ORDER_ALREADY_PAID.
+    its time, ORDER_ALREADY_PAID and ORDER_ALREADY_CLOSED.
     """
 
 class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -55,8 +61,9 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ordering_command_service_pb2.PlaceOrderResponse]:
         """Turns a cart into an order in one atomic decision: the cart is as it was seen, its coupon uses are
         counted, its stock is held, its prices are frozen. Refuses CART_NOT_FOUND, CART_NOT_OPEN,
-        CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, OUT_OF_STOCK with each SKU and
-        what is available, SKU_NOT_ON_SALE, COUPON_USED_UP, COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER.
+        CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, CURRENCY_MISMATCH, OUT_OF_STOCK
+        with each SKU and what is available, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, COUPON_USED_UP,
+        COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. An order that costs nothing is PAID at once.
         """
 
     @_abc_1.abstractmethod
@@ -66,8 +73,9 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ordering_command_service_pb2.RecordPaymentRequest, _abc.Awaitable[_ordering_command_service_pb2.RecordPaymentResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.RecordPaymentResponse]:
         """Records money that was received. Money that exists is never refused: a late, short or surplus
-        payment is recorded and answered with its outcome. Refuses only PAYMENT_ALREADY_RECORDED, when the
-        reference belongs to another order or amount, and CURRENCY_MISMATCH.
+        payment is recorded and answered with its outcome. A late one pays the order if its stock and coupon
+        uses can be had again. Refuses only PAYMENT_ALREADY_RECORDED, when the reference belongs to another
+        order or amount, and CURRENCY_MISMATCH. The same payment again answers the order as it is then.
         """
 
     @_abc_1.abstractmethod
@@ -76,7 +84,9 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_command_service_pb2.RecordRefundRequest,
         context: _aio.ServicerContext[_ordering_command_service_pb2.RecordRefundRequest, _abc.Awaitable[_ordering_command_service_pb2.RecordRefundResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.RecordRefundResponse]:
-        """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS and REFUND_ALREADY_RECORDED."""
+        """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS, REFUND_ALREADY_RECORDED when the
+        reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
+        """
 
     @_abc_1.abstractmethod
     def CancelOrder(
@@ -94,8 +104,8 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_command_service_pb2.FulfillOrderLinesRequest,
         context: _aio.ServicerContext[_ordering_command_service_pb2.FulfillOrderLinesRequest, _abc.Awaitable[_ordering_command_service_pb2.FulfillOrderLinesResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.FulfillOrderLinesResponse]:
-        """Ships units. Refuses ORDER_NOT_PAID, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, OUT_OF_STOCK when a
-        backordered or missing unit is not on the shelf.
+        """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, ORDER_LINE_NOT_FOUND,
+        TOO_MANY_UNITS, OUT_OF_STOCK when a backordered or missing unit is not on the shelf.
         """
 
     @_abc_1.abstractmethod
@@ -104,7 +114,9 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_command_service_pb2.ReturnOrderLinesRequest,
         context: _aio.ServicerContext[_ordering_command_service_pb2.ReturnOrderLinesRequest, _abc.Awaitable[_ordering_command_service_pb2.ReturnOrderLinesResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.ReturnOrderLinesResponse]:
-        """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS."""
+        """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, LOCATION_NOT_FOUND when units shall
+        go to a location that is closed or unknown.
+        """
 
     @_abc_1.abstractmethod
     def ExpireOrder(
@@ -113,7 +125,7 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ordering_command_service_pb2.ExpireOrderRequest, _abc.Awaitable[_ordering_command_service_pb2.ExpireOrderResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.ExpireOrderResponse]:
         """Gives an unpaid order's stock back. The expiry worker sends it; refuses ORDER_NOT_EXPIRED before
-        its time and ORDER_ALREADY_PAID.
+        its time, ORDER_ALREADY_PAID and ORDER_ALREADY_CLOSED.
         """
 
 def add_OrderingCommandServiceServicer_to_server(servicer: OrderingCommandServiceServicer, server: _aio.Server) -> None: ...

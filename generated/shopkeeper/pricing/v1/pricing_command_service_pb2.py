@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from shopkeeper.pricing.v1 import pricing_pb2 as shopkeeper_dot_pricing_dot_v1_dot_pricing__pb2
 from shopkeeper.types.v1 import row_outcome_pb2 as shopkeeper_dot_types_dot_v1_dot_row__outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3shopkeeper/pricing/v1/pricing_command_service.proto\x12\x15shopkeeper.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#shopkeeper/pricing/v1/pricing.proto\x1a%shopkeeper/types/v1/row_outcome.proto\"\x91\x01\n\x17UpsertPriceListsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x41\n\x0bprice_lists\x18\x03 \x03(\x0b\x32 .shopkeeper.pricing.v1.PriceListB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"h\n\x18UpsertPriceListsResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"`\n\x08PriceRow\x12\x19\n\x06sku_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x39\n\x05tiers\x18\x02 \x03(\x0b\x32 .shopkeeper.pricing.v1.PriceTierB\x08\xbaH\x05\x92\x01\x02\x10\x14\"\xa8\x01\n\x13UpsertPricesRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12 \n\rprice_list_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12:\n\x04rows\x18\x04 \x03(\x0b\x32\x1f.shopkeeper.pricing.v1.PriceRowB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"d\n\x14UpsertPricesResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"\x90\x01\n\x17UpsertPromotionsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12@\n\npromotions\x18\x03 \x03(\x0b\x32 .shopkeeper.pricing.v1.PromotionB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"h\n\x18UpsertPromotionsResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"\x88\x01\n\x14UpsertCouponsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12;\n\x07\x63oupons\x18\x03 \x03(\x0b\x32\x1d.shopkeeper.pricing.v1.CouponB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"e\n\x15UpsertCouponsResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"\xa0\x01\n\x17\x41pplyPriceWindowRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12 \n\rprice_list_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x07sku_ids\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\x12\n\nlast_chunk\x18\x05 \x01(\x08\"L\n\x18\x41pplyPriceWindowResponse\x12\x15\n\rchanged_count\x18\x01 \x01(\x05\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"s\n\x1b\x41pplyPromotionWindowRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x1f\n\x0cpromotion_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"K\n\x1c\x41pplyPromotionWindowResponse\x12\x10\n\x08in_force\x18\x01 \x01(\x08\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t2\xeb\x05\n\x15PricingCommandService\x12x\n\x10UpsertPriceLists\x12..shopkeeper.pricing.v1.UpsertPriceListsRequest\x1a/.shopkeeper.pricing.v1.UpsertPriceListsResponse\"\x03\x90\x02\x02\x12l\n\x0cUpsertPrices\x12*.shopkeeper.pricing.v1.UpsertPricesRequest\x1a+.shopkeeper.pricing.v1.UpsertPricesResponse\"\x03\x90\x02\x02\x12x\n\x10UpsertPromotions\x12..shopkeeper.pricing.v1.UpsertPromotionsRequest\x1a/.shopkeeper.pricing.v1.UpsertPromotionsResponse\"\x03\x90\x02\x02\x12o\n\rUpsertCoupons\x12+.shopkeeper.pricing.v1.UpsertCouponsRequest\x1a,.shopkeeper.pricing.v1.UpsertCouponsResponse\"\x03\x90\x02\x02\x12x\n\x10\x41pplyPriceWindow\x12..shopkeeper.pricing.v1.ApplyPriceWindowRequest\x1a/.shopkeeper.pricing.v1.ApplyPriceWindowResponse\"\x03\x90\x02\x02\x12\x84\x01\n\x14\x41pplyPromotionWindow\x12\x32.shopkeeper.pricing.v1.ApplyPromotionWindowRequest\x1a\x33.shopkeeper.pricing.v1.ApplyPromotionWindowResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3shopkeeper/pricing/v1/pricing_command_service.proto\x12\x15shopkeeper.pricing.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#shopkeeper/pricing/v1/pricing.proto\x1a%shopkeeper/types/v1/row_outcome.proto\"\x91\x01\n\x17UpsertPriceListsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x41\n\x0bprice_lists\x18\x03 \x03(\x0b\x32 .shopkeeper.pricing.v1.PriceListB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"h\n\x18UpsertPriceListsResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"`\n\x08PriceRow\x12\x19\n\x06sku_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x39\n\x05tiers\x18\x02 \x03(\x0b\x32 .shopkeeper.pricing.v1.PriceTierB\x08\xbaH\x05\x92\x01\x02\x10\x14\"\xa8\x01\n\x13UpsertPricesRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12 \n\rprice_list_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12:\n\x04rows\x18\x04 \x03(\x0b\x32\x1f.shopkeeper.pricing.v1.PriceRowB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"d\n\x14UpsertPricesResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"\x90\x01\n\x17UpsertPromotionsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12@\n\npromotions\x18\x03 \x03(\x0b\x32 .shopkeeper.pricing.v1.PromotionB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"h\n\x18UpsertPromotionsResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"\x88\x01\n\x14UpsertCouponsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12;\n\x07\x63oupons\x18\x03 \x03(\x0b\x32\x1d.shopkeeper.pricing.v1.CouponB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"e\n\x15UpsertCouponsResponse\x12\x31\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1f.shopkeeper.types.v1.RowOutcome\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"\xe7\x01\n\x17\x41pplyPriceWindowRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12 \n\rprice_list_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1a\n\x07sku_ids\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03\x12\x12\n\nlast_chunk\x18\x05 \x01(\x08\x12\x14\n\x0clist_version\x18\x06 \x01(\x03\x12/\n\x0blisted_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x18\x41pplyPriceWindowResponse\x12\x15\n\rchanged_count\x18\x01 \x01(\x05\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t\"s\n\x1b\x41pplyPromotionWindowRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\x12\x1f\n\x0cpromotion_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"K\n\x1c\x41pplyPromotionWindowResponse\x12\x10\n\x08in_force\x18\x01 \x01(\x08\x12\x19\n\x11\x63onsistency_token\x18\x0f \x01(\t2\xeb\x05\n\x15PricingCommandService\x12x\n\x10UpsertPriceLists\x12..shopkeeper.pricing.v1.UpsertPriceListsRequest\x1a/.shopkeeper.pricing.v1.UpsertPriceListsResponse\"\x03\x90\x02\x02\x12l\n\x0cUpsertPrices\x12*.shopkeeper.pricing.v1.UpsertPricesRequest\x1a+.shopkeeper.pricing.v1.UpsertPricesResponse\"\x03\x90\x02\x02\x12x\n\x10UpsertPromotions\x12..shopkeeper.pricing.v1.UpsertPromotionsRequest\x1a/.shopkeeper.pricing.v1.UpsertPromotionsResponse\"\x03\x90\x02\x02\x12o\n\rUpsertCoupons\x12+.shopkeeper.pricing.v1.UpsertCouponsRequest\x1a,.shopkeeper.pricing.v1.UpsertCouponsResponse\"\x03\x90\x02\x02\x12x\n\x10\x41pplyPriceWindow\x12..shopkeeper.pricing.v1.ApplyPriceWindowRequest\x1a/.shopkeeper.pricing.v1.ApplyPriceWindowResponse\"\x03\x90\x02\x02\x12\x84\x01\n\x14\x41pplyPromotionWindow\x12\x32.shopkeeper.pricing.v1.ApplyPromotionWindowRequest\x1a\x33.shopkeeper.pricing.v1.ApplyPromotionWindowResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -78,32 +79,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRICINGCOMMANDSERVICE'].methods_by_name['ApplyPriceWindow']._serialized_options = b'\220\002\002'
   _globals['_PRICINGCOMMANDSERVICE'].methods_by_name['ApplyPromotionWindow']._loaded_options = None
   _globals['_PRICINGCOMMANDSERVICE'].methods_by_name['ApplyPromotionWindow']._serialized_options = b'\220\002\002'
-  _globals['_UPSERTPRICELISTSREQUEST']._serialized_start=184
-  _globals['_UPSERTPRICELISTSREQUEST']._serialized_end=329
-  _globals['_UPSERTPRICELISTSRESPONSE']._serialized_start=331
-  _globals['_UPSERTPRICELISTSRESPONSE']._serialized_end=435
-  _globals['_PRICEROW']._serialized_start=437
-  _globals['_PRICEROW']._serialized_end=533
-  _globals['_UPSERTPRICESREQUEST']._serialized_start=536
-  _globals['_UPSERTPRICESREQUEST']._serialized_end=704
-  _globals['_UPSERTPRICESRESPONSE']._serialized_start=706
-  _globals['_UPSERTPRICESRESPONSE']._serialized_end=806
-  _globals['_UPSERTPROMOTIONSREQUEST']._serialized_start=809
-  _globals['_UPSERTPROMOTIONSREQUEST']._serialized_end=953
-  _globals['_UPSERTPROMOTIONSRESPONSE']._serialized_start=955
-  _globals['_UPSERTPROMOTIONSRESPONSE']._serialized_end=1059
-  _globals['_UPSERTCOUPONSREQUEST']._serialized_start=1062
-  _globals['_UPSERTCOUPONSREQUEST']._serialized_end=1198
-  _globals['_UPSERTCOUPONSRESPONSE']._serialized_start=1200
-  _globals['_UPSERTCOUPONSRESPONSE']._serialized_end=1301
-  _globals['_APPLYPRICEWINDOWREQUEST']._serialized_start=1304
-  _globals['_APPLYPRICEWINDOWREQUEST']._serialized_end=1464
-  _globals['_APPLYPRICEWINDOWRESPONSE']._serialized_start=1466
-  _globals['_APPLYPRICEWINDOWRESPONSE']._serialized_end=1542
-  _globals['_APPLYPROMOTIONWINDOWREQUEST']._serialized_start=1544
-  _globals['_APPLYPROMOTIONWINDOWREQUEST']._serialized_end=1659
-  _globals['_APPLYPROMOTIONWINDOWRESPONSE']._serialized_start=1661
-  _globals['_APPLYPROMOTIONWINDOWRESPONSE']._serialized_end=1736
-  _globals['_PRICINGCOMMANDSERVICE']._serialized_start=1739
-  _globals['_PRICINGCOMMANDSERVICE']._serialized_end=2486
+  _globals['_UPSERTPRICELISTSREQUEST']._serialized_start=217
+  _globals['_UPSERTPRICELISTSREQUEST']._serialized_end=362
+  _globals['_UPSERTPRICELISTSRESPONSE']._serialized_start=364
+  _globals['_UPSERTPRICELISTSRESPONSE']._serialized_end=468
+  _globals['_PRICEROW']._serialized_start=470
+  _globals['_PRICEROW']._serialized_end=566
+  _globals['_UPSERTPRICESREQUEST']._serialized_start=569
+  _globals['_UPSERTPRICESREQUEST']._serialized_end=737
+  _globals['_UPSERTPRICESRESPONSE']._serialized_start=739
+  _globals['_UPSERTPRICESRESPONSE']._serialized_end=839
+  _globals['_UPSERTPROMOTIONSREQUEST']._serialized_start=842
+  _globals['_UPSERTPROMOTIONSREQUEST']._serialized_end=986
+  _globals['_UPSERTPROMOTIONSRESPONSE']._serialized_start=988
+  _globals['_UPSERTPROMOTIONSRESPONSE']._serialized_end=1092
+  _globals['_UPSERTCOUPONSREQUEST']._serialized_start=1095
+  _globals['_UPSERTCOUPONSREQUEST']._serialized_end=1231
+  _globals['_UPSERTCOUPONSRESPONSE']._serialized_start=1233
+  _globals['_UPSERTCOUPONSRESPONSE']._serialized_end=1334
+  _globals['_APPLYPRICEWINDOWREQUEST']._serialized_start=1337
+  _globals['_APPLYPRICEWINDOWREQUEST']._serialized_end=1568
+  _globals['_APPLYPRICEWINDOWRESPONSE']._serialized_start=1570
+  _globals['_APPLYPRICEWINDOWRESPONSE']._serialized_end=1646
+  _globals['_APPLYPROMOTIONWINDOWREQUEST']._serialized_start=1648
+  _globals['_APPLYPROMOTIONWINDOWREQUEST']._serialized_end=1763
+  _globals['_APPLYPROMOTIONWINDOWRESPONSE']._serialized_start=1765
+  _globals['_APPLYPROMOTIONWINDOWRESPONSE']._serialized_end=1840
+  _globals['_PRICINGCOMMANDSERVICE']._serialized_start=1843
+  _globals['_PRICINGCOMMANDSERVICE']._serialized_end=2590
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from shopkeeper.pricing.v1 import pricing_pb2 as _pricing_pb2
 from shopkeeper.types.v1 import row_outcome_pb2 as _row_outcome_pb2
@@ -303,6 +304,8 @@ class ApplyPriceWindowRequest(_message.Message):
     PRICE_LIST_ID_FIELD_NUMBER: _builtins.int
     SKU_IDS_FIELD_NUMBER: _builtins.int
     LAST_CHUNK_FIELD_NUMBER: _builtins.int
+    LIST_VERSION_FIELD_NUMBER: _builtins.int
+    LISTED_TIME_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made UUID; the same id gives the same answer for 7 days."""
     validate_only: _builtins.bool
@@ -310,10 +313,20 @@ class ApplyPriceWindowRequest(_message.Message):
     price_list_id: _builtins.str
     """The list."""
     last_chunk: _builtins.bool
-    """True with the last chunk: the list is marked as shown."""
+    """True with the last chunk: the list is marked as shown as of listed_time, if its version is still
+    list_version. If not, it stays due.
+    """
+    list_version: _builtins.int
+    """Version of the list before its SKUs were listed: it grows with every change of the list, and with
+    every SKU that is added to it.
+    """
     @_builtins.property
     def sku_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The SKUs whose prices to review, at most 500."""
+
+    @_builtins.property
+    def listed_time(self) -> _timestamp_pb2.Timestamp:
+        """When its SKUs were listed, or before; required with the last chunk."""
 
     def __init__(
         self,
@@ -323,10 +336,12 @@ class ApplyPriceWindowRequest(_message.Message):
         price_list_id: _builtins.str = ...,
         sku_ids: _abc.Iterable[_builtins.str] | None = ...,
         last_chunk: _builtins.bool = ...,
+        list_version: _builtins.int = ...,
+        listed_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["listed_time", b"listed_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_chunk", b"last_chunk", "price_list_id", b"price_list_id", "request_id", b"request_id", "sku_ids", b"sku_ids", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_chunk", b"last_chunk", "list_version", b"list_version", "listed_time", b"listed_time", "price_list_id", b"price_list_id", "request_id", b"request_id", "sku_ids", b"sku_ids", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,96 @@
+"""The command service put together: sessions, committer, servicers and workers."""
+
+import asyncio
+
+import grpc
+import psycopg
+import structlog
+
+from command_service.catalog.servicer import CatalogServicer
+from command_service.checkout.cart_servicer import CartServicer
+from command_service.checkout.expiry import ExpiryWorker
+from command_service.checkout.order_servicer import OrderingServicer
+from command_service.checkout.price_windows import PriceWindowWorker
+from command_service.committer import Committer, Lane, Limits
+from command_service.ids import Ids
+from command_service.inventory.servicer import InventoryCommandServicer
+from command_service.ordering.order_numbers import OrderNumbers
+from command_service.pricing.servicer import PricingServicer
+from command_service.rehearsal import Rehearsal
+from command_service.servicing import Door
+from command_service.session import Session, Statement
+from command_service.settings import Settings
+from command_service.storage import storage
+from event_log.appending import INCARNATION
+from serving.server import GrpcServer, Part, run
+from shopkeeper.cart.v1 import cart_command_service_pb2_grpc as cart_grpc
+from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
+from shopkeeper.inventory.v1 import inventory_command_service_pb2_grpc as inventory_grpc
+from shopkeeper.ordering.v1 import ordering_command_service_pb2_grpc as ordering_grpc
+from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc as pricing_grpc
+
+log = structlog.get_logger(__name__)
+
+SERVICES = (
+    "shopkeeper.catalog.v1.CatalogCommandService",
+    "shopkeeper.pricing.v1.PricingCommandService",
+    "shopkeeper.inventory.v1.InventoryCommandService",
+    "shopkeeper.cart.v1.CartCommandService",
+    "shopkeeper.ordering.v1.OrderingCommandService",
+)
+
+RECONNECT_SECONDS = 1.0
+
+
+async def serve(settings: Settings) -> None:
+    """Serves commands until SIGTERM, then answers what was begun and stops."""
+    sessions = {
+        name: Session(settings.database_url, f"shopkeeper {name}")
+        for name in ("short", "bulk", "rehearsal", "numbers")
+    }
+    kept = storage()
+    limits = Limits(settings.batch_size_max, settings.queue_length_max)
+    committer = Committer(
+        Lane("short", sessions["short"], kept, limits), Lane("bulk", sessions["bulk"], kept, limits)
+    )
+    incarnation = await _incarnation(sessions["rehearsal"])
+    door = Door(committer, Rehearsal(sessions["rehearsal"], kept), incarnation)
+    numbers = OrderNumbers(sessions["numbers"])
+    parts: list[Part] = [
+        committer,
+        ExpiryWorker(settings.database_url, committer),
+        PriceWindowWorker(settings.database_url, committer),
+        GrpcServer(
+            settings.command_address,
+            SERVICES,
+            lambda server: _register(server, door, settings, numbers),
+        ),
+    ]
+    await run(parts, metrics_port=settings.command_metrics_port)
+    for session in sessions.values():
+        await session.close()
+
+
+def _register(
+    server: grpc.aio.Server, door: Door, settings: Settings, numbers: OrderNumbers
+) -> None:
+    ids = Ids()
+    catalog_grpc.add_CatalogCommandServiceServicer_to_server(CatalogServicer(door), server)
+    pricing_grpc.add_PricingCommandServiceServicer_to_server(PricingServicer(door), server)
+    inventory_grpc.add_InventoryCommandServiceServicer_to_server(InventoryCommandServicer(door), server)
+    cart_grpc.add_CartCommandServiceServicer_to_server(CartServicer(door, settings.cart_idle), server)
+    ordering_grpc.add_OrderingCommandServiceServicer_to_server(
+        OrderingServicer(door, ids, numbers, settings.order_hold, settings.instore_hold), server
+    )
+
+
+async def _incarnation(session: Session) -> str:
+    """The incarnation of the log that tokens name; waits until the database can be reached."""
+    while True:
+        try:
+            await session.connect()
+            [[(incarnation,)]] = await session.run([Statement(INCARNATION)])
+            return str(incarnation)
+        except psycopg.OperationalError as error:
+            log.warning("waiting for the database", error=str(error).strip())
+        await asyncio.sleep(RECONNECT_SECONDS)
