@@ -49,11 +49,12 @@ _DATA_CLASSES = ("22", "23")
 class Limits:
     """Bounds of a lane.
 
-    batch_size_max: commands a transaction; more makes the first wait longer than it saves the last.
+    batch_rows_max: rows that the commands of a transaction are about; most are about one. More makes
+    the first wait longer than it saves the last. A longer command goes alone.
     queue_length_max: commands waiting; beyond it callers are told to come back.
     """
 
-    batch_size_max: int = 200
+    batch_rows_max: int = 200
     queue_length_max: int = 5_000
 
 
@@ -68,6 +69,9 @@ class Lane:
         self._queue: deque[Submission] = deque()
         self._wake = asyncio.Event()
         self._is_draining = False
+        self._queue_length = QUEUE_LENGTH.labels(name)
+        self._batch_size = BATCH_SIZE.labels(name)
+        self._commit_seconds = COMMIT_SECONDS.labels(name)
 
     def put(self, submission: Submission) -> None:
         """Queues a command.
@@ -84,7 +88,7 @@ class Lane:
 
     def _requeue(self, submissions: Sequence[Submission]) -> None:
         self._queue.extend(submissions)
-        QUEUE_LENGTH.labels(self._name).set(len(self._queue))
+        self._queue_length.set(len(self._queue))
         self._wake.set()
 
     async def work(self) -> None:
@@ -106,20 +110,25 @@ class Lane:
 
     def _next_batch(self) -> list[Submission]:
         batch: list[Submission] = []
+        row_count = 0
         loop_now = asyncio.get_running_loop().time()
-        while self._queue and len(batch) < self._limits.batch_size_max:
-            submission = self._queue.popleft()
+        while self._queue:
+            submission = self._queue[0]
+            row_count += submission.command.row_count
+            if batch and row_count > self._limits.batch_rows_max:
+                break
+            self._queue.popleft()
             if submission.deadline <= loop_now:
                 _fail(submission, DeadlineMissed())
             else:
                 batch.append(submission)
-        QUEUE_LENGTH.labels(self._name).set(len(self._queue))
+        self._queue_length.set(len(self._queue))
         return batch
 
     async def _carry_out(self, batch: list[Submission]) -> None:
         """Commits a batch, whatever it takes, and answers each of its callers."""
-        BATCH_SIZE.labels(self._name).observe(len(batch))
-        with COMMIT_SECONDS.labels(self._name).time():
+        self._batch_size.observe(len(batch))
+        with self._commit_seconds.time():
             try:
                 outcome = await self._attempt(batch)
             except (psycopg.Error, TimeoutError) as error:

@@ -49,9 +49,10 @@ async def serve(settings: Settings) -> None:
         for name in ("short", "bulk", "rehearsal", "numbers")
     }
     kept = storage()
-    limits = Limits(settings.batch_size_max, settings.queue_length_max)
+    short = Limits(settings.batch_rows_max, settings.queue_length_max)
+    bulk = Limits(settings.bulk_batch_rows_max, settings.queue_length_max)
     committer = Committer(
-        Lane("short", sessions["short"], kept, limits), Lane("bulk", sessions["bulk"], kept, limits)
+        Lane("short", sessions["short"], kept, short), Lane("bulk", sessions["bulk"], kept, bulk)
     )
     incarnation = await _incarnation(sessions["rehearsal"])
     door = Door(committer, Rehearsal(sessions["rehearsal"], kept), incarnation)

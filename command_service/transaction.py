@@ -225,8 +225,8 @@ class Transaction:
         for submission in submissions:
             try:
                 self._decide(submission, now)
-            except NotLoadedError:
-                self._outcome.postponed.append(submission)
+            except NotLoadedError as error:
+                self._postpone(submission, error)
             except Refusal as refusal:
                 body = self._storage.encode_failure(refusal)
                 self._decided.append(_Decided(submission, refusal.code, body, ()))
@@ -234,6 +234,14 @@ class Transaction:
                 self._outcome.failures.append((submission, failure))
             except Exception as error:  # noqa: BLE001 one command's bug must not fail its neighbours
                 self._outcome.failures.append((submission, internal_failure(submission, error)))
+
+    def _postpone(self, submission: Submission, error: NotLoadedError) -> None:
+        """Leaves the command to the next batch, where it comes first and sees what it waits for."""
+        if self._decided:
+            self._outcome.postponed.append(submission)
+        else:
+            # Nothing was changed before it, so it forgot to name the key: it would come back for ever.
+            self._outcome.failures.append((submission, internal_failure(submission, error)))
 
     def _decide(self, submission: Submission, now: datetime) -> None:
         decision: Decision[Any] = submission.command.decide(self._world, now)

@@ -129,6 +129,11 @@ class Command(Generic[AnswerT]):
     is_bulk: ClassVar[bool] = False
     """True sends it to the lane of long commands, so that short ones do not wait behind it."""
 
+    @property
+    def row_count(self) -> int:
+        """How many rows it is about: a batch is capped by their sum."""
+        return 1
+
     def touches(self) -> Iterable[Touch]:
         """Every key that is known from the request alone."""
         raise NotImplementedError
@@ -176,12 +181,15 @@ class World:
         return loaded
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Makes a decision visible to the commands after it."""
-        for change in changes:
-            place = (change.kind.rank, change.key)
-            if place not in self._loaded:
-                raise NotLoadedError(f"{change.kind.name} {change.key!r} was not named")
-            self._current[place] = change.after
+        """Makes a decision visible to the commands after it: all of it or, when it raises, nothing.
+
+        Raises:
+            NotLoadedError: a key was not named.
+        """
+        places = {(change.kind.rank, change.key): change.after for change in changes}
+        for rank, key in places.keys() - self._loaded.keys():
+            raise NotLoadedError(f"{self._kinds.get(rank, rank)} {key!r} was not named")
+        self._current.update(places)
 
     def changed(self) -> list[tuple[Kind[Any, Any], list[tuple[Any, Any, Any]]]]:
         """All that differs from what was loaded, in lock order: (kind, [(key, before, after)])."""

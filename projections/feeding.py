@@ -33,7 +33,6 @@ class Fed(NamedTuple):
     """How far one feeding came. is_level: every partition of every generation is at the log's end."""
 
     batch: LogBatch
-    from_position: int
     is_level: bool
 
 
@@ -62,9 +61,9 @@ class Feeder:
             each.incarnation == batch.incarnation for of_one in checkpoints.values() for each in of_one
         )
         if not is_ours or batch.through_position == after:
-            return Fed(batch, after, is_ours and batch.last_position == after)
+            return Fed(batch, is_ours and batch.last_position == after)
         written = await self._retell(batch, checkpoints)
-        return Fed(batch, after, written and batch.through_position == batch.last_position)
+        return Fed(batch, written and batch.through_position == batch.last_position)
 
     async def complete(self, generation: int) -> bool:
         """Marks every partition as complete; False when another projector moved one meanwhile."""

@@ -1,0 +1,1 @@
+"""SELLS: five real days of an online shop, replayed by clients of the public gRPC API."""
