@@ -17,6 +17,7 @@ from command_service.inventory.servicer import InventoryCommandServicer
 from command_service.ordering.order_numbers import OrderNumbers
 from command_service.pricing.servicer import PricingServicer
 from command_service.rehearsal import Rehearsal
+from command_service.retention import RetentionWorker
 from command_service.servicing import Door
 from command_service.session import Session, Statement
 from command_service.settings import Settings
@@ -61,6 +62,7 @@ async def serve(settings: Settings) -> None:
         committer,
         ExpiryWorker(settings.database_url, committer),
         PriceWindowWorker(settings.database_url, committer),
+        RetentionWorker(settings.database_url),
         GrpcServer(
             settings.command_address,
             SERVICES,
@@ -72,9 +74,7 @@ async def serve(settings: Settings) -> None:
         await session.close()
 
 
-def _register(
-    server: grpc.aio.Server, door: Door, settings: Settings, numbers: OrderNumbers
-) -> None:
+def _register(server: grpc.aio.Server, door: Door, settings: Settings, numbers: OrderNumbers) -> None:
     ids = Ids()
     catalog_grpc.add_CatalogCommandServiceServicer_to_server(CatalogServicer(door), server)
     pricing_grpc.add_PricingCommandServiceServicer_to_server(PricingServicer(door), server)

@@ -19,7 +19,7 @@ class Settings(BaseSettings):
     batch_rows_max: int = 200
     """Commands a transaction; more makes the first wait longer than it saves the last."""
     bulk_batch_rows_max: int = 1_000
-    """Rows a transaction of bulk commands: two of the longest commands, well within statement_timeout."""
+    """Rows a transaction of bulk commands: two of the longest, well within statement_timeout."""
     queue_length_max: int = 5_000
     """Commands waiting; beyond it callers get RESOURCE_EXHAUSTED. About two seconds of work."""
 

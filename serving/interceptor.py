@@ -95,11 +95,13 @@ def _unary(method: str, inner: Handler, request_type: type[Message]) -> Handler:
     async def handle(body: bytes, context: ServicerContext) -> Any:
         in_flight.inc()
         begun = time.perf_counter()
+        request = None
         try:
-            response = await inner(parse_request(body, request_type), context)
+            request = parse_request(body, request_type)
+            response = await inner(request, context)
             _handled(method, 0)
         except Exception as error:  # noqa: BLE001 every failure is answered, once, here
-            await _answer(method, error, context)
+            await _answer(method, error, request, context)
         else:
             return response
         finally:
@@ -113,30 +115,38 @@ def _stream(
     method: str, inner: Callable[[Any, ServicerContext], AsyncIterator[Any]], request_type: type[Message]
 ) -> Callable[[bytes, ServicerContext], AsyncIterator[Any]]:
     async def handle(body: bytes, context: ServicerContext) -> AsyncIterator[Any]:
+        request = None
         try:
-            async for response in inner(parse_request(body, request_type), context):
+            request = parse_request(body, request_type)
+            async for response in inner(request, context):
                 yield response
             _handled(method, 0)
         except Exception as error:  # noqa: BLE001 every failure is answered, once, here
-            await _answer(method, error, context)
+            await _answer(method, error, request, context)
 
     return handle
 
 
-async def _answer(method: str, error: Exception, context: ServicerContext) -> None:
-    """Ends the call with what the caller may know of the error."""
+async def _answer(
+    method: str, error: Exception, request: Message | None, context: ServicerContext
+) -> None:
+    """Ends the call with what the caller may know of the error, and logs it.
+
+    request: None when it could not be read.
+    """
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    facts = {"method": method, **call_facts(context, request)}
     if isinstance(error, Answered):
         status = error.status
     elif isinstance(error, Failure):
         status = to_status(error)
     else:
         error_id = str(uuid4())
-        log.error("a request failed", method=method, error_id=error_id, exc_info=error)
+        log.error("a request failed", error_id=error_id, exc_info=error, **facts)
         status = to_status(Internal(error_id=error_id))
     _handled(method, status.code)
-    log.info("refused", method=method, code=status.code, message=status.message, **call_facts(context))
+    log.info("refused", code=status.code, message=status.message, **facts)
     # abort_with_status would hide the code from tracing; this sends the same bytes.
     await context.abort(
         _status_code(status.code),
@@ -145,14 +155,12 @@ async def _answer(method: str, error: Exception, context: ServicerContext) -> No
     )
 
 
-def call_facts(context: ServicerContext) -> dict[str, str]:
-    """What a log line says about the call: the caller's request id and name, if it sent them."""
+def call_facts(context: ServicerContext, request: Message | None = None) -> dict[str, str]:
+    """What a log line says about the call: its request id, and who makes it, where they are told."""
     metadata = dict(context.invocation_metadata() or {})
-    return {
-        name: str(metadata[header])[:100]
-        for name, header in (("request_id", "x-request-id"), ("actor", "x-actor"))
-        if header in metadata
-    }
+    request_id = getattr(request, "request_id", None) or metadata.get("x-request-id")
+    told = {"request_id": request_id, "actor": metadata.get("x-actor")}
+    return {name: str(value)[:100] for name, value in told.items() if value}
 
 
 def _handled(method: str, code: int) -> None:

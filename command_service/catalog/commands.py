@@ -21,6 +21,11 @@ class UpsertProducts(Command[Outcomes]):
     is_bulk: ClassVar[bool] = True
     products: tuple[Product, ...]
 
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.products)
+
     def touches(self) -> Iterable[Touch]:
         """The products. Their SKUs are left alone: they read `active` from their product."""
         return (PRODUCT.create(product.product_id) for product in self.products)
@@ -45,6 +50,11 @@ class UpsertSkus(Command[Outcomes]):
 
     is_bulk: ClassVar[bool] = True
     skus: tuple[Sku, ...]
+
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.skus)
 
     def touches(self) -> Iterable[Touch]:
         """The SKUs, and their products, which are never removed and so need no lock."""

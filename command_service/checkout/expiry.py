@@ -14,11 +14,11 @@ from uuid import UUID, uuid5
 from command_service.cart.commands import ExpireCart
 from command_service.cart.repository import DUE_CARTS
 from command_service.checkout.expire_order import ExpireOrder
-from command_service.checkout.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.committer import Committer
 from command_service.errors import Internal
 from command_service.inventory.repository import DUE_RESERVATIONS
 from command_service.inventory.reservation_commands import ExpireReservation
+from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.ordering.repository import DUE_ORDERS
 from command_service.session import Row, Session, Statement
 from command_service.world import Command

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import uuid4
 
-from command_service.checkout.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.committer import Committer
 from command_service.errors import Failure
+from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.pricing.commands import ApplyPriceWindow, ApplyPromotionWindow
 from command_service.pricing.tables import DUE_PRICE_LISTS, DUE_PROMOTIONS, PRICE_LIST_SKUS
 from command_service.session import Session, Statement

@@ -45,6 +45,11 @@ class UpsertLocations(Command[tuple[RowOutcome, ...]]):
     is_bulk: ClassVar[bool] = True
     locations: tuple[Location, ...]
 
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.locations)
+
     def touches(self) -> Iterable[Touch]:
         """Each location, which may not exist yet."""
         return [LOCATION.create(location.location_id) for location in self.locations]
@@ -88,6 +93,11 @@ class _ShelveStock(Command[tuple[RowOutcome, ...]]):
     is_bulk: ClassVar[bool] = True
     rows: tuple[StockRow, ...]
     reference: str
+
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.rows)
 
     def touches(self) -> Iterable[Touch]:
         """The locations, which may not close meanwhile, and the stocks, which may have to be opened."""

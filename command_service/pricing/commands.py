@@ -53,6 +53,11 @@ class UpsertPriceLists(Command[Outcomes]):
     is_bulk: ClassVar[bool] = True
     price_lists: tuple[PriceList, ...]
 
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.price_lists)
+
     def touches(self) -> Iterable[Touch]:
         """The lists, and the book, which shows them to later commands of the batch."""
         yield from (PRICE_LIST.create(row.price_list_id) for row in self.price_lists)
@@ -119,6 +124,11 @@ class UpsertPrices(Command[Outcomes]):
     price_list_id: str
     rows: tuple[PriceRow, ...]
 
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.rows)
+
     def touches(self) -> Iterable[Touch]:
         """The list, so that it stays as it is meanwhile, the SKUs' prices, and all lists."""
         yield PRICE_LIST.change(self.price_list_id)
@@ -174,6 +184,11 @@ class ApplyPriceWindow(Command[int]):
     sku_ids: tuple[str, ...]
     list_version: int
     listed_time: datetime | None
+
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.sku_ids)
 
     def touches(self) -> Iterable[Touch]:
         """The list, the SKUs' prices, and all lists."""
@@ -236,6 +251,11 @@ class UpsertPromotions(Command[Outcomes]):
 
     is_bulk: ClassVar[bool] = True
     promotions: tuple[Promotion, ...]
+
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.promotions)
 
     def touches(self) -> Iterable[Touch]:
         """The promotions, and the book, which shows them to later commands of the batch."""
@@ -304,6 +324,11 @@ class UpsertCoupons(Command[Outcomes]):
 
     is_bulk: ClassVar[bool] = True
     coupons: tuple[Coupon, ...]
+
+    @property
+    def row_count(self) -> int:
+        """As many as it names."""
+        return len(self.coupons)
 
     def touches(self) -> Iterable[Touch]:
         """The coupons, and their promotions, which are never removed and so need no lock."""

@@ -23,8 +23,9 @@ from tests.history_service.stored_shop import StoredShop
 class History:
     """Stubs of every service."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
         self.channel = channel
+        self.address = address
         self.carts = CartHistoryServiceStub(channel)
         self.inventory = InventoryHistoryServiceStub(channel)
         self.log = LogServiceStub(channel)
@@ -40,8 +41,9 @@ async def serving(database_url: str) -> AsyncIterator[History]:
     server = HistoryServer(settings)
     for part in server.parts:
         await part.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield History(channel)
+    address = f"127.0.0.1:{server.port}"
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield History(channel, address)
         for part in reversed(server.parts):
             await part.drain()
 

@@ -7,6 +7,7 @@ import pytest
 
 from shopkeeper.inventory.v1.inventory_events_pb2 import StockMoved
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
+from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceStub
 from tests.history_service.conftest import History, Refused, serving
 from tests.history_service.stored_shop import Line, StoredShop
 
@@ -115,12 +116,14 @@ async def test_what_was_never_a_token_is_refused(history: History, token: str) -
 async def test_a_drain_ends_the_streams_that_follow(shop: StoredShop, database_url: str) -> None:
     shop.move("A", on_hand=1)
     async with serving(database_url) as history:
-        call = history.log.ReadEvents(ReadEventsRequest(follow=True), timeout=30)
-        heard = aiter(call)
+        # A channel of its own: that of `history` is closed as soon as the service has ended.
+        channel = grpc.aio.insecure_channel(history.address)
+        heard = aiter(LogServiceStub(channel).ReadEvents(ReadEventsRequest(follow=True), timeout=30))
         await anext(heard)
         ended = asyncio.ensure_future(anext(heard))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await ended
+    await channel.close()
     failure = Refused(caught.value)
     assert (failure.code, failure.reason) == (grpc.StatusCode.UNAVAILABLE, "STREAM_ENDED")
     assert failure.has_retry_info

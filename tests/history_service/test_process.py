@@ -24,7 +24,7 @@ async def test_the_process_serves_and_ends_on_sigterm(shop: StoredShop, database
         stderr=asyncio.subprocess.PIPE,
     )
     async with grpc.aio.insecure_channel(address) as channel:
-        answer = await History(channel).inventory.ExplainStock(
+        answer = await History(channel, address).inventory.ExplainStock(
             ExplainStockRequest(sku_id="A"), wait_for_ready=True, timeout=30
         )
     assert answer.stock.available == 3

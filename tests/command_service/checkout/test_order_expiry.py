@@ -12,12 +12,12 @@ import pytest_asyncio
 
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.expiry import EXPIRABLES, Due, ExpiryWorker
-from command_service.checkout.lone_worker import LoneWorker, WorkerLock
 from command_service.checkout.price_windows import PriceWindowWorker
 from command_service.committer import Committer, Lane, Limits
 from command_service.errors import Internal
 from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
+from command_service.lone_worker import LoneWorker, WorkerLock
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
 from command_service.pricing.domain import PriceList, PriceTier
 from command_service.session import Row, Session, Statement

