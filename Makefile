@@ -10,8 +10,9 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 # One version of uv, the locked one, both for installing and for locking.
 UV_PINNED := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
-# uv would fetch an interpreter of its own if it disliked ours.
-UV := UV_PYTHON_DOWNLOADS=never $(BIN)/uv --quiet
+# uv would fetch an interpreter of its own if it disliked ours, and trust certificates of its own where
+# the machine's say whom its network trusts.
+UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true $(BIN)/uv --quiet
 # What `protos` compares the contract with. A pipeline sets it to the branch it merges into.
 export PROTOS_AGAINST ?= HEAD
 # Processes that pytest uses; each has a PostgreSQL and a Valkey of its own.

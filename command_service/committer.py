@@ -38,11 +38,21 @@ ATTEMPT_COUNT_MAX = 6
 BACKOFF_SECONDS = 0.02
 """First pause between tries; doubled each time and jittered."""
 
-# SQLSTATE classes: what the error says about the batch.
-_RETRY_CLASSES = ("40", "55")
-"""Deadlock, serialization failure, lock not available: nothing was written; try again."""
-_DATA_CLASSES = ("22", "23")
-"""Bad data or a constraint: one command is to blame; find it by halving."""
+_DATA_CLASSES = ("22", "23", "54")
+"""SQLSTATE classes of bad data, a constraint, a limit of the database: one command is to blame."""
+
+TOO_LONG_SECONDS = 3.5
+"""A batch that failed after so long was too long for statement_timeout or transaction_timeout.
+
+The clock tells it, since a session that the server ends cannot be told why.
+"""
+
+
+_DATABASE_ERRORS = (psycopg.Error, TimeoutError)
+
+
+class _BatchTooLong(Exception):
+    """The commands of a batch are too much for one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class Lane:
         self._queue: deque[Submission] = deque()
         self._wake = asyncio.Event()
         self._is_draining = False
+        self._command_count_max = limits.batch_rows_max
         self._queue_length = QUEUE_LENGTH.labels(name)
         self._batch_size = BATCH_SIZE.labels(name)
         self._commit_seconds = COMMIT_SECONDS.labels(name)
@@ -117,6 +128,8 @@ class Lane:
             row_count += submission.command.row_count
             if batch and row_count > self._limits.batch_rows_max:
                 break
+            if len(batch) >= self._command_count_max:
+                break
             self._queue.popleft()
             if submission.deadline <= loop_now:
                 _fail(submission, DeadlineMissed())
@@ -131,12 +144,9 @@ class Lane:
         with self._commit_seconds.time():
             try:
                 outcome = await self._attempt(batch)
-            except (psycopg.Error, TimeoutError) as error:
-                await self._give_up(batch, error)
             except Exception as error:  # noqa: BLE001 the lane must live on
                 await self._session.roll_back()
-                for submission in batch:
-                    _fail(submission, internal_failure(submission, error))
+                await self._give_up(batch, error)
             else:
                 self._answer(outcome)
 
@@ -145,29 +155,37 @@ class Lane:
 
         A lost connection leaves the outcome unknown; to claim the ids again settles it, since whoever
         holds them has either committed, and is found, or is gone.
+
+        Raises:
+            _BatchTooLong: it would take too long again.
+            Exception: one command is to blame, or the database is unavailable.
         """
         for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
+            begun = asyncio.get_running_loop().time()
             try:
                 await self._session.connect()
                 return await Transaction(self._session, self._storage).run(batch)
-            except (psycopg.Error, TimeoutError) as error:
+            except _DATABASE_ERRORS as error:
                 await self._session.roll_back()
-                if _sqlstate_class(error) in _DATA_CLASSES or attempt == ATTEMPT_COUNT_MAX:
+                if _is_of_one_command(error) or attempt == ATTEMPT_COUNT_MAX:
                     raise
+                if len(batch) > 1 and _took_too_long(error, begun):
+                    raise _BatchTooLong from error
                 RETRIES.labels(self._name, _sqlstate_class(error)).inc()
                 log.warning("batch is tried again", attempt=attempt, error=str(error).strip())
             await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
 
     async def _give_up(self, batch: list[Submission], error: Exception) -> None:
-        if _sqlstate_class(error) not in _DATA_CLASSES:
+        """Halves the batch until the command that is to blame stands alone, or what is left fits."""
+        if isinstance(error, _DATABASE_ERRORS) and not _is_of_one_command(error):
             log.error("database is unavailable", error=str(error).strip())
             for submission in batch:
                 _fail(submission, DatabaseUnavailable())
         elif len(batch) == 1:
-            log.error("a command broke a rule of the database", error=str(error).strip())
             _fail(batch[0], internal_failure(batch[0], error))
         else:
+            log.warning("batch is halved", size=len(batch), error=str(error).strip())
             middle = len(batch) // 2
             await self._carry_out(batch[:middle])
             await self._carry_out(batch[middle:])
@@ -179,9 +197,21 @@ class Lane:
         for submission, failure in outcome.failures:
             _fail(submission, failure)
         self._queue.extendleft(reversed(outcome.postponed))
+        self._learn(outcome)
         if outcome.in_flight_elsewhere:
             loop = asyncio.get_running_loop()
             loop.call_later(IN_FLIGHT_RETRY_SECONDS, self._retry, outcome.in_flight_elsewhere)
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Makes the next batch no larger than what could be done of one that was too much for once.
+
+        How much a command is about may be known only when its cart or order is loaded.
+        """
+        done_count = len(outcome.answers) + len(outcome.failures)
+        if outcome.postponed:
+            self._command_count_max = max(1, done_count)
+        else:
+            self._command_count_max = min(2 * self._command_count_max, self._limits.batch_rows_max)
 
     def _retry(self, submissions: list[Submission]) -> None:
         for submission in submissions:
@@ -238,6 +268,18 @@ def _fail(submission: Submission, failure: Failure) -> None:
         submission.future.set_exception(failure)
         # Nobody may be waiting any more; asyncio would warn of an exception never retrieved.
         submission.future.exception()
+
+
+def _is_of_one_command(error: Exception) -> bool:
+    return _sqlstate_class(error) in _DATA_CLASSES
+
+
+def _took_too_long(error: Exception, begun: float) -> bool:
+    """True when the server put an end to it, not when it fell silent: that is no matter of size."""
+    was_canceled = isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout)
+    seconds = asyncio.get_running_loop().time() - begun
+    is_silent = isinstance(error, TimeoutError)
+    return was_canceled or (seconds >= TOO_LONG_SECONDS and not is_silent)
 
 
 def _sqlstate_class(error: Exception) -> str:

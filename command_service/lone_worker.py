@@ -14,6 +14,7 @@ from command_service.errors import Failure
 from command_service.session import Session, Statement
 from command_service.submission import Answer, Submission, fingerprint
 from command_service.world import Command
+from serving.reminders import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class LoneWorker:
         self._do_round = do_round
         self._pause_seconds = pause_seconds
         self._is_holder = False
+        self._reminder = Reminder()
         self._asked_to_stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -71,7 +73,7 @@ class LoneWorker:
                 if await self._holds_lock():
                     await self._do_round(self._session)
             except (psycopg.Error, TimeoutError) as error:
-                log.warning("worker lost the database", worker=self._lock.name, error=str(error).strip())
+                self._report(error)
                 self._let_go()
             except Exception:  # a round that fails must not be the last one
                 log.exception("a round of work failed", worker=self._lock.name)
@@ -84,6 +86,10 @@ class LoneWorker:
                 [_LIMIT_IDLENESS, Statement(_TAKE_LOCK, (self._lock.value,))]
             )
         return self._is_holder
+
+    def _report(self, error: Exception) -> None:
+        if self._reminder.is_due(type(error).__name__):
+            log.warning("worker lost the database", worker=self._lock.name, error=str(error).strip())
 
     def _let_go(self) -> None:
         self._is_holder = False

@@ -7,32 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-ROUNDING_RULE = "each adjustment of a line is rounded once, half away from zero, to a minor unit"
-
-# ISO 4217 (2024), list one: currencies whose exponent is not 2.
-_EXPONENT_BY_CURRENCY = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
-    **dict.fromkeys("CLF UYW".split(), 4),
-}
-
 AMOUNT_MINOR_MAX = 9_000_000_000_000_000
 """Bound of every amount: sums of two still fit 64 bits, and a double holds it exactly."""
-
-
-def currency_exponent(currency_code: str) -> int:
-    """Decimal digits of a currency's minor unit by ISO 4217: GBP 2, JPY 0, KWD 3."""
-    return _EXPONENT_BY_CURRENCY.get(currency_code, 2)
-
-
-def money_text(amount_minor: int, currency_code: str) -> str:
-    """An amount as people write it: (255, "GBP") is "2.55 GBP", (255, "JPY") is "255 JPY"."""
-    exponent = currency_exponent(currency_code)
-    sign = "-" if amount_minor < 0 else ""
-    digits = str(abs(amount_minor)).rjust(exponent + 1, "0")
-    if exponent == 0:
-        return f"{sign}{digits} {currency_code}"
-    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]} {currency_code}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ until the answer is known, and the primary key stays the last line of defence.
 
 import sqlalchemy as sa
 
+from event_log.appending import INCARNATION
 from event_log.tables import METADATA
 
 REQUESTS = sa.Table(
@@ -36,8 +37,9 @@ WHERE pg_try_advisory_xact_lock(
     ('x' || right(replace(request_id::text, '-', ''), 16))::bit(64)::bigint)
 """
 
-KNOWN = """
-SELECT request_id, method, fingerprint, code, response, position
+# A position that is stored is one of the log as it now is, whatever its incarnation was then.
+KNOWN = f"""
+SELECT request_id, method, fingerprint, code, response, ({INCARNATION}), position
 FROM requests WHERE request_id = ANY(%s::uuid[])
 """
 

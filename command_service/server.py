@@ -22,7 +22,7 @@ from command_service.servicing import Door
 from command_service.session import Session, Statement
 from command_service.settings import Settings
 from command_service.storage import storage
-from event_log.appending import INCARNATION
+from event_log.appending import LOG_END
 from serving.server import GrpcServer, Part, run
 from shopkeeper.cart.v1 import cart_command_service_pb2_grpc as cart_grpc
 from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
@@ -55,8 +55,8 @@ async def serve(settings: Settings) -> None:
     committer = Committer(
         Lane("short", sessions["short"], kept, short), Lane("bulk", sessions["bulk"], kept, bulk)
     )
-    incarnation = await _incarnation(sessions["rehearsal"])
-    door = Door(committer, Rehearsal(sessions["rehearsal"], kept), incarnation)
+    await _until_the_log_can_be_read(sessions["rehearsal"])
+    door = Door(committer, Rehearsal(sessions["rehearsal"], kept))
     numbers = OrderNumbers(sessions["numbers"])
     parts: list[Part] = [
         committer,
@@ -85,13 +85,14 @@ def _register(server: grpc.aio.Server, door: Door, settings: Settings, numbers: 
     )
 
 
-async def _incarnation(session: Session) -> str:
-    """The incarnation of the log that tokens name; waits until the database can be reached."""
+async def _until_the_log_can_be_read(session: Session) -> None:
+    """Waits for the database: who serves can carry out what it is asked for."""
     while True:
         try:
             await session.connect()
-            [[(incarnation,)]] = await session.run([Statement(INCARNATION)])
-            return str(incarnation)
+            await session.run([Statement(LOG_END)])
         except psycopg.OperationalError as error:
             log.warning("waiting for the database", error=str(error).strip())
+        else:
+            return
         await asyncio.sleep(RECONNECT_SECONDS)

@@ -11,7 +11,6 @@ from command_service.committer import Committer
 from command_service.rehearsal import Rehearsal
 from command_service.submission import SUCCESS, Answer, Submission, fingerprint
 from command_service.world import AnswerT, Command
-from event_log.tokens import ConsistencyToken
 from serving.interceptor import Answered, ServicerContext, call_facts
 
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -42,10 +41,9 @@ class CommandRequest(Protocol):
 class Door:
     """The way in for commands: each is carried out once per request id, or rehearsed."""
 
-    def __init__(self, committer: Committer, rehearsal: Rehearsal, incarnation: str) -> None:
+    def __init__(self, committer: Committer, rehearsal: Rehearsal) -> None:
         self._committer = committer
         self._rehearsal = rehearsal
-        self._incarnation = incarnation
 
     async def carry_out(
         self,
@@ -89,7 +87,7 @@ class Door:
         )
 
     def _reply(self, answer: Answer, context: ServicerContext) -> bytes:
-        token = str(ConsistencyToken(self._incarnation, answer.position))
+        token = str(answer.token)
         context.set_trailing_metadata(((TOKEN_METADATA_KEY, token),))
         if answer.code != SUCCESS:
             raise Answered(answer.body)

@@ -12,6 +12,8 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
+from command_service.arrays import ArrayDumper
+
 Row = tuple[Any, ...]
 TalkT = TypeVar("TalkT")
 
@@ -72,6 +74,7 @@ class Session:
         dumpers: tuple[type[Dumper], ...] = (Int8Dumper, Int8BinaryDumper)
         for dumper in dumpers:
             connection.adapters.register_dumper(int, dumper)
+        connection.adapters.register_dumper(list, ArrayDumper)
         self._connection = connection
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
@@ -87,13 +90,21 @@ class Session:
     async def _trip(self, talk: Coroutine[Any, Any, TalkT]) -> TalkT:
         self.trip_count += 1
         trip = asyncio.ensure_future(talk)
-        done, _ = await asyncio.wait({trip}, timeout=TRIP_SECONDS_MAX)
+        try:
+            done, _ = await asyncio.wait({trip}, timeout=TRIP_SECONDS_MAX)
+        except asyncio.CancelledError:
+            # Who asked has gone away, in the middle of a transaction perhaps: the next one starts anew.
+            self._abandon(trip)
+            raise
         if not done:
-            # Cancelling psycopg politely asks a dead server for ten more seconds: cut the socket.
-            self.drop()
-            trip.cancel()
+            self._abandon(trip)
             raise TimeoutError("the database did not answer")
         return trip.result()
+
+    def _abandon(self, trip: asyncio.Future[TalkT]) -> None:
+        # Cancelling psycopg politely asks a dead server for ten more seconds: cut the socket.
+        self.drop()
+        trip.cancel()
 
     async def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         assert self._connection is not None, "connect first"

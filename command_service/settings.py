@@ -2,7 +2,10 @@
 
 from datetime import timedelta
 
+from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
+
+from serving.settings import LogLevel, Port
 
 
 class Settings(BaseSettings):
@@ -10,24 +13,24 @@ class Settings(BaseSettings):
 
     database_url: str
     """Where PostgreSQL is, for example postgresql://user:password@host/database."""
-    command_address: str = "127.0.0.1:50051"
+    command_address: str = "127.0.0.1:15051"
     """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
-    command_metrics_port: int = 0
+    command_metrics_port: Port = 0
     """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
 
-    batch_rows_max: int = 200
+    batch_rows_max: PositiveInt = 200
     """Commands a transaction; more makes the first wait longer than it saves the last."""
-    bulk_batch_rows_max: int = 1_000
+    bulk_batch_rows_max: PositiveInt = 1_000
     """Rows a transaction of bulk commands: two of the longest, well within statement_timeout."""
-    queue_length_max: int = 5_000
+    queue_length_max: PositiveInt = 5_000
     """Commands waiting; beyond it callers get RESOURCE_EXHAUSTED. About two seconds of work."""
 
-    order_hold_seconds: int = 15 * 60
+    order_hold_seconds: PositiveInt = 15 * 60
     """How long an order holds stock while it awaits an online payment, unless the caller says."""
-    instore_hold_seconds: int = 24 * 60 * 60
+    instore_hold_seconds: PositiveInt = 24 * 60 * 60
     """How long an order holds stock while it awaits payment at the counter."""
-    cart_idle_seconds: int = 30 * 24 * 60 * 60
+    cart_idle_seconds: PositiveInt = 30 * 24 * 60 * 60
     """How long a cart stays open after its last change."""
 
     @property

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from command_service.world import Command
+from event_log.tokens import ConsistencyToken
 
 SUCCESS = 0
 
@@ -16,12 +17,13 @@ class Answer(NamedTuple):
     """What was decided: the same bytes, however often the request is sent.
 
     code: gRPC status code, 0 for success. body: the serialized response, or a serialized
-    google.rpc.Status when code is not 0. position: how far the log had come, for the token.
+    google.rpc.Status when code is not 0. token: how far the log had come; a replay names the log's
+    incarnation of now.
     """
 
     code: int
     body: bytes
-    position: int
+    token: ConsistencyToken
 
 
 @dataclass(slots=True, eq=False)

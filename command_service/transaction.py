@@ -6,6 +6,7 @@ The order of the steps is what keeps the promises; docs/adr/0002 tells why each 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
@@ -26,9 +27,17 @@ from command_service.world import (
     Touch,
     World,
 )
-from event_log.appending import APPEND, LAST_POSITION, LOCK_LOG, NOTIFY_CHANNEL
+from event_log.appending import (
+    APPEND,
+    INCARNATION,
+    LAST_POSITION,
+    LOCK_LOG,
+    LOG_END,
+    NOTIFY_CHANNEL,
+)
 from event_log.codec import encode_event
 from event_log.events import Event
+from event_log.tokens import ConsistencyToken
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +55,19 @@ SELECT max(position), pg_notify('{NOTIFY_CHANNEL}', max(position)::text) FROM ap
 STORE_ANSWERS = f"""
 INSERT INTO requests (request_id, method, fingerprint, code, response, position, create_time)
 SELECT row.request_id, row.method, row.fingerprint, row.code, row.response,
-       last.position, %(now)s::timestamptz
-FROM ({LAST_POSITION}) AS last(position),
+       log.position, %(now)s::timestamptz
+FROM ({LOG_END}) AS log,
      unnest(%(ids)s::uuid[], %(methods)s::text[], %(fingerprints)s::bytea[], %(codes)s::int8[],
          %(responses)s::bytea[]) AS row(request_id, method, fingerprint, code, response)
-RETURNING position
+RETURNING ({INCARNATION}), position
+"""
+
+
+NEED_COUNT_MAX = 20_000
+"""Keys that the commands of a batch may need beyond those that they name themselves.
+
+How many lines a cart or an order has is known only once it is loaded: 200 orders of 500 lines would
+take longer than transaction_timeout. As many as 200 orders of 30 lines, well within a second.
 """
 
 
@@ -72,8 +89,8 @@ class Ledger(Protocol):
 class Outcome:
     """What became of the commands of a batch.
 
-    postponed: their request id is in flight elsewhere, or they need a key that they could not name in
-    time; they go into a later batch.
+    postponed: they need a key that they could not name in time, or more keys than the batch may have;
+    they go into the next batch.
     """
 
     answers: list[tuple[Submission, Answer]] = field(default_factory=list)
@@ -87,7 +104,8 @@ class _Decided:
     submission: Submission
     code: int
     body: bytes
-    events: Sequence[Event]
+    events: Sequence[Event] = ()
+    encoded: Sequence[tuple[str, bytes]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +138,15 @@ class Transaction:
             # Nothing was written. A ROLLBACK would also cost the session its prepared statements.
             await self._session.run([COMMIT])
             return self._outcome
-        now = await self._load(live)
-        self._decide_all(live, now)
+        now, ready = await self._load(live)
+        self._decide_all(ready, now)
+        self._outcome.postponed.extend(live[len(ready) :])
         if not self._decided:
             await self._session.roll_back()
             return self._outcome
-        position = await self._write(now)
+        token = await self._write(now)
         for done in self._decided:
-            self._outcome.answers.append((done.submission, Answer(done.code, done.body, position)))
+            self._outcome.answers.append((done.submission, Answer(done.code, done.body, token)))
         return self._outcome
 
     async def rehearse(self, submission: Submission) -> Answer:
@@ -137,15 +156,15 @@ class Transaction:
             Failure: what the command itself would be answered with, if that is not stored.
         """
         await self._session.run([BEGIN_SNAPSHOT])
-        now = await self._load([submission], is_rehearsal=True)
-        [[(position,)]] = await self._session.run([Statement(LAST_POSITION)])
+        now, _ = await self._load([submission], is_rehearsal=True)
+        [[end]] = await self._session.run([Statement(LOG_END)])
         await self._session.roll_back()
         self._decide_all([submission], now)
         if self._outcome.failures:
             raise self._outcome.failures[0][1]
         if not self._decided:
             raise NotLoadedError("a command names all that it needs from a snapshot")
-        return Answer(self._decided[0].code, self._decided[0].body, position)
+        return Answer(self._decided[0].code, self._decided[0].body, ConsistencyToken(*end))
 
     # --- claim ---------------------------------------------------------------------------------
 
@@ -165,49 +184,52 @@ class Transaction:
         if stored is None:
             self._outcome.in_flight_elsewhere.append(submission)
         elif submission.is_same_request(stored[1], stored[2]):
-            self._outcome.answers.append((submission, Answer(stored[3], stored[4], stored[5])))
+            _, _, _, code, body, *end = stored
+            answer = Answer(code, body, ConsistencyToken(*end))
+            self._outcome.answers.append((submission, answer))
         else:
             self._outcome.failures.append((submission, RequestIdReused()))
         return False
 
     # --- load ----------------------------------------------------------------------------------
 
-    async def _load(self, submissions: Sequence[Submission], *, is_rehearsal: bool = False) -> datetime:
-        """Locks and reads all that the batch touches, in lock order; returns the time after that."""
-        named = self._named(submissions, lambda s: s.command.touches())
+    async def _load(
+        self, submissions: Sequence[Submission], *, is_rehearsal: bool = False
+    ) -> tuple[datetime, Sequence[Submission]]:
+        """Locks and reads all that the batch touches, in lock order.
+
+        Returns the time after that, and the submissions that can be decided: the first ones.
+        """
+        named = [touch for s in submissions for touch in _named(s, s.command.touches)]
         roots = [touch for touch in named if touch.kind.rank < FIRST_DEPENDENT_RANK]
-        await self._load_kinds(_merge(roots, is_rehearsal=is_rehearsal))
-        needed = self._named(submissions, lambda s: s.command.needs(self._world))
+        await self._load_kinds(roots, is_rehearsal=is_rehearsal)
+        needed, ready_count = self._needed(submissions)
         assert all(t.kind.rank >= FIRST_DEPENDENT_RANK for t in needed), "needs() names dependents"
         dependents = needed + [t for t in named if t.kind.rank >= FIRST_DEPENDENT_RANK]
-        [[(now,)]] = await self._load_kinds(_merge(dependents, is_rehearsal=is_rehearsal), CLOCK)
-        moment: datetime = now
-        return moment
+        [[(now,)]] = await self._load_kinds(dependents, CLOCK, is_rehearsal=is_rehearsal)
+        return now, submissions[:ready_count]
 
-    def _named(
-        self, submissions: Iterable[Submission], name: Callable[[Submission], Iterable[Touch]]
-    ) -> list[Touch]:
-        touches: list[Touch] = []
-        for submission in submissions:
-            try:
-                touches.extend(name(submission))
-            except NotLoadedError:
-                continue  # decide() will miss the same key and postpone the command
-            except Exception:  # noqa: BLE001 decide() meets it again, and answers for it
-                log.warning("a command could not name its keys", method=submission.method)
-        return touches
+    def _needed(self, submissions: Sequence[Submission]) -> tuple[list[Touch], int]:
+        """What the first submissions need, and how many they are: at least one, if there is one."""
+        needed: list[Touch] = []
+        for count, submission in enumerate(submissions):
+            own = _named(submission, partial(submission.command.needs, self._world))
+            if count > 0 and len(needed) + len(own) > NEED_COUNT_MAX:
+                return needed, count
+            needed.extend(own)
+        return needed, len(submissions)
 
     async def _load_kinds(
-        self,
-        named: Mapping[LockRank, tuple[Kind[Any, Any], dict[Any, Mode]]],
-        *last: Statement,
+        self, touches: Iterable[Touch], *last: Statement, is_rehearsal: bool
     ) -> list[list[Row]]:
+        named = _merge(touches)
         plan: list[tuple[Repository[Any, Any], Keys[Any], int]] = []
         statements: list[Statement] = []
         for rank in sorted(named):
             kind, modes = named[rank]
-            self._world.load(kind, dict.fromkeys(modes))
-            keys = Keys(sorted((k, m) for k, m in modes.items() if m is not Mode.FRESH))
+            unlocked = [key for key, mode in modes.items() if mode is Mode.READ]
+            self._world.load(kind, dict.fromkeys(modes), unlocked=unlocked)
+            keys = _keys(modes, is_rehearsal=is_rehearsal)
             if keys.modes:
                 loads = self._storage.repositories[rank].load(keys)
                 plan.append((self._storage.repositories[rank], keys, len(loads)))
@@ -229,7 +251,7 @@ class Transaction:
                 self._postpone(submission, error)
             except Refusal as refusal:
                 body = self._storage.encode_failure(refusal)
-                self._decided.append(_Decided(submission, refusal.code, body, ()))
+                self._decided.append(_Decided(submission, int(refusal.code), body))
             except Failure as failure:
                 self._outcome.failures.append((submission, failure))
             except Exception as error:  # noqa: BLE001 one command's bug must not fail its neighbours
@@ -246,18 +268,19 @@ class Transaction:
     def _decide(self, submission: Submission, now: datetime) -> None:
         decision: Decision[Any] = submission.command.decide(self._world, now)
         body = submission.encode(decision.answer)
+        encoded = [encode_event(event) for event in decision.events]
         self._world.apply(decision.changes)
-        self._decided.append(_Decided(submission, SUCCESS, body, decision.events))
+        self._decided.append(_Decided(submission, SUCCESS, body, decision.events, encoded))
 
     # --- write ---------------------------------------------------------------------------------
 
-    async def _write(self, now: datetime) -> int:
+    async def _write(self, now: datetime) -> ConsistencyToken:
         """Everything that can conflict or wait first, then the log lock, then what it guards."""
         saves = list(self._saves())
         appends = self._appends(now)
         results = await self._session.run([*saves, *appends, self._store_answers(now), COMMIT])
-        position: int = results[-2][0][0]
-        return position
+        # The answers are written last, behind the batch's own events.
+        return ConsistencyToken(*results[-2][0])
 
     def _saves(self) -> Iterable[Statement]:
         for kind, rows in self._world.changed():
@@ -269,7 +292,7 @@ class Transaction:
         sources = [(done.submission, event) for done in self._decided for event in done.events]
         if not sources:
             return []
-        encoded = [encode_event(event) for _, event in sources]
+        encoded = [event for done in self._decided for event in done.encoded]
         append = {
             "recorded_time": now,
             "contexts": [event.context for _, event in sources],
@@ -310,13 +333,35 @@ def internal_failure(submission: Submission, error: Exception) -> Internal:
     return Internal(error_id=error_id)
 
 
-def _merge(
-    touches: Iterable[Touch], *, is_rehearsal: bool
-) -> dict[LockRank, tuple[Kind[Any, Any], dict[Any, Mode]]]:
-    """Touches by kind, each key with its strongest mode; a rehearsal reads where it would lock."""
+def _named(submission: Submission, name: Callable[[], Iterable[Touch]]) -> list[Touch]:
+    """The touches that a command names."""
+    try:
+        return list(name())
+    except NotLoadedError:
+        return []  # decide() will miss the same key and postpone the command
+    except Exception:  # noqa: BLE001 decide() meets it again, and answers for it
+        log.warning("a command could not name its keys", method=submission.method)
+        return []
+
+
+def _merge(touches: Iterable[Touch]) -> dict[LockRank, tuple[Kind[Any, Any], dict[Any, Mode]]]:
+    """Touches by kind, each key with its strongest mode."""
     merged: dict[LockRank, tuple[Kind[Any, Any], dict[Any, Mode]]] = {}
     for touch in touches:
-        mode = Mode.READ if is_rehearsal and touch.mode > Mode.READ else touch.mode
         modes = merged.setdefault(touch.kind.rank, (touch.kind, {}))[1]
-        modes[touch.key] = max(mode, modes.get(touch.key, mode))
+        modes[touch.key] = max(touch.mode, modes.get(touch.key, touch.mode))
     return merged
+
+
+def _keys(modes: Mapping[Any, Mode], *, is_rehearsal: bool) -> Keys[Any]:
+    """The keys of one kind as they are asked of the database; a rehearsal reads where it would lock.
+
+    One statement locks in one strength. So that all keys of a kind are locked in one order, those to be
+    shared are locked for change wherever others of the kind are.
+    """
+    asked = {key: mode for key, mode in modes.items() if mode is not Mode.FRESH}
+    if is_rehearsal:
+        asked = dict.fromkeys(asked, Mode.READ)
+    elif any(mode > Mode.SHARE for mode in asked.values()):
+        asked = {k: Mode.CHANGE if mode is Mode.SHARE else mode for k, mode in asked.items()}
+    return Keys(sorted(asked.items()))

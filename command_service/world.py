@@ -4,7 +4,7 @@ A command names the aggregates that it touches, the committer locks and loads th
 decides on immutable values and returns what shall change. Nothing here knows of a database.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
@@ -158,10 +158,21 @@ class World:
     _loaded: dict[tuple[LockRank, Any], Any] = field(default_factory=dict)
     _current: dict[tuple[LockRank, Any], Any] = field(default_factory=dict)
     _kinds: dict[LockRank, Kind[Any, Any]] = field(default_factory=dict)
+    _unlocked: set[tuple[LockRank, Any]] = field(default_factory=set)
 
-    def load(self, kind: Kind[KeyT, AggregateT], found: dict[KeyT, AggregateT | None]) -> None:
-        """Adds aggregates as they are in the database; None stands for a key that does not exist."""
+    def load(
+        self,
+        kind: Kind[KeyT, AggregateT],
+        found: dict[KeyT, AggregateT | None],
+        *,
+        unlocked: Collection[KeyT] = (),
+    ) -> None:
+        """Adds aggregates as they are in the database; None stands for a key that does not exist.
+
+        unlocked: keys that are read without a lock. Others may change them meanwhile, so we may not.
+        """
         self._kinds[kind.rank] = kind
+        self._unlocked.update((kind.rank, key) for key in unlocked)
         for key, aggregate in found.items():
             self._loaded[kind.rank, key] = aggregate
 
@@ -184,11 +195,12 @@ class World:
         """Makes a decision visible to the commands after it: all of it or, when it raises, nothing.
 
         Raises:
-            NotLoadedError: a key was not named.
+            NotLoadedError: a key was not named, or only to be read: another command of the batch may
+                have named it so for itself.
         """
         places = {(change.kind.rank, change.key): change.after for change in changes}
-        for rank, key in places.keys() - self._loaded.keys():
-            raise NotLoadedError(f"{self._kinds.get(rank, rank)} {key!r} was not named")
+        for rank, key in places.keys() - (self._loaded.keys() - self._unlocked):
+            raise NotLoadedError(f"{self._kinds.get(rank, rank)} {key!r} was not named to be changed")
         self._current.update(places)
 
     def changed(self) -> list[tuple[Kind[Any, Any], list[tuple[Any, Any, Any]]]]:

@@ -14,6 +14,9 @@ NOTIFY_CHANNEL = "shopkeeper_events"
 
 LAST_POSITION = "SELECT coalesce(max(position), 0) AS position FROM events"
 INCARNATION = "SELECT incarnation FROM log_incarnation"
+# Both in one statement, which is one snapshot: a token never joins the position of one incarnation to
+# the name of another.
+LOG_END = f"SELECT ({INCARNATION}) AS incarnation, ({LAST_POSITION}) AS position"
 
 APPEND = """
 INSERT INTO events (position, recorded_time, context, type, key, payload, actor, request_id)

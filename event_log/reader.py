@@ -118,7 +118,8 @@ class LogReader:
     async def wait(self, *, seconds_max: float) -> None:
         """Returns when events were committed since the last read, or after `seconds_max`.
 
-        It may return early for no reason; a bell that was missed is made up for by the time limit.
+        It may return early for no reason; a bell that was missed, or that a standby cannot ring, is made
+        up for by the time limit.
 
         Raises:
             psycopg.OperationalError, TimeoutError: the log cannot be reached; the next call connects
@@ -170,7 +171,10 @@ class LogReader:
                 application_name=self._application_name,
                 options=SESSION_OPTIONS,
             )
-            await self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}".encode())
+            # A standby refuses LISTEN: there the poll alone tells of new events.
+            cursor = await self._connection.execute("SELECT pg_is_in_recovery()")
+            if await cursor.fetchone() == (False,):
+                await self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}".encode())
         return self._connection
 
     def _drop(self) -> None:

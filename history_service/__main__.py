@@ -1,12 +1,8 @@
 """`python -m history_service`: explains and tells; see settings.py for its environment variables."""
 
-import uvloop
-
 from history_service.server import serve
 from history_service.settings import Settings
-from serving.logs import configure_logs
+from serving.process import run_service
 
 if __name__ == "__main__":
-    settings = Settings()
-    configure_logs("history_service", settings.log_level)
-    uvloop.run(serve(settings))
+    run_service("history_service", Settings, serve)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from event_log.codec import timestamp
+from event_log.units import available_in_all
 from history_service.database import Database, Snapshot
 from history_service.errors import StockNotFound
 from history_service.paging import page_token, read_page_token
@@ -21,9 +22,6 @@ from shopkeeper.inventory.v1.inventory_history_service_pb2_grpc import Inventory
 from shopkeeper.inventory.v1.inventory_pb2 import Stock, StockDeltas, StockLevel
 
 PAGE_SIZE_DEFAULT = 100
-
-AVAILABLE_MAX = 2_000_000_000
-"""Where a sum over locations is cut off, to fit 32 bits, as everywhere."""
 
 COUNTERS = ("on_hand", "reserved", "allocated", "safety_stock", "backorder_limit", "shortage")
 
@@ -185,8 +183,8 @@ def differing(stored: Sequence[_Level], ledger: Sequence[_Level]) -> list[str]:
 
 def _stock(sku_id: str, levels: Iterable[_Level]) -> Stock:
     messages = [level.to_message() for level in _sorted(levels)]
-    available = sum(max(message.available, 0) for message in messages)
-    return Stock(sku_id=sku_id, available=min(available, AVAILABLE_MAX), levels=messages)
+    available = available_in_all(message.available for message in messages)
+    return Stock(sku_id=sku_id, available=available, levels=messages)
 
 
 def _sorted(levels: Iterable[_Level]) -> list[_Level]:

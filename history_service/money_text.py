@@ -1,8 +1,4 @@
-"""Amounts as people write them.
-
-The write side has the same table (command_service.money), which nothing here may import; a test keeps
-the two equal.
-"""
+"""Amounts as people write them. Commands and events know minor units only."""
 
 # ISO 4217 (2024), list one: currencies whose exponent is not 2.
 _EXPONENT_BY_CURRENCY = {
@@ -11,6 +7,7 @@ _EXPONENT_BY_CURRENCY = {
     **dict.fromkeys("CLF UYW".split(), 4),
 }
 
+# As command_service.money rounds.
 ROUNDING_RULE = "each adjustment of a line is rounded once, half away from zero, to a minor unit"
 
 

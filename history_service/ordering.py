@@ -30,6 +30,7 @@ from shopkeeper.types.v1.contact_pb2 import Contact, PostalAddress
 from shopkeeper.types.v1.money_pb2 import Money
 
 PAGE_SIZE_DEFAULT = 50
+HAPPENINGS_DEFAULT = 100
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,7 +68,8 @@ CURRENCY = "SELECT currency_code FROM orders WHERE order_id = %(order_id)s"
 
 EVENTS = """
 SELECT position, recorded_time, type, payload, actor, request_id
-FROM events WHERE key = %(order_id)s AND context = 'ordering' ORDER BY position
+FROM events WHERE key = %(order_id)s AND context = 'ordering' AND position > %(after)s
+ORDER BY position LIMIT %(limit)s
 """
 
 LINES = """
@@ -161,10 +163,16 @@ class OrderingHistoryServicer(OrderingHistoryServiceServicer):
         self, request: ExplainOrderRequest, context: ServicerContext
     ) -> ExplainOrderResponse:
         """What happened to the order, oldest first."""
+        limit = request.page_size or HAPPENINGS_DEFAULT
+        facts = {"order_id": request.order_id, "after": _last_told(request), "limit": limit + 1}
         async with self._database.snapshot(context.time_remaining()) as snapshot:
             currency_code = await _currency(snapshot, request.order_id)
-            events = await snapshot.fetch(EVENTS, {"order_id": request.order_id}, RecordedEvent)
-        return ExplainOrderResponse(happenings=[happening(event, currency_code) for event in events])
+            events = await snapshot.fetch(EVENTS, facts, RecordedEvent)
+        page = events[:limit]
+        return ExplainOrderResponse(
+            happenings=[happening(event, currency_code) for event in page],
+            next_page_token=page_token(request, [page[-1].position]) if len(events) > limit else "",
+        )
 
     async def ExplainOrderTotal(  # noqa: N802
         self, request: ExplainOrderTotalRequest, context: ServicerContext
@@ -215,6 +223,14 @@ def _place(request: SearchOrdersRequest) -> dict[str, object]:
         return {"before_time": EPOCH + timedelta(microseconds=int(microseconds)), "before_id": order_id}
     except OverflowError as error:
         raise InvalidField(field="page_token", description="was changed on its way") from error
+
+
+def _last_told(request: ExplainOrderRequest) -> int:
+    """The position that the page follows."""
+    if not request.page_token:
+        return 0
+    [position] = read_page_token(request, request.page_token, (int,))
+    return int(position)
 
 
 def _token(request: SearchOrdersRequest, last: _Found) -> str:

@@ -1,7 +1,9 @@
 """How the history service is configured: environment variables of the same names in capitals."""
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, PositiveInt
 from pydantic_settings import BaseSettings
+
+from serving.settings import LogLevel, Port
 
 
 class Settings(BaseSettings):
@@ -11,11 +13,11 @@ class Settings(BaseSettings):
         default=..., validation_alias=AliasChoices("HISTORY_DATABASE_URL", "DATABASE_URL")
     )
     """Where PostgreSQL is, at best a replica; DATABASE_URL stands in when it is not set."""
-    history_address: str = "127.0.0.1:50053"
+    history_address: str = "127.0.0.1:15053"
     """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
-    history_metrics_port: int = 0
+    history_metrics_port: Port = 0
     """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
 
-    history_connections_max: int = 8
+    history_connections_max: PositiveInt = 8
     """Connections to PostgreSQL for questions; a stream that follows the log has one of its own."""

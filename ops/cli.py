@@ -15,6 +15,8 @@ app = typer.Typer(
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Fits paragraphs to the terminal, where the other modes keep the line ends of the source.
+    rich_markup_mode="markdown",
 )
 
 

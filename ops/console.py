@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ops.failures import visible
 from ops.service_process import LogLine
 
 SOURCE_WIDTH = len("command_service#0")
@@ -46,7 +47,9 @@ def rendered(line: LogLine) -> Text:
     """One line for people; what is not JSON, of a crash for example, is passed on as it is."""
     entry = _parsed(line.text)
     if entry is None:
-        return Text.assemble(" " * len("00:00:00.000"), " ", _source(line.source), " ", line.text)
+        return Text.assemble(
+            " " * len("00:00:00.000"), " ", _source(line.source), " ", visible(line.text)
+        )
     text = Text.assemble(_time(entry), " ", _source(line.source), " ", _level(entry), " ")
     text.append(str(entry.get("event", "")), "bold")
     for name, value in entry.items():
@@ -86,8 +89,8 @@ def _level(entry: dict[str, Any]) -> tuple[str, str]:
 def _value(value: object) -> str:
     """Bare where that is unambiguous, as JSON where it is not."""
     if isinstance(value, str) and value and not set(value) & set(' ="\n'):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+        return visible(value)
+    return visible(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _traceback(exception: object) -> str:

@@ -341,4 +341,8 @@ def _cluster_info(client: redis.Redis) -> str:
 def _failure(process: ChildProcess, what: str) -> Exception:
     if "Address already in use" in process.log_since_start():
         return _PortTaken()
+    if 'lock file "postmaster.pid" already exists' in process.log_since_start():
+        return ServerDidNotStart(
+            f"{what}: another PostgreSQL uses this data; does `shopkeeper up` run here already?"
+        )
     return ServerDidNotStart(f"{what}; the end of its log:\n{process.last_words()}")

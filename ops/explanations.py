@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from history_service.money_text import money_text
+from ops.failures import visible
 from shopkeeper.cart.v1.cart_history_service_pb2 import TotalStep
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import ExplainStockResponse, StockMovement
 from shopkeeper.inventory.v1.inventory_pb2 import MovementKind, StockLevel
@@ -79,17 +80,18 @@ def stock_table(account: LocationAccount) -> Table:
     table.add_column("actor")
     if account.earlier_count:
         cells = [f"{account.earlier[i]:+}" for i in seen]
-        table.add_row("", "", f"{account.earlier_count} earlier", *cells, "", "")
+        _add_row(table, "", "", f"{account.earlier_count} earlier", *cells, "", "")
     for movement in account.movements:
         cells = [_signed(_counts(movement.deltas)[i]) for i in seen]
         kind = MovementKind.Name(movement.kind).removeprefix("MOVEMENT_KIND_").lower()
-        table.add_row(
+        _add_row(
+            table,
             *(str(movement.position), moment_text(movement.recorded_time), kind),
             *cells,
             *(movement.cause, movement.actor),
         )
     table.add_section()
-    table.add_row("", "", "sum", *(str(account.sums[i]) for i in seen), "", "", style="bold")
+    _add_row(table, "", "", "sum", *(str(account.sums[i]) for i in seen), "", "", style="bold")
     return table
 
 
@@ -125,10 +127,10 @@ def total_table(steps: Sequence[TotalStep], total: Money) -> Table:
     table.add_column("amount", justify="right")
     for step in steps:
         amount = money_text(step.amount_minor, total.currency_code)
-        table.add_row(step.line_id, step.sku_id, step.explanation, step.rule_id, amount)
+        _add_row(table, step.line_id, step.sku_id, step.explanation, step.rule_id, amount)
     table.add_section()
     summed_minor = sum(step.amount_minor for step in steps)
-    table.add_row("", "", "sum", "", money_text(summed_minor, total.currency_code), style="bold")
+    _add_row(table, "", "", "sum", "", money_text(summed_minor, total.currency_code), style="bold")
     return table
 
 
@@ -139,7 +141,8 @@ def happenings_table(happenings: Iterable[OrderHappening]) -> Table:
     for name in ("time (UTC)", "event", "what happened", "actor"):
         table.add_column(name)
     for happening in happenings:
-        table.add_row(
+        _add_row(
+            table,
             *(str(happening.position), moment_text(happening.recorded_time)),
             *(happening.type, happening.explanation, happening.actor),
         )
@@ -153,8 +156,13 @@ def moment_text(moment: Timestamp) -> str:
 
 def _table(title: str = "") -> Table:
     # Text, not markup: ids may hold brackets.
-    shown_title = Text(title, "bold") if title else None
+    shown_title = Text(visible(title), "bold") if title else None
     return Table(box=box.SIMPLE_HEAD, title=shown_title, title_justify="left")
+
+
+def _add_row(table: Table, *cells: str, style: str = "") -> None:
+    """A row of cells that are shown as they are, whatever an id or a reference is made of."""
+    table.add_row(*(Text(visible(cell)) for cell in cells), style=style)
 
 
 def _counts(counted: object) -> Counts:

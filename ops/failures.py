@@ -2,7 +2,9 @@
 
 import os
 import traceback
+import unicodedata
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,7 +17,7 @@ from typer.core import TyperGroup
 
 from ops.account import NoPlaceToRun
 from ops.embedded import ServerDidNotStart
-from ops.supervisor import AddressInUse, ServiceDidNotStart
+from ops.supervisor import AddressInUse, ServiceDidNotStart, WrongAddress
 
 TRACEBACK_VARIABLE = "SHOPKEEPER_TRACEBACK"
 
@@ -57,10 +59,20 @@ class ReadableErrors(TyperGroup):
             raise
         except Exception as error:  # noqa: BLE001 the last one who could tell a person
             problem = as_problem(error)
-            errors.print(Text.assemble(("error: ", "bold red"), str(problem)), soft_wrap=True)
+            errors.print(Text.assemble(("error: ", "bold red"), visible(str(problem))), soft_wrap=True)
             if os.environ.get(TRACEBACK_VARIABLE):
                 errors.print("".join(traceback.format_exception(error)), markup=False, soft_wrap=True)
             raise typer.Exit(problem.status) from None
+
+
+def visible(text: str) -> str:
+    """The text with its control characters spelled out: an id must not command a terminal."""
+    return "".join(each if each == "\n" or not _is_control(each) else ascii(each)[1:-1] for each in text)
+
+
+def _is_control(character: str) -> bool:
+    # Cc: control characters, escape among them; Cf: what turns the direction of text around.
+    return unicodedata.category(character) in ("Cc", "Cf")
 
 
 def as_problem(error: Exception) -> Problem:
@@ -68,10 +80,14 @@ def as_problem(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case WrongAddress():
+            return Problem(str(error))
         case ServerDidNotStart() | ServiceDidNotStart() | AddressInUse() | NoPlaceToRun():
             return Problem(str(error), ExitStatus.UNREACHABLE)
         case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
             return Problem(f"the database cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
+        case OSError(filename=str() | Path() as path, strerror=str(reason)):
+            return Problem(f"{path}: {reason}")
         case redis.RedisError():
             return Problem(f"Redis cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
         case _:

@@ -34,10 +34,11 @@ class Service:
             return None
         return environment.get(f"{self.prefix}_ADDRESS") or f"{HOST}:{self.default_port}"
 
-    def metrics_port(self, environment: Mapping[str, str], index: int) -> int:
+    def metrics_port(self, environment: Mapping[str, str], index: int) -> str:
         """The Prometheus port of one worker, 0 for none; each has one of its own, in sequence."""
-        first = int(environment.get(f"{self.prefix}_METRICS_PORT") or 0)
-        return first + index if first else 0
+        first = environment.get(f"{self.prefix}_METRICS_PORT") or "0"
+        # What is no number is passed on: the service says what is wrong with it.
+        return str(int(first) + index) if first.isdecimal() and int(first) else first
 
     def environment(self, given: Mapping[str, str], index: int) -> dict[str, str]:
         """What one worker is started with: `given`, made its own."""
@@ -47,19 +48,21 @@ class Service:
         address = self.address(given)
         if address is not None:
             own[f"{self.prefix}_ADDRESS"] = address
-        own[f"{self.prefix}_METRICS_PORT"] = str(self.metrics_port(given, index))
+        own[f"{self.prefix}_METRICS_PORT"] = self.metrics_port(given, index)
         # Through a pipe, Python would keep log lines back until it has 8 KiB of them.
         own["PYTHONUNBUFFERED"] = "1"
         return own
 
 
+# The ports lie below those of outgoing connections (32768 on Linux): a port from there may be taken by
+# somebody's connection at the moment when a service starts.
 # The command service drains first, while everything that its last events concern still runs.
 SERVICES = (
-    Service("command_service", "COMMAND", 50051, ("DATABASE_URL",), is_scaled=True, stop_stage=0),
-    Service("query_service", "QUERY", 50052, ("REDIS_URL",), is_scaled=True, stop_stage=1),
-    Service("history_service", "HISTORY", 50053, ("DATABASE_URL",), is_scaled=False, stop_stage=1),
+    Service("command_service", "COMMAND", 15051, ("DATABASE_URL",), is_scaled=True, stop_stage=0),
+    Service("query_service", "QUERY", 15052, ("REDIS_URL",), is_scaled=True, stop_stage=1),
+    Service("history_service", "HISTORY", 15053, ("DATABASE_URL",), is_scaled=False, stop_stage=1),
     Service(
-        *("projections", "PROJECTIONS", 50054),
+        *("projections", "PROJECTIONS", 15054),
         ("DATABASE_URL", "REDIS_URL"),
         is_scaled=False,
         stop_stage=1,

@@ -46,6 +46,10 @@ class AddressInUse(Exception):
     """Somebody listens where a service is about to."""
 
 
+class WrongAddress(Exception):
+    """A service is told to listen on what is no host:port."""
+
+
 class Deployment:
     """All services on this machine; `shop["command_service#0"]` is one worker of one of them.
 
@@ -121,7 +125,7 @@ class Deployment:
             ServiceDidNotStart: a service ended or hung.
             AddressInUse: somebody listens on an address already.
         """
-        await self._refuse_used_addresses()
+        await self.refuse_used_addresses()
         try:
             for process in self.processes:
                 await process.start()
@@ -172,11 +176,21 @@ class Deployment:
             on_log=self._on_log,
         )
 
-    async def _refuse_used_addresses(self) -> None:
+    async def refuse_used_addresses(self) -> None:
+        """Looks whether the services could listen; start() does so too.
+
+        Raises:
+            AddressInUse: somebody listens on an address already.
+            WrongAddress: it is none.
+        """
         # SO_REUSEPORT would let us share the port with another shop's services, half the calls each.
         for service in self._services:
             address = service.address(self._environment)
-            if address is not None and await _is_listening(address):
+            if address is None:
+                continue
+            if not address.rpartition(":")[2].isdecimal():
+                raise WrongAddress(f"{service.prefix}_ADDRESS is {address!r}; it must be host:port")
+            if await _is_listening(address):
                 raise AddressInUse(
                     f"{address} is in use; stop whoever listens there, or set {service.prefix}_ADDRESS"
                 )

@@ -13,6 +13,11 @@ from pathlib import Path
 from ops.failures import ExitStatus, Problem
 
 FILE_NAME = "running.json"
+SCHEMES = {
+    "DATABASE_URL": ("postgresql://", "postgres://"),
+    "REDIS_URL": ("redis://", "rediss://", "redis+cluster://", "unix://"),
+}
+"""How the addresses of servers begin."""
 
 
 @contextmanager
@@ -39,13 +44,15 @@ def server_url(variable: str, given: str | None, data_dir: Path) -> str:
     """The address in an option, else in the variable, else of the `up` that runs in `data_dir`.
 
     Raises:
-        Problem: it is nowhere.
+        Problem: it is nowhere, or is no address.
     """
     url = given or recalled(data_dir).get(variable)
     if not url:
         raise Problem(
             f"{variable} is not set, and no `shopkeeper up` runs in {data_dir}", ExitStatus.UNREACHABLE
         )
+    if not url.startswith(SCHEMES[variable]):
+        raise Problem(f"{variable} must begin with {' or '.join(SCHEMES[variable])}")
     return url
 
 

@@ -1,10 +1,8 @@
 """The projection service: `python -m projections`."""
 
 import asyncio
-import sys
 
 import structlog
-import uvloop
 
 from event_log.reader import LogReader
 from projections.contexts import PROJECTIONS
@@ -13,8 +11,8 @@ from projections.projector import Projector
 from projections.settings import Settings
 from projections.sweeper import Sweeper
 from read_models.connections import REDIS_AWAY, Connection, connect
-from serving.logs import configure_logs
-from serving.server import GrpcServer, run
+from serving.process import run_service
+from serving.server import CannotServe, GrpcServer, run
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +22,7 @@ ANSWER_SECONDS_MAX = 5.0
 """A script that writes a full batch takes milliseconds; a server that needs longer is away."""
 
 
-class EvictionNotRefused(Exception):
+class EvictionNotRefused(CannotServe):
     """Redis would throw views away when it is full, and queries would deny what exists."""
 
     def __init__(self, policies: set[str]) -> None:
@@ -63,27 +61,14 @@ async def serve(settings: Settings) -> None:
         reader = LogReader(settings.database_url, application_name="shopkeeper projections")
         batch_events_max = settings.projections_batch_events_max
         feeder = Feeder(connection, reader, PROJECTIONS, batch_events_max=batch_events_max)
+        server = GrpcServer(settings.projections_address, [], lambda _server: None)
         await run(
-            [
-                Projector(connection, reader, feeder),
-                Sweeper(connection),
-                GrpcServer(settings.projections_address, [], lambda _server: None),
-            ],
+            [Projector(connection, reader, feeder, server), Sweeper(connection), server],
             metrics_port=settings.projections_metrics_port,
         )
     finally:
         await connection.close()
 
 
-def main() -> None:
-    """Starts the service; exit status 1 when it may not run."""
-    settings = Settings()
-    configure_logs("projections", settings.log_level)
-    try:
-        uvloop.run(serve(settings))
-    except EvictionNotRefused as refusal:
-        sys.exit(str(refusal))
-
-
 if __name__ == "__main__":
-    main()
+    run_service("projections", Settings, serve)

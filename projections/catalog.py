@@ -2,7 +2,7 @@
 
 from google.protobuf.message import Message
 
-from projections.retelling import Retelling
+from projections.retelling import Retelling, ViewMissing
 from read_models.partitions import DocumentAddress
 from read_models.views import PRODUCT, SKU
 from shopkeeper.catalog.v1.catalog_events_pb2 import ProductUpserted, SkuUpserted
@@ -27,6 +27,18 @@ def product_after_sku(view: ProductView | None, event: SkuUpserted) -> ProductVi
     return ProductView(product=product, skus=skus)
 
 
+def product_without_sku(view: ProductView | None, event: SkuUpserted) -> ProductView:
+    """The product that one of its SKUs has left for another.
+
+    Raises:
+        ViewMissing: there is no such product.
+    """
+    if view is None:
+        raise ViewMissing(f"product {event.previous_product_id}")
+    others = [sku for sku in view.skus if sku.sku_id != event.sku.sku_id]
+    return ProductView(product=view.product, skus=others)
+
+
 def sku_after_upsert(_view: Sku | None, event: SkuUpserted) -> Sku:
     """The SKU as it now is."""
     return event.sku
@@ -44,10 +56,15 @@ def _of_product_of_sku(event: SkuUpserted) -> DocumentAddress:
     return PRODUCT.address(event.sku.product_id)
 
 
+def _of_product_left(event: SkuUpserted) -> DocumentAddress | None:
+    return PRODUCT.address(event.previous_product_id) if event.previous_product_id else None
+
+
 RETELLINGS: dict[type[Message], tuple[Retelling, ...]] = {
     ProductUpserted: (Retelling(ProductView, _of_product, product_after_upsert),),
     SkuUpserted: (
         Retelling(Sku, _of_sku, sku_after_upsert),
         Retelling(ProductView, _of_product_of_sku, product_after_sku),
+        Retelling(ProductView, _of_product_left, product_without_sku),
     ),
 }

@@ -29,11 +29,23 @@ class CheckpointLost(Exception):
         super().__init__(f"generation {generation}")
 
 
-class Fed(NamedTuple):
-    """How far one feeding came. is_level: every partition of every generation is at the log's end."""
+class Found(NamedTuple):
+    """A batch, and how far the generations were when it was read. after: how far the slowest was."""
 
+    checkpoints: Checkpoints
+    after: int
     batch: LogBatch
+
+
+class Fed(NamedTuple):
+    """How one feeding ended.
+
+    is_level: every partition of every generation is at the log's end. has_more: there is something
+    left to read, or to try again.
+    """
+
     is_level: bool
+    has_more: bool
 
 
 class Feeder:
@@ -47,23 +59,32 @@ class Feeder:
         self._projections = projections
         self._batch_events_max = batch_events_max
 
-    async def feed(self, generations: Sequence[int]) -> Fed:
-        """Reads one batch behind the slowest partition and retells it to all partitions.
+    async def look(self, generations: Sequence[int]) -> Found:
+        """Reads one batch behind the slowest partition.
 
         Raises:
-            CheckpointLost: nothing was written.
-            UnknownEvent, ViewMissing: nothing was written, and nothing will be until it is mended.
+            CheckpointLost: a partition's views are gone.
         """
         checkpoints = await self._checkpoints(generations)
         after = min(each.position for of_one in checkpoints.values() for each in of_one)
         batch = await self._log.read(after=after, limit=self._batch_events_max)
-        is_ours = all(
-            each.incarnation == batch.incarnation for of_one in checkpoints.values() for each in of_one
-        )
-        if not is_ours or batch.through_position == after:
-            return Fed(batch, is_ours and batch.last_position == after)
-        written = await self._retell(batch, checkpoints)
-        return Fed(batch, written and batch.through_position == batch.last_position)
+        return Found(checkpoints, after, batch)
+
+    async def feed(self, found: Found) -> Fed:
+        """Retells the batch to all partitions; one of another incarnation is left alone.
+
+        Raises:
+            UnknownEvent, ViewMissing: nothing was written, and nothing will be until it is mended.
+        """
+        batch = found.batch
+        if not _is_of_one_log(found):
+            return Fed(is_level=False, has_more=False)
+        if batch.through_position == found.after:
+            # A replica may lag behind what another projector has already told.
+            return Fed(is_level=batch.last_position == found.after, has_more=False)
+        is_written = await self._retell(batch, found.checkpoints)
+        is_at_end = batch.through_position == batch.last_position
+        return Fed(is_level=is_written and is_at_end, has_more=not (is_written and is_at_end))
 
     async def complete(self, generation: int) -> bool:
         """Marks every partition as complete; False when another projector moved one meanwhile."""
@@ -115,6 +136,11 @@ class Feeder:
         written = await write_partitions(self._connection, writes)
         CONTESTED.inc(written.count(False))
         return all(written)
+
+
+def _is_of_one_log(found: Found) -> bool:
+    incarnations = {each.incarnation for of_one in found.checkpoints.values() for each in of_one}
+    return incarnations == {found.batch.incarnation}
 
 
 def _steps_not_seen(

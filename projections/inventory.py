@@ -2,6 +2,7 @@
 
 from google.protobuf.message import Message
 
+from event_log.units import available_in_all
 from projections.retelling import Retelling
 from read_models.partitions import DocumentAddress
 from read_models.views import STOCK
@@ -27,7 +28,7 @@ def stock_after_movement(view: Stock | None, event: StockMoved) -> Stock:
     levels.sort(key=lambda level: level.location_id)
     return Stock(
         sku_id=event.sku_id,
-        available=sum(max(level.available, 0) for level in levels),
+        available=available_in_all(level.available for level in levels),
         levels=levels,
     )
 

@@ -6,13 +6,16 @@ round puts right. So it may be killed at any point, run twice, and lose Redis al
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
+import psycopg
 import structlog
 
 from event_log.reader import LogReader
-from projections.feeding import CheckpointLost, Fed, Feeder
+from projections.feeding import CheckpointLost, Feeder, Found
 from projections.metrics import (
     FAILURES,
     GENERATIONS_BEGUN,
@@ -21,7 +24,9 @@ from projections.metrics import (
     POSITION,
 )
 from read_models.checkpoints import Checkpoint
-from read_models.connections import Connection
+from read_models.connections import REDIS_AWAY, Connection
+from read_models.partitions import PARTITIONS
+from read_models.reading import read_checkpoints
 from read_models.registry import (
     Generation,
     GenerationState,
@@ -29,7 +34,8 @@ from read_models.registry import (
     change_registry,
     load_registry,
 )
-from read_models.writing import create_checkpoints, delete_generation
+from read_models.writing import create_checkpoints, delete_checkpoints, delete_generation
+from serving.reminders import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -39,16 +45,49 @@ IDLE_SECONDS_MAX = 0.25
 FAILURE_PAUSE_SECONDS = 0.2
 """Before trying again what failed: a server that restarts needs a moment, and the log stays readable."""
 
+FAILING_SECONDS_MAX = 5.0
+"""How long rounds may fail before the service says that it is not well: longer than a restart of a
+server that the next round gets over."""
+
+
+SERVER_AWAY = (*REDIS_AWAY, psycopg.OperationalError, TimeoutError)
+"""Nothing is wrong here: PostgreSQL or Redis cannot be reached."""
+
+
+class Health(Protocol):
+    """Where the projector says whether it does its work."""
+
+    async def say_well(self) -> None:
+        """It does."""
+        ...
+
+    async def say_unwell(self) -> None:
+        """It does not."""
+        ...
+
+
+class LogIsPast(Exception):
+    """The log is of an incarnation that was replaced: this projector reads the wrong database."""
+
 
 class Projector:
     """Feeds the generations until it is drained; a Part of the projection service."""
 
-    def __init__(self, connection: Connection, reader: LogReader, feeder: Feeder) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        reader: LogReader,
+        feeder: Feeder,
+        health: Health | None = None,
+    ) -> None:
         self._connection = connection
         self._reader = reader
         self._feeder = feeder
+        self._health = health
         self._asked_to_stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failing_since: float | None = None
+        self._reminder = Reminder()
 
     async def start(self) -> None:
         """Begins to feed, in a task of its own."""
@@ -64,12 +103,35 @@ class Projector:
     async def _run(self) -> None:
         while not self._asked_to_stop.is_set():
             try:
-                if not await self.round():
+                has_more = await self.round()
+                await self._succeeded()
+                if not has_more:
                     await self._sleep()
-            except Exception:  # every failure is recorded, and the next round tries again
+            except Exception as error:  # noqa: BLE001 all are recorded, and the next round tries again
                 FAILURES.inc()
-                log.exception("projecting failed, trying again")
+                self._report(error)
+                await self._failed()
                 await self._pause(FAILURE_PAUSE_SECONDS)
+
+    def _report(self, error: Exception) -> None:
+        if not self._reminder.is_due(type(error).__name__):
+            return
+        if isinstance(error, SERVER_AWAY):
+            log.warning("waiting for a server", reason=str(error).strip())
+        else:
+            log.error("projecting failed, trying again", exc_info=error)
+
+    async def _succeeded(self) -> None:
+        if self._failing_since is not None and self._health is not None:
+            await self._health.say_well()
+        self._failing_since = None
+
+    async def _failed(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._failing_since > FAILING_SECONDS_MAX and self._health is not None:
+            await self._health.say_unwell()
 
     async def round(self) -> bool:
         """Feeds each generation one batch. False when there is nothing left to do."""
@@ -77,54 +139,83 @@ class Projector:
         complete = registry.in_state(GenerationState.COMPLETE)
         building = registry.in_state(GenerationState.BUILDING)
         if not complete and not building:
-            await self._begin_generation()
+            await self._begin_generation(registry)
             return True
         try:
-            has_more = bool(complete) and await self._feed_complete(complete)
+            has_more = bool(complete) and await self._feed_complete(registry, complete)
             for generation in building:
-                has_more |= await self._feed_building(generation)
+                has_more |= await self._feed_building(registry, generation)
         except CheckpointLost as lost:
             await self._give_up(lost.generation)
             return True
         return has_more
 
-    async def _feed_complete(self, generations: tuple[Generation, ...]) -> bool:
-        fed = await self._feeder.feed([each.number for each in generations])
-        if await self._is_past(generations, fed):
+    async def _feed_complete(self, registry: Registry, complete: tuple[Generation, ...]) -> bool:
+        generations = [*complete, *await self._still_answering(registry, complete[0].incarnation)]
+        found = await self._feeder.look([each.number for each in generations])
+        if await self._is_past(registry, generations, found):
             return True
-        _measure(fed)
-        return not fed.is_level
+        # Before as well: if the batch cannot be told, the views stay as far behind as this says.
+        _measure(found, found.after)
+        fed = await self._feeder.feed(found)
+        _measure(found, found.batch.through_position)
+        return fed.has_more
 
-    async def _feed_building(self, generation: Generation) -> bool:
-        fed = await self._feeder.feed([generation.number])
-        if await self._is_past((generation,), fed):
+    async def _feed_building(self, registry: Registry, generation: Generation) -> bool:
+        found = await self._feeder.look([generation.number])
+        if await self._is_past(registry, [generation], found):
             return True
+        fed = await self._feeder.feed(found)
         if fed.is_level and await self._feeder.complete(generation.number):
             await self._change_state(generation.number, GenerationState.COMPLETE)
-            log.info(
-                "generation complete", generation=generation.number, position=fed.batch.through_position
-            )
+            position = found.batch.through_position
+            log.info("generation complete", generation=generation.number, position=position)
         return True
 
-    async def _is_past(self, generations: tuple[Generation, ...], fed: Fed) -> bool:
-        """True when the log is of another incarnation: these generations tell what never happened."""
-        incarnation = fed.batch.incarnation
+    async def _still_answering(self, registry: Registry, incarnation: str) -> list[Generation]:
+        """Dropped generations that are whole yet: a reader who has not heard of it may ask them.
+
+        Fed until the sweeper takes their checkpoints, they never show less than those that serve.
+        """
+        answering = []
+        for generation in registry.in_state(GenerationState.DROPPING):
+            checkpoints = await read_checkpoints(self._connection, generation.number, PARTITIONS)
+            is_whole = all(each is not None and each.is_complete for each in checkpoints)
+            if is_whole and generation.incarnation == incarnation:
+                answering.append(generation)
+        return answering
+
+    async def _is_past(
+        self, registry: Registry, generations: Sequence[Generation], found: Found
+    ) -> bool:
+        """True when the log is of another incarnation: these generations tell what never happened.
+
+        Raises:
+            LogIsPast: it is the log that is.
+        """
+        incarnation = found.batch.incarnation
         if all(each.incarnation == incarnation for each in generations):
             return False
+        _refuse_past(registry, incarnation)
         log.warning("the log has another incarnation, beginning anew", incarnation=incarnation)
+        for generation in generations:
+            await delete_checkpoints(self._connection, generation.number)
         await change_registry(
             self._connection, lambda registry: registry.without_incarnation_other_than(incarnation)
         )
         return True
 
-    async def _begin_generation(self) -> None:
+    async def _begin_generation(self, registry: Registry) -> None:
         end = await self._reader.read_end()
+        _refuse_past(registry, end.incarnation)
         number = await begin_generation(self._connection, end.incarnation, only_if_none=True)
         GENERATIONS_BEGUN.inc()
         log.info("generation begun", generation=number, last_position=end.last_position)
 
     async def _give_up(self, number: int) -> None:
         log.warning("Redis lost a checkpoint, dropping the generation", generation=number)
+        # What is left of it will not be fed any more.
+        await delete_checkpoints(self._connection, number)
         await self._change_state(number, GenerationState.DROPPING)
 
     async def _change_state(self, number: int, state: GenerationState) -> None:
@@ -170,9 +261,19 @@ async def begin_generation(
     return number
 
 
-def _measure(fed: Fed) -> None:
-    POSITION.set(fed.batch.through_position)
-    LAG_EVENTS.set(fed.batch.last_position - fed.batch.through_position)
-    is_behind = fed.batch.events and fed.batch.last_position > fed.batch.through_position
-    oldest = fed.batch.events[-1].recorded_time if is_behind else None
-    LAG_SECONDS.set((datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0)
+def _refuse_past(registry: Registry, incarnation: str) -> None:
+    if incarnation in registry.past_incarnations:
+        raise LogIsPast(incarnation)
+
+
+def _measure(found: Found, shown_position: int) -> None:
+    """How far the views are behind, once they show what stands up to a position."""
+    batch = found.batch
+    POSITION.set(shown_position)
+    LAG_EVENTS.set(max(batch.last_position - shown_position, 0))
+    not_shown = [event for event in batch.events if event.position > shown_position]
+    # Behind a full batch there are more, hardly younger than its last one.
+    is_cut = batch.last_position > batch.through_position
+    oldest = (not_shown or (batch.events[-1:] if is_cut else ()) or (None,))[0]
+    lag = datetime.now(UTC) - oldest.recorded_time if oldest is not None else timedelta()
+    LAG_SECONDS.set(lag.total_seconds())

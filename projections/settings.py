@@ -1,6 +1,9 @@
 """What the projection service is told by its environment."""
 
+from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
+
+from serving.settings import LogLevel, Port
 
 
 class Settings(BaseSettings):
@@ -10,10 +13,10 @@ class Settings(BaseSettings):
     """Where the log is; a replica will do."""
     redis_url: str
     """Where the read models are: redis://... or redis+cluster://..."""
-    projections_address: str = "127.0.0.1:50054"
+    projections_address: str = "127.0.0.1:15054"
     """Where health is answered."""
-    projections_metrics_port: int = 0
+    projections_metrics_port: Port = 0
     """Port of the Prometheus metrics on 127.0.0.1; 0 for none."""
-    projections_batch_events_max: int = 1000
+    projections_batch_events_max: PositiveInt = 1000
     """Events retold at once: more is faster when far behind, and uses more memory."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from read_models.connections import REDIS_AWAY, Connection
+from read_models.connections import Connection
 from read_models.registry import GenerationState, Registry, change_registry, load_registry
 from read_models.writing import delete_generation
 
@@ -46,8 +46,8 @@ class Sweeper:
         while not self._asked_to_stop.is_set():
             try:
                 await self.sweep()
-            except REDIS_AWAY as error:
-                log.warning("sweeping failed, trying again", reason=str(error))
+            except Exception:  # every failure is recorded, and the next look tries again
+                log.exception("sweeping failed, trying again")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> None:

@@ -40,7 +40,8 @@ def freshness(at_least_as_fresh: str, context: ServicerContext) -> Freshness:
     remaining = context.time_remaining()
     patience = WAIT_SECONDS_MAX
     if remaining is not None:
-        patience = min(patience, remaining - ANSWER_MARGIN_SECONDS)
+        # Who has a few milliseconds only gets half of them: most answers need less than one.
+        patience = min(patience, max(remaining - ANSWER_MARGIN_SECONDS, remaining / 2))
     until = asyncio.get_running_loop().time() + patience
     if not at_least_as_fresh:
         return Freshness(None, until)
@@ -63,6 +64,7 @@ class CheckpointWatch:
         self._connection = connection
         self._waiting: dict[_Goal, asyncio.Future[None]] = {}
         self._poller: asyncio.Task[None] | None = None
+        self._deadline_by_goal: dict[_Goal, float] = {}
 
     async def reached(self, generation: int, partition: int, position: int, until: float) -> bool:
         """True when the partition is there, or its checkpoint is gone; False when time is up.
@@ -90,16 +92,21 @@ class CheckpointWatch:
                 await self._poller
 
     async def _poll(self) -> None:
-        deadline_by_goal: dict[_Goal, float] = {}
-        loop = asyncio.get_running_loop()
         while self._waiting:
             await asyncio.sleep(POLL_SECONDS)
             await self._look()
-            # Goals that nobody can still be waiting for are forgotten, or they would be asked for
-            # ever: a token may name a position that is never reached.
-            for goal in list(self._waiting):
-                if loop.time() > deadline_by_goal.setdefault(goal, loop.time() + WAIT_SECONDS_MAX):
-                    self._waiting.pop(goal).set_result(None)
+            self._forget_the_late()
+
+    def _forget_the_late(self) -> None:
+        """Lets go of goals that nobody can still be waiting for: some positions are never reached."""
+        now = asyncio.get_running_loop().time()
+        # Made anew, without those that were reached: in a busy service someone always waits.
+        self._deadline_by_goal = {
+            goal: self._deadline_by_goal.get(goal, now + WAIT_SECONDS_MAX) for goal in self._waiting
+        }
+        for goal, deadline in self._deadline_by_goal.items():
+            if now > deadline:
+                self._waiting.pop(goal).set_result(None)
 
     async def _look(self) -> None:
         for generation in {goal.generation for goal in self._waiting}:

@@ -1,6 +1,9 @@
 """How the query service is configured: environment variables of the same names in capitals."""
 
+from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings
+
+from serving.settings import LogLevel, Port
 
 
 class Settings(BaseSettings):
@@ -8,12 +11,12 @@ class Settings(BaseSettings):
 
     redis_url: str
     """Where the read models are: redis://..., or redis+cluster://... for a cluster."""
-    query_address: str = "127.0.0.1:50052"
+    query_address: str = "127.0.0.1:15052"
     """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
-    query_metrics_port: int = 0
+    query_metrics_port: Port = 0
     """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
-    query_redis_answer_seconds_max: float = 0.2
+    query_redis_answer_seconds_max: PositiveFloat = 0.2
     """A Redis that takes longer is away: the caller is told, and may ask another process."""
-    query_redis_connections_max: int = 64
-    """Connections to Redis of one process; a lookup holds one for a fraction of a millisecond."""
-    log_level: str = "INFO"
+    query_redis_connections_max: PositiveInt = 64
+    """Connections of one process to each server of a cluster; a single server needs one for all."""
+    log_level: LogLevel = "INFO"

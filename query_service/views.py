@@ -1,8 +1,7 @@
 """Views as they are asked for: of the generation that serves, complete, and as fresh as asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from query_service.errors import (
@@ -11,7 +10,7 @@ from query_service.errors import (
     ReadModelRebuilding,
     ReadModelUnavailable,
 )
-from query_service.freshness import CheckpointWatch, Freshness
+from query_service.freshness import ANSWER_MARGIN_SECONDS, CheckpointWatch, Freshness
 from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.entries import Entry, Place
@@ -19,6 +18,7 @@ from read_models.partitions import DocumentAddress
 from read_models.reading import Documents, Page, read_documents, read_pages
 from read_models.registry import GenerationState, Registry, load_registry
 
+AnswerT = TypeVar("AnswerT")
 FoundT = TypeVar("FoundT", Documents, Page)
 
 REGISTRY_SECONDS_MAX = 1.0
@@ -52,8 +52,7 @@ class Views:
         async def read(generation: int) -> list[Documents]:
             return await read_documents(self._connection, generation, wanted)
 
-        with _redis_away_is_unavailable():
-            _, found = await self._read(read, list(wanted), freshness, preferred=None)
+        _, found = await self._read(read, list(wanted), freshness, preferred=None)
         values = {
             DocumentAddress(partition, name): value
             for (partition, of_one), documents in zip(wanted.items(), found, strict=True)
@@ -83,10 +82,9 @@ class Views:
                 self._connection, number, name_by_partition, after=after, limit=limit
             )
 
-        with _redis_away_is_unavailable():
-            number, pages = await self._read(
-                read, list(name_by_partition), freshness, preferred=generation
-            )
+        number, pages = await self._read(
+            read, list(name_by_partition), freshness, preferred=generation
+        )
         entries = sorted(entry for page in pages for entry in page.entries)
         return number, entries[:limit]
 
@@ -103,21 +101,22 @@ class Views:
         preferred: int | None,
     ) -> tuple[int, list[FoundT]]:
         """What `read` finds once every partition of it is complete and fresh enough, and where."""
-        await self._refresh_if_old()
+        until = freshness.until
+        await self._refresh_if_old(until)
         generation = self._usable(preferred)
         while True:
-            found = await read(generation)
+            found = await _in_time(read(generation), until)
             checkpoints = [each.checkpoint for each in found]
             if not all(each is not None and each.is_complete for each in checkpoints):
-                generation = await self._another_than(generation)
+                generation = await self._another_than(generation, until)
                 continue
             obstacle = _first_obstacle(partitions, checkpoints, freshness.token)
             if obstacle is None:
                 return generation, found
             token, partition, checkpoint = obstacle
             if checkpoint.incarnation != token.incarnation:
-                generation = await self._generation_of(token, freshness.until)
-            elif not await self._watch.reached(generation, partition, token.position, freshness.until):
+                generation = await self._generation_of(token, until)
+            elif not await self._watch.reached(generation, partition, token.position, until):
                 raise ReadModelBehind(position=token.position)
 
     def _usable(self, preferred: int | None) -> int:
@@ -128,13 +127,13 @@ class Views:
             raise ReadModelRebuilding
         return self._registry.serving
 
-    async def _another_than(self, generation: int) -> int:
+    async def _another_than(self, generation: int, until: float) -> int:
         """The generation that serves now, after this one turned out not to.
 
         Raises:
             ReadModelRebuilding: there is no other.
         """
-        await self._refresh()
+        await self._refresh(until)
         if self._registry.serving in (None, generation):
             raise ReadModelRebuilding
         return self._usable(None)
@@ -150,22 +149,23 @@ class Views:
         """
         loop = asyncio.get_running_loop()
         while True:
-            await self._refresh()
+            await self._refresh(until)
             serving = self._registry.find(self._usable(None))
             if serving is not None and serving.incarnation == token.incarnation:
                 return serving.number
-            if token.incarnation in self._registry.past_incarnations or loop.time() >= until:
+            is_last_look = until - loop.time() < INCARNATION_POLL_SECONDS
+            if token.incarnation in self._registry.past_incarnations or is_last_look:
                 raise LogIncarnationChanged(token_incarnation=token.incarnation)
             await asyncio.sleep(INCARNATION_POLL_SECONDS)
 
-    async def _refresh_if_old(self) -> None:
+    async def _refresh_if_old(self, until: float) -> None:
         age_seconds = asyncio.get_running_loop().time() - self._registry_read_time
         # While none serves, each query looks whether one does by now.
         if self._registry.serving is None or age_seconds > REGISTRY_SECONDS_MAX:
-            await self._refresh()
+            await self._refresh(until)
 
-    async def _refresh(self) -> None:
-        self._registry = await load_registry(self._connection)
+    async def _refresh(self, until: float) -> None:
+        self._registry = await _in_time(load_registry(self._connection), until)
         self._registry_read_time = asyncio.get_running_loop().time()
 
 
@@ -184,9 +184,15 @@ def _first_obstacle(
     return None
 
 
-@contextmanager
-def _redis_away_is_unavailable() -> Iterator[None]:
+async def _in_time(answer: Awaitable[AnswerT], until: float) -> AnswerT:
+    """What Redis answers. Whatever becomes of it, the caller is told so within its deadline.
+
+    Raises:
+        ReadModelUnavailable: Redis is away, or too slow.
+    """
     try:
-        yield
-    except REDIS_AWAY as error:
+        # A little later than who waits for the views gives up: there is time for one more look.
+        async with asyncio.timeout_at(until + ANSWER_MARGIN_SECONDS / 2):
+            return await answer
+    except (*REDIS_AWAY, TimeoutError) as error:
         raise ReadModelUnavailable from error

@@ -3,22 +3,21 @@
 No retries and short waits: a query has 200 ms to live, and its caller knows best whether to ask again.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from read_models.pipelining import Argument, Command, Server
+
 CLUSTER_SCHEME = "redis+cluster://"
 
-POOL_WAIT_SECONDS_MAX = 0.1
 SCAN_COUNT = 500
 """Keys a step of SCAN: well below a millisecond of the server's time."""
-
-Argument = str | bytes | int
-Command = tuple[Argument, ...]
 
 REDIS_AWAY = (
     exceptions.ConnectionError,
@@ -35,8 +34,10 @@ REDIS_AWAY = (
 class Connection:
     """Commands to Redis, one by one or as a pipeline. Any number of tasks may use it at once."""
 
-    def __init__(self, client: "Redis | RedisCluster") -> None:
+    def __init__(self, client: Redis | RedisCluster, server: Server | None) -> None:
+        """server: None in a cluster, where the client knows whom to ask."""
         self._client = client
+        self._server = server
 
     async def call(self, *command: Argument) -> Any:
         """The answer to one command.
@@ -44,7 +45,11 @@ class Connection:
         Raises:
             one of REDIS_AWAY, or redis.ResponseError when the server refuses the command.
         """
-        return await self._client.execute_command(*command)
+        if self._server is None:
+            with _hung_up_is_away():
+                return await self._client.execute_command(*command)
+        [answer] = await self._server.call_all([command])
+        return answer
 
     async def call_all(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to several commands sent together; others may act between them.
@@ -52,15 +57,17 @@ class Connection:
         Raises:
             as `call`.
         """
-        if len(commands) <= 1:
-            return [await self.call(*command) for command in commands]
-        if isinstance(self._client, RedisCluster):
-            pipeline: Any = self._client.pipeline()
-        else:
-            pipeline = self._client.pipeline(transaction=False)
+        if not commands:
+            return []
+        if self._server is not None:
+            return await self._server.call_all(commands)
+        if len(commands) == 1:
+            return [await self.call(*commands[0])]
+        pipeline: Any = self._client.pipeline()
         for command in commands:
             pipeline.execute_command(*command)
-        return list(await pipeline.execute())
+        with _hung_up_is_away():
+            return list(await pipeline.execute())
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """Keys that match, some perhaps twice; keys that stay during the scan are all found."""
@@ -81,7 +88,21 @@ class Connection:
 
     async def close(self) -> None:
         """Closes all connections."""
+        if self._server is not None:
+            await self._server.close()
         await self._client.aclose()
+
+
+@contextmanager
+def _hung_up_is_away() -> Iterator[None]:
+    """After a timeout redis-py closes a cluster's connections under whoever is about to write to one.
+
+    It looks whether it is connected in one task and writes in another, a moment later: to None.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        raise exceptions.ConnectionError("the connection was closed meanwhile") from error
 
 
 def _policy(answer: Any) -> str:
@@ -94,7 +115,8 @@ def _policy(answer: Any) -> str:
 def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 64) -> Connection:
     """A connection, opened when first used.
 
-    answer_seconds_max: a server that takes longer is considered away.
+    answer_seconds_max: a server that takes longer is considered away. connection_count_max: to each
+    server of a cluster; a single server needs one for all commands.
     """
     settings: dict[str, Any] = {
         "socket_timeout": answer_seconds_max,
@@ -105,11 +127,8 @@ def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 
     }
     if url.startswith(CLUSTER_SCHEME):
         address = "redis://" + url.removeprefix(CLUSTER_SCHEME)
-        return Connection(
-            RedisCluster.from_url(address, max_connections=connection_count_max, **settings)
-        )
-    pool: Any = BlockingConnectionPool.from_url(
-        url, max_connections=connection_count_max, timeout=POOL_WAIT_SECONDS_MAX, **settings
-    )
+        cluster = RedisCluster.from_url(address, max_connections=connection_count_max, **settings)
+        return Connection(cluster, None)
+    pool: ConnectionPool = ConnectionPool.from_url(url, **settings)
     # from_pool: closing the client closes the pool with it.
-    return Connection(Redis.from_pool(pool))
+    return Connection(Redis.from_pool(pool), Server(pool, answer_seconds_max))

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from read_models.checkpoints import Checkpoint
-from read_models.connections import Command, Connection
+from read_models.connections import Connection
 from read_models.entries import Entry, Place, range_after, to_entry
 from read_models.partitions import checkpoint_key, key_of
+from read_models.pipelining import Command
 
 # One command is one moment. A pipeline is not: a flush between its commands would make an empty page
 # of what is only missing.

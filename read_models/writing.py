@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from read_models.checkpoints import Checkpoint
-from read_models.connections import Argument, Command, Connection
+from read_models.connections import Connection
 from read_models.entries import range_of
 from read_models.partitions import (
     PARTITIONS,
@@ -18,6 +18,7 @@ from read_models.partitions import (
     generation_pattern,
     key_of,
 )
+from read_models.pipelining import Argument, Command
 
 UNLINK_KEYS_MAX = 500
 
@@ -106,7 +107,7 @@ async def delete_generation(connection: Connection, generation: int) -> int:
 
     The checkpoints go first: whoever still feeds the generation then fails to.
     """
-    await connection.call_all([("DEL", checkpoint_key(generation, each)) for each in PARTITIONS])
+    await delete_checkpoints(connection, generation)
     keys: list[bytes] = []
     deleted_count = 0
     async for key in connection.scan(generation_pattern(generation)):
@@ -115,6 +116,11 @@ async def delete_generation(connection: Connection, generation: int) -> int:
             deleted_count += await _unlink(connection, keys)
             keys.clear()
     return deleted_count + await _unlink(connection, keys)
+
+
+async def delete_checkpoints(connection: Connection, generation: int) -> None:
+    """From then on nobody answers from the generation, however long ago they looked at the registry."""
+    await connection.call_all([("DEL", checkpoint_key(generation, each)) for each in PARTITIONS])
 
 
 async def _unlink(connection: Connection, keys: Sequence[bytes]) -> int:

@@ -18,6 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import Default
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -146,10 +147,11 @@ async def _answer(
         log.error("a request failed", error_id=error_id, exc_info=error, **facts)
         status = to_status(Internal(error_id=error_id))
     _handled(method, status.code)
-    log.info("refused", code=status.code, message=status.message, **facts)
+    code = _status_code(status.code)
+    log.info("refused", code=code.name, reason=_reason(status), message=status.message, **facts)
     # abort_with_status would hide the code from tracing; this sends the same bytes.
     await context.abort(
-        _status_code(status.code),
+        code,
         status.message,
         (*context.trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString())),
     )
@@ -165,6 +167,12 @@ def call_facts(context: ServicerContext, request: Message | None = None) -> dict
 
 def _handled(method: str, code: int) -> None:
     _handled_counter(method, code).inc()
+
+
+def _reason(status: Status) -> str:
+    """What an alarm or a search in the logs goes by: OUT_OF_STOCK, say."""
+    info = ErrorInfo()
+    return next((info.reason for detail in status.details if detail.Unpack(info)), "")
 
 
 @cache

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS_MAX = 10.0
 """How long calls in flight may take after SIGTERM; below the 30 s that orchestrators usually grant."""
 
+METRICS_HOST = "127.0.0.1"
+
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 1),  # several processes share the port, the kernel spreads connections
     # A little above our own limit, so that an oversized request gets an answer that names it.
@@ -32,7 +34,16 @@ _OPTIONS: list[tuple[str, int]] = [
     # Connections are renewed now and then, so that clients find processes that were added.
     ("grpc.max_connection_age_ms", 600_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
+    # Beyond a thousand calls that wait to be taken up, gRPC by itself cancels them without a reason.
+    # Here they wait, and our own queues say when they are full. (max_concurrent_streams would refuse,
+    # just as tersely, what a client sends before it has heard of the limit.)
+    ("grpc.server.max_pending_requests", 50_000),
+    ("grpc.server.max_pending_requests_hard_limit", 50_000),
 ]
+
+
+class CannotServe(Exception):
+    """The process cannot do its work as it is configured; the message says why."""
 
 
 class Part(Protocol):
@@ -62,7 +73,13 @@ class GrpcServer:
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._add_reflection()
-        self.port = self._server.add_insecure_port(address)
+        self.port = self._listen(address)
+
+    def _listen(self, address: str) -> int:
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise CannotServe(f"cannot listen on {address}: no such address, or it is in use") from error
 
     def _add_reflection(self) -> None:
         names = (
@@ -84,12 +101,20 @@ class GrpcServer:
     async def start(self) -> None:
         """Listens and says SERVING."""
         await self._server.start()
-        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+        await self.say_well()
 
     async def drain(self) -> None:
         """Says NOT_SERVING, takes no new calls, and returns when those in flight are answered."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(DRAIN_SECONDS_MAX)
+
+    async def say_well(self) -> None:
+        """Answers health checks with SERVING."""
+        await self._tell(health_pb2.HealthCheckResponse.SERVING)
+
+    async def say_unwell(self) -> None:
+        """Answers health checks with NOT_SERVING; calls are still taken."""
+        await self._tell(health_pb2.HealthCheckResponse.NOT_SERVING)
 
     async def _tell(self, status: Any) -> None:
         for name in ("", *self._full_names):
@@ -103,7 +128,7 @@ async def run(parts: Sequence[Part], *, metrics_port: int = 0) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop.set)
     if metrics_port:
-        start_http_server(metrics_port, addr="127.0.0.1")
+        _serve_metrics(metrics_port)
     for part in parts:
         await part.start()
     log.info("serving")
@@ -112,3 +137,10 @@ async def run(parts: Sequence[Part], *, metrics_port: int = 0) -> None:
     for part in reversed(parts):
         await part.drain()
     log.info("stopped")
+
+
+def _serve_metrics(port: int) -> None:
+    try:
+        start_http_server(port, addr=METRICS_HOST)
+    except OSError as error:
+        raise CannotServe(f"cannot serve metrics on {METRICS_HOST}:{port}: {error.strerror}") from error

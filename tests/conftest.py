@@ -3,6 +3,7 @@
 A test may crash or freeze them as it likes, as long as they answer again when it ends.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import redis
+from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
 from ops.account import temporary_data_dir
@@ -18,6 +20,13 @@ from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
 
 TEMPLATE = "migrated"
+
+# New examples each time find more over the days, but must not decide whether a change may go in: where
+# CI is set, every run draws the same. No deadline: a machine may be slow, and that is no counterexample.
+settings.register_profile(
+    "shopkeeper", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("shopkeeper")
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,11 @@ class Log:
             self._connection.execute("UPDATE log_incarnation SET incarnation = %s", [incarnation])
         return incarnation
 
+    def rename(self, incarnation: str) -> None:
+        """As if this were the log of another incarnation."""
+        with self._connection.transaction():
+            self._connection.execute("UPDATE log_incarnation SET incarnation = %s", [incarnation])
+
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()

@@ -79,3 +79,70 @@ def names(path: Path) -> set[str]:
 def test_every_package_says_what_it_is(path: str) -> None:
     module = ast.parse((REPOSITORY / path / "__init__.py").read_text())
     assert ast.get_docstring(module)
+
+
+# --- names, reasons, and what must not be swallowed ------------------------------------------------
+
+# A number by one of these names says of what it is, but not in which unit.
+NUMBERS_WITHOUT_UNIT = {
+    "age",
+    "amount",
+    "delay",
+    "discount",
+    "duration",
+    "interval",
+    "pause",
+    "price",
+    "timeout",
+    "weight",
+}
+MAY_CATCH_ANYTHING = {
+    "command_service/committer.py",  # a lane must live on
+    "command_service/lone_worker.py",  # a worker must live on
+    "command_service/transaction.py",  # one command's bug must not fail its neighbours
+    "ops/failures.py",  # the last one who could tell a person
+    "projections/projector.py",  # the next round tries again
+    "projections/sweeper.py",  # the next look tries again
+    "serving/interceptor.py",  # every failure is answered, once, there
+}
+
+
+def numbers() -> Iterator[tuple[str, str]]:
+    """Each argument and field that is a bare number: where it is, and its name."""
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.arg | ast.AnnAssign) and is_number(node.annotation):
+                name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
+                yield f"{path.relative_to(REPOSITORY)}:{node.lineno}", name.rpartition(".")[2]
+
+
+def is_number(annotation: ast.expr | None) -> bool:
+    told = ast.unparse(annotation) if annotation is not None else ""
+    return told.removesuffix(" | None") in {"int", "float"}
+
+
+def test_a_number_says_its_unit() -> None:
+    assert [found for found in numbers() if found[1].strip("_") in NUMBERS_WITHOUT_UNIT] == []
+
+
+def test_every_rule_that_is_switched_off_has_its_reason_beside_it() -> None:
+    lint = (REPOSITORY / "pyproject.toml").read_text().partition("\nignore = [")[2]
+    rules = lint.partition("\n[tool.ruff.lint.flake8")[0].splitlines()
+    assert [line for line in rules if line.startswith("    ") and "#" not in line] == []
+
+
+def test_everything_is_caught_only_where_it_is_recorded_and_answered() -> None:
+    found = {
+        path.relative_to(REPOSITORY).as_posix()
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and catches_anything(node)
+    }
+    assert found <= MAY_CATCH_ANYTHING
+
+
+def catches_anything(handler: ast.ExceptHandler) -> bool:
+    """Whether it takes every error and does not raise it again."""
+    raises_again = any(isinstance(n, ast.Raise) and n.exc is None for n in ast.walk(handler))
+    caught = ast.unparse(handler.type) if handler.type is not None else "BaseException"
+    return caught in {"Exception", "BaseException"} and not raises_again

@@ -75,11 +75,9 @@ class UpsertSkus(Command[Outcomes]):
             state = _state(old and replace(old, product_active=product.active), new)
             outcomes.append(RowOutcome(index, row.sku_id, state))
             if state is not RowState.UNCHANGED:
-                changed.append(new)
+                changed.append(SkuUpserted(new, _moved_from(old, new)))
         return Decision(
-            tuple(outcomes),
-            [SKU.changed(sku.sku_id, sku) for sku in changed],
-            [SkuUpserted(sku) for sku in changed],
+            tuple(outcomes), [SKU.changed(each.sku.sku_id, each.sku) for each in changed], changed
         )
 
 
@@ -107,6 +105,11 @@ class SetSaleState(Command[Sku]):
             return Decision(sku)
         after = replace(sku, sale_state=self.sale_state)
         return Decision(after, [SKU.changed(self.sku_id, after)], [SkuUpserted(after)])
+
+
+def _moved_from(old: Sku | None, new: Sku) -> str:
+    """The product that the SKU leaves; empty when it leaves none."""
+    return "" if old is None or old.product_id == new.product_id else old.product_id
 
 
 def _state(old: object, new: object) -> RowState:

@@ -22,10 +22,14 @@ class ProductUpserted(Event):
 
 @dataclass(frozen=True, slots=True)
 class SkuUpserted(Event):
-    """A SKU was created or replaced, or its sale paused or resumed."""
+    """A SKU was created or replaced, moved to another product, or its sale paused or resumed.
+
+    previous_product_id: empty unless it was moved: the views of both products change.
+    """
 
     context: ClassVar[str] = "catalog"
     sku: Sku
+    previous_product_id: str = ""
 
     @property
     def key(self) -> str:

@@ -5,8 +5,9 @@ whoever has or has not been here.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -21,6 +22,7 @@ from command_service.inventory.reservation_commands import ExpireReservation
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.ordering.repository import DUE_ORDERS
 from command_service.session import Row, Session, Statement
+from command_service.submission import SUCCESS, Answer
 from command_service.world import Command
 
 NAMESPACE = UUID("0b6ae2f4-6d0a-5c0c-9f0e-2f7f2b0c3a51")
@@ -33,7 +35,8 @@ DUE_COUNT_MAX = 500
 """Of each kind a round, so that a backlog after an outage does not fill the queue."""
 
 REST_SECONDS = 60.0
-"""How long a command that hit an error of ours is left alone: it would fail five times a second."""
+"""How long a command that hit an error of ours, or was refused, is left alone: it would come back five
+times a second."""
 
 ACTOR = "expiry worker"
 
@@ -60,12 +63,22 @@ class Due:
     expirable: Expirable
     key: str
     expire_time: datetime
+    refusal_count: int = 0
+    """How often it was refused though it was due: by a database whose clock had gone back."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What tells it from everything else that expires."""
+        return self.expirable.name, self.key
 
     @property
     def request_id(self) -> UUID:
-        """The same for everyone who finds it, until its time is moved."""
+        """The same for everyone who finds it, until its time is moved.
+
+        Another one after a refusal, which would be replayed for as long as answers are kept.
+        """
         name = f"{self.expirable.name}:{self.key}:expire:{self.expire_time.isoformat()}"
-        return uuid5(NAMESPACE, name)
+        return uuid5(NAMESPACE, f"{name}:{self.refusal_count}" if self.refusal_count else name)
 
 
 class ExpiryWorker:
@@ -74,6 +87,7 @@ class ExpiryWorker:
     def __init__(self, database_url: str, committer: Committer) -> None:
         self._committer = committer
         self._rest_until: dict[UUID, float] = {}
+        self._refusal_counts: Counter[tuple[str, str]] = Counter()
         session = Session(database_url, "shopkeeper expiry")
         self._worker = LoneWorker(
             WorkerLock.EXPIRY, session, self.expire_due, pause_seconds=PAUSE_SECONDS
@@ -94,8 +108,12 @@ class ExpiryWorker:
         )
         loop_now = asyncio.get_running_loop().time()
         self._rest_until = {key: end for key, end in self._rest_until.items() if end > loop_now}
-        found = [due for due in _due(results) if due.request_id not in self._rest_until]
-        await asyncio.gather(*map(self._expire, found))
+        counts = self._refusal_counts
+        found = [replace(due, refusal_count=counts[due.place]) for due in _due(results)]
+        # What is no longer due was refused for good reason.
+        self._refusal_counts = Counter({due.place: due.refusal_count for due in found})
+        ready = [due for due in found if due.request_id not in self._rest_until]
+        await asyncio.gather(*map(self._expire, ready))
 
     async def _expire(self, due: Due) -> None:
         outcome = await submit(
@@ -104,7 +122,11 @@ class ExpiryWorker:
             request_id=due.request_id,
             actor=ACTOR,
         )
-        if isinstance(outcome, Internal):
+        was_refused = isinstance(outcome, Answer) and outcome.code != SUCCESS
+        if was_refused:
+            self._refusal_counts[due.place] += 1
+            due = replace(due, refusal_count=due.refusal_count + 1)
+        if was_refused or isinstance(outcome, Internal):
             self._rest_until[due.request_id] = asyncio.get_running_loop().time() + REST_SECONDS
 
 

@@ -24,12 +24,10 @@ from command_service.inventory.movements import (
     take_back,
 )
 from command_service.ordering.domain import Order
-from command_service.pricing.coupons import check_coupon, hold_use, return_use
+from command_service.pricing.coupons import check_coupon, check_uses_left, hold_use, return_use
 from command_service.pricing.domain import (
     COUPON,
     COUPON_CUSTOMER,
-    PRICE_BOOK,
-    PRICE_BOOK_KEY,
     Coupon,
     CouponCustomer,
     PriceBook,
@@ -48,8 +46,6 @@ def holding_touches(
         yield COUPON.change(coupon_code)
         if customer_id:
             yield COUPON_CUSTOMER.create((coupon_code, customer_id))
-    if coupon_codes:
-        yield PRICE_BOOK.read(PRICE_BOOK_KEY)
 
 
 def order_touches(order: Order) -> Iterator[Touch]:
@@ -179,15 +175,31 @@ class Holdings:
         Raises:
             CouponNotFound, CouponNotValid, CouponUsedUp, CouponNeedsCustomer: one cannot be used.
         """
-        coupons, customer_uses, events = dict(self.coupons), dict(self.customer_uses), [*self.events]
         promotions = book.promotions if book is not None else {}
         for code, coupon in self.coupons.items():
             uses = self.customer_uses.get(code)
             promotion = promotions.get(coupon.promotion_id) if coupon is not None else None
             check_coupon(coupon, code, promotion, uses, customer_id=self.customer_id, now=at)
-            assert coupon is not None, "check_coupon refuses what does not exist"
+        return self._with_uses_taken()
+
+    def retake_coupons(self) -> "Holdings":
+        """Takes a use of each coupon anew, at the price of the day on which they were valid.
+
+        Raises:
+            CouponUsedUp: one has been used up since.
+        """
+        for code, coupon in self.coupons.items():
+            check_uses_left(_known(coupon), self.customer_uses.get(code))
+        return self._with_uses_taken()
+
+    def _with_uses_taken(self) -> "Holdings":
+        coupons, customer_uses, events = dict(self.coupons), dict(self.customer_uses), [*self.events]
+        for code, coupon in self.coupons.items():
             coupons[code], used, event = hold_use(
-                coupon, uses, order_id=self.order_id, customer_id=self.customer_id
+                _known(coupon),
+                self.customer_uses.get(code),
+                order_id=self.order_id,
+                customer_id=self.customer_id,
             )
             if used is not None:
                 customer_uses[code] = used
@@ -198,9 +210,8 @@ class Holdings:
         """Gives the use of each coupon back."""
         coupons, customer_uses, events = dict(self.coupons), dict(self.customer_uses), [*self.events]
         for code, coupon in self.coupons.items():
-            assert coupon is not None, "a coupon that was used is never deleted"
             coupons[code], used, event = return_use(
-                coupon,
+                _known(coupon),
                 self.customer_uses.get(code),
                 order_id=self.order_id,
                 customer_id=self.customer_id,
@@ -225,3 +236,8 @@ class Holdings:
                 if uses
             ),
         ]
+
+
+def _known(coupon: Coupon | None) -> Coupon:
+    assert coupon is not None, "a coupon that was valid once is never deleted"
+    return coupon

@@ -32,7 +32,6 @@ from command_service.ordering.domain import (
     PaymentOutcome,
 )
 from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded
-from command_service.pricing.domain import PRICE_BOOK, PRICE_BOOK_KEY, PriceBook
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event
 
@@ -69,15 +68,13 @@ class _Step:
             (OrderExpired(OrderProgress.between(self.order, after)),),
         )
 
-    def paid(self, received: Order, book: PriceBook | None) -> "_Step":
+    def paid(self, received: Order) -> "_Step":
         """The order with its money, paid if the money covers it and its stock can be had."""
         if not received.is_covered:
             return replace(self, order=received)
         if self.order.state not in AWAITING:
             try:
-                # Coupons as of the day of the order: its prices are frozen, only uses can be gone.
-                taken = self.holdings.take_coupons(book, received.placed_time)
-                taken = taken.take_stock(demands_of(received))
+                taken = self.holdings.retake_coupons().take_stock(demands_of(received))
             except Refusal:
                 return replace(self, order=received)
         else:
@@ -132,8 +129,7 @@ class RecordPayment(Command[PaymentAnswer]):
     def _settle(self, world: World, order: Order, now: datetime) -> Decision[PaymentAnswer]:
         reservation = reservation_of(world, order)
         step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
-        book = world.get(PRICE_BOOK, PRICE_BOOK_KEY) if order.coupon_codes else None
-        settled = step.paid(step.order.receive(self.amount.amount_minor, now), book)
+        settled = step.paid(step.order.receive(self.amount.amount_minor, now))
         return self._decision(
             PaymentAnswer(settled.order, outcome_now(settled.order)),
             settled.holdings.changes(reservation, settled.reservation_state),

@@ -240,7 +240,7 @@ class RepairStock(Command[StockRepair]):
 
     def touches(self) -> Iterable[Touch]:
         """The stock, locked even if all of it was lost, and how far it has drifted from its ledger."""
-        return [STOCK.create(self.sku_id), STOCK_DRIFT.read(self.sku_id)]
+        return [STOCK.create(self.sku_id), STOCK_DRIFT.change(self.sku_id)]
 
     def decide(self, world: World, now: datetime) -> Decision[StockRepair]:
         """Refuses StockNotFound when there neither is nor was any stock."""

@@ -10,12 +10,10 @@ from enum import IntEnum
 
 from command_service.world import Change, Kind, LockRank
 from event_log.events import Event
+from event_log.units import available_in_all
 
 COUNTER_MAX = 1_000_000_000
 """Bound of each counter, and of reserved + allocated: what is computed of them fits 32 bits."""
-
-AVAILABLE_MAX = 2_000_000_000
-"""Where a sum over locations is cut off, to fit 32 bits. It says: more than anyone can order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Stock:
     @property
     def available(self) -> int:
         """Units that can be ordered now: the sum of what the locations have available, where above 0."""
-        return min(AVAILABLE_MAX, sum(max(level.available, 0) for level in self.levels))
+        return available_in_all(level.available for level in self.levels)
 
     def level_at(self, location_id: str) -> Level | None:
         """The counters at a location; None when it never had any."""

@@ -1,8 +1,9 @@
 """Locations, stock and reservations in PostgreSQL; the ledger of stock stands in ledger.py."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter, sub
 
 import sqlalchemy as sa
 
@@ -184,10 +185,16 @@ SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::big
     %s::bigint[], %s::bigint[])
 """
 
-SAVE_STOCK_LEVELS = """
+# Differences, not values: should a lock ever be missing, two writers add up and the CHECK refuses what
+# was sold twice, where the later of two values would silently replace the earlier.
+MOVE_STOCK_LEVELS = """
 UPDATE stock_levels AS level
-SET on_hand = row.on_hand, reserved = row.reserved, allocated = row.allocated,
-    safety_stock = row.safety_stock, backorder_limit = row.backorder_limit, shortage = row.shortage
+SET on_hand = level.on_hand + row.on_hand,
+    reserved = level.reserved + row.reserved,
+    allocated = level.allocated + row.allocated,
+    safety_stock = level.safety_stock + row.safety_stock,
+    backorder_limit = level.backorder_limit + row.backorder_limit,
+    shortage = level.shortage + row.shortage
 FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
     %s::bigint[], %s::bigint[])
     AS row(sku_id, location_id, on_hand, reserved, allocated, safety_stock, backorder_limit, shortage)
@@ -218,31 +225,23 @@ class StockRepository:
         return found
 
     def save(self, changed: Sequence[Changed[str, Stock]]) -> list[Statement]:
-        """Writes the levels that changed and no others."""
+        """Adds to the levels that changed, and to no others, by how much they did."""
         opened, moved = [], []
         for sku_id, before, after in changed:
             known_levels = () if before is None else before.levels
             known = {level.location_id: level for level in known_levels}
             for level in after.levels:
-                if level.location_id not in known:
-                    opened.append(_level_row(sku_id, level))
-                elif level != known[level.location_id]:
-                    moved.append(_level_row(sku_id, level))
+                old = known.get(level.location_id)
+                if old is None:
+                    opened.append((sku_id, level.location_id, *_counters(level)))
+                elif level != old:
+                    differences = map(sub, _counters(level), _counters(old))
+                    moved.append((sku_id, level.location_id, *differences))
         statements = [Statement(OPEN_STOCK_LEVELS, columns(opened))] if opened else []
-        return [*statements, Statement(SAVE_STOCK_LEVELS, columns(moved))] if moved else statements
+        return [*statements, Statement(MOVE_STOCK_LEVELS, columns(moved))] if moved else statements
 
 
-def _level_row(sku_id: str, level: Level) -> Row:
-    return (
-        sku_id,
-        level.location_id,
-        level.on_hand,
-        level.reserved,
-        level.allocated,
-        level.safety_stock,
-        level.backorder_limit,
-        level.shortage,
-    )
+_counters: Callable[[Level], tuple[int, ...]] = attrgetter(*COUNTERS)
 
 
 # --- reservations ---------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class UpsertPriceLists(Command[Outcomes]):
     def touches(self) -> Iterable[Touch]:
         """The lists, and the book, which shows them to later commands of the batch."""
         yield from (PRICE_LIST.create(row.price_list_id) for row in self.price_lists)
-        yield PRICE_BOOK.read(PRICE_BOOK_KEY)
+        yield PRICE_BOOK.change(PRICE_BOOK_KEY)
 
     def decide(self, world: World, now: datetime) -> Decision[Outcomes]:
         """Writes and tells what differs; refuses rows that would change a list's currency."""
@@ -260,7 +260,7 @@ class UpsertPromotions(Command[Outcomes]):
     def touches(self) -> Iterable[Touch]:
         """The promotions, and the book, which shows them to later commands of the batch."""
         yield from (PROMOTION.create(row.promotion_id) for row in self.promotions)
-        yield PRICE_BOOK.read(PRICE_BOOK_KEY)
+        yield PRICE_BOOK.change(PRICE_BOOK_KEY)
 
     def decide(self, world: World, now: datetime) -> Decision[Outcomes]:
         """Writes and tells what differs."""

@@ -38,12 +38,22 @@ def check_coupon(
         raise CouponNotFound(coupon_code=code)
     if not coupon.active or promotion is None or not promotion.is_in_force(now):
         raise CouponNotValid(coupon_code=code)
-    per_customer = coupon.usage_limit_per_customer
-    if per_customer is not None and not customer_id:
+    if coupon.usage_limit_per_customer is not None and not customer_id:
         raise CouponNeedsCustomer(coupon_code=code)
+    check_uses_left(coupon, customer_uses)
+
+
+def check_uses_left(coupon: Coupon, customer_uses: CouponCustomer | None) -> None:
+    """Makes sure that one more order may use the coupon, whatever it may give by now.
+
+    Raises:
+        CouponUsedUp: it may not.
+    """
     own_count = customer_uses.used_count if customer_uses else 0
-    if _is_reached(coupon.usage_limit, coupon.used_count) or _is_reached(per_customer, own_count):
-        raise CouponUsedUp(coupon_code=code)
+    if _is_reached(coupon.usage_limit, coupon.used_count) or _is_reached(
+        coupon.usage_limit_per_customer, own_count
+    ):
+        raise CouponUsedUp(coupon_code=coupon.coupon_code)
 
 
 def _is_reached(limit: int | None, count: int) -> bool:

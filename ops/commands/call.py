@@ -59,6 +59,10 @@ def call(
         _print_methods([address] if address else [address_of(m, None, data_dir) for m in MODULES])
         return
     service_name, _, method_name = method.replace("/", ".").rpartition(".")
+    if not service_name:
+        raise Problem(
+            f"{method} names no method: write SERVICE/METHOD; `shopkeeper call` lists them all"
+        )
     where = address_of(_module(service_name), address, data_dir)
     text = sys.stdin.read() if request_json == "-" else request_json
     with blocking_channel_to(where) as channel:
@@ -149,7 +153,12 @@ def _serialized(message: Message) -> bytes:
 
 
 def _actor(given: str) -> str:
-    return given or getpass.getuser()
+    actor = given or getpass.getuser()
+    if not (actor.isascii() and actor.isprintable()):
+        raise Problem(
+            f"the actor {actor!r} is not of printable ASCII characters; name another by --actor"
+        )
+    return actor
 
 
 def _print_methods(addresses: list[str]) -> None:

@@ -56,7 +56,7 @@ def new_incarnation(
     of each consistency token and checkpoint. Renewed, it makes the services refuse tokens of the log
     that was, and makes the projections build the read models anew from the log that is.
 
-    Run it before the services start; services that run already have to be restarted.
+    Run it before the services start; those that run already notice it by themselves.
     """
     if not yes:
         raise Problem(
@@ -71,4 +71,4 @@ def new_incarnation(
         row = connection.execute(RENEW_INCARNATION, [incarnation]).fetchone()
     if row is None:
         raise Problem("the database has no log; run `shopkeeper migrate` first")
-    console.print(f"the log's incarnation is {incarnation}; it was {row[0]}. Restart the services.")
+    console.print(f"the log's incarnation is {incarnation}; it was {row[0]}")

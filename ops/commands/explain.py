@@ -7,6 +7,7 @@ from typing import Annotated
 
 import grpc
 import typer
+from rich.text import Text
 
 from ops.commands.options import DATA_DIR, LOOK, Address, DataDir, console
 from ops.explanations import (
@@ -17,7 +18,7 @@ from ops.explanations import (
     stock_table,
     total_table,
 )
-from ops.failures import Problem
+from ops.failures import Problem, visible
 from ops.rpc import CALL_SECONDS_MAX, address_of, channel_to
 from shopkeeper.cart.v1.cart_history_service_pb2 import (
     ExplainCartTotalRequest,
@@ -31,9 +32,9 @@ from shopkeeper.inventory.v1.inventory_history_service_pb2 import (
 from shopkeeper.inventory.v1.inventory_history_service_pb2_grpc import InventoryHistoryServiceStub
 from shopkeeper.ordering.v1.ordering_history_service_pb2 import (
     ExplainOrderRequest,
-    ExplainOrderResponse,
     ExplainOrderTotalRequest,
     ExplainOrderTotalResponse,
+    OrderHappening,
     SearchOrdersRequest,
 )
 from shopkeeper.ordering.v1.ordering_history_service_pb2_grpc import OrderingHistoryServiceStub
@@ -92,7 +93,7 @@ def stock(
 def order(order: OrderName, address: Address = None, data_dir: DataDir = DATA_DIR) -> None:
     """List what happened to an order, oldest first."""
     where = address_of("history_service", address, data_dir)
-    console.print(happenings_table(asyncio.run(_order_history(where, order)).happenings))
+    console.print(happenings_table(asyncio.run(_order_history(where, order))))
 
 
 @explain.command()
@@ -123,7 +124,7 @@ async def _stock_pages(address: str, request: ExplainStockRequest) -> list[Expla
 def _print_stock(pages: list[ExplainStockResponse], shown_count_max: int) -> None:
     accounts = stock_accounts(pages, shown_count_max=shown_count_max)
     explained = pages[-1].stock
-    console.print(f"SKU {explained.sku_id}: {explained.available} available", markup=False)
+    console.print(Text(f"SKU {visible(explained.sku_id)}: {explained.available} available"))
     for level in explained.levels:
         if level.location_id in accounts:
             console.print(stock_table(accounts[level.location_id]))
@@ -133,11 +134,17 @@ def _print_stock(pages: list[ExplainStockResponse], shown_count_max: int) -> Non
         raise Problem("a counter is not the sum of its movements:\n  " + "\n  ".join(wrong))
 
 
-async def _order_history(address: str, name: str) -> ExplainOrderResponse:
+async def _order_history(address: str, name: str) -> list[OrderHappening]:
+    happenings: list[OrderHappening] = []
     async with channel_to(address) as channel:
         stub = OrderingHistoryServiceStub(channel)
-        order_id = await _order_id(stub, name)
-        return await stub.ExplainOrder(ExplainOrderRequest(order_id=order_id), timeout=CALL_SECONDS_MAX)
+        request = ExplainOrderRequest(order_id=await _order_id(stub, name), page_size=PAGE_ROWS)
+        while True:
+            page = await stub.ExplainOrder(request, timeout=CALL_SECONDS_MAX)
+            happenings.extend(page.happenings)
+            if not page.next_page_token:
+                return happenings
+            request.page_token = page.next_page_token
 
 
 async def _cart_total(address: str, cart_id: str) -> ExplainCartTotalResponse:

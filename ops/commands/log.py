@@ -13,6 +13,7 @@ from rich.text import Text
 from event_log.tokens import ConsistencyToken
 from ops.commands.options import DATA_DIR, LOOK, Address, DataDir, console
 from ops.explanations import moment_text
+from ops.failures import visible
 from ops.rpc import CALL_SECONDS_MAX, address_of, channel_to
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
 from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceStub
@@ -22,6 +23,7 @@ log = typer.Typer(name="log", no_args_is_help=True, help="Read the event log.")
 app.add_typer(log, rich_help_panel=LOOK)
 
 EVENTS_SHOWN = 20
+CONTEXTS = ("catalog", "pricing", "cart", "inventory", "ordering")
 
 
 @log.callback()
@@ -51,6 +53,10 @@ def tail(
 ) -> None:
     """Show the last events of the log, and with -f those that follow."""
     _know_all_events()
+    if unknown := set(context or ()).difference(CONTEXTS):
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))}: no such context; there are {', '.join(CONTEXTS)}"
+        )
     request = ReadEventsRequest(after_token=after, contexts=context or (), key=key, follow=follow)
     where = address_of("history_service", address, data_dir)
     asyncio.run(_tail(where, request, last_count=None if after else lines, as_json=as_json))
@@ -122,7 +128,7 @@ async def _events(
 
 def _know_all_events() -> None:
     """Loads the events' messages into the descriptor pool, by which their payloads are decoded."""
-    for context in ("catalog", "pricing", "cart", "inventory", "ordering"):
+    for context in CONTEXTS:
         importlib.import_module(f"shopkeeper.{context}.v1.{context}_events_pb2")
 
 
@@ -145,7 +151,7 @@ def _as_text(event: ReadEventsResponse) -> Text:
     return Text.assemble(
         (f"{event.position:>8} {moment_text(event.recorded_time)} ", "dim"),
         (f"{event.context}.{event.type.rpartition('.')[2]} ", "bold"),
-        (f"{event.key} ", "cyan"),
-        json.dumps(_payload(event), ensure_ascii=False),
-        (f" by {event.actor}", "dim"),
+        (f"{visible(event.key)} ", "cyan"),
+        visible(json.dumps(_payload(event), ensure_ascii=False)),
+        (f" by {visible(event.actor)}", "dim"),
     )

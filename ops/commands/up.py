@@ -50,6 +50,8 @@ def up(workers: Workers = 1, data_dir: DataDir = DATA_DIR) -> None:
     """
     started_seconds = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
+    # Before servers are started and a database is migrated for nothing.
+    asyncio.run(Deployment(os.environ).refuse_used_addresses())
     with running_servers(data_dir, os.environ, on_step=_say) as servers:
         migrate(servers.database_url, on_step=lambda step: _say(f"migrated: {step}"))
         environment = {**os.environ, **servers.environment}

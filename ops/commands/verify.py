@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from ops.commands.options import DATA_DIR, LOOK, DatabaseUrl, DataDir, RedisUrl, console
-from ops.failures import ExitStatus
+from ops.failures import ExitStatus, visible
 from ops.progress import progress
 from ops.verify import Violation
 from ops.verify import verify as find_violations
@@ -56,6 +56,7 @@ def _print_violations(violations: Iterable[Violation], limit: int) -> None:
     for check, found in by_check.items():
         console.print(Text(f"{check}: {len(found):,}", "bold red"), soft_wrap=True)
         for violation in found[:limit]:
-            console.print(Text(f"  {violation.subject}: {violation.explanation}"), soft_wrap=True)
+            told = visible(f"  {violation.subject}: {violation.explanation}")
+            console.print(Text(told), soft_wrap=True)
         if len(found) > limit:
             console.print(f"  and {len(found) - limit:,} more")

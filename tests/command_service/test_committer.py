@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,14 +25,24 @@ from command_service.errors import (
 from command_service.repository import Changed, Keys
 from command_service.session import Row, Session, Statement
 from command_service.submission import SUCCESS, Answer, Submission
-from command_service.transaction import Storage
+from command_service.transaction import Outcome, Storage, Transaction
 from command_service.world import Command, Decision, Kind, LockRank, Touch, World
+from event_log.appending import LOG_END
+from event_log.events import Event
+from event_log.tokens import ConsistencyToken
 from serving.status import encode_failure
 
 COUNTER: Kind[str, int] = Kind("counter", LockRank.CART)
 
 TABLE = """
 CREATE TABLE counters (name text PRIMARY KEY, value int NOT NULL CHECK (value <= 1000))
+"""
+
+
+SLOW_WRITES = """
+CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_sleep(0.2); RETURN new; END $$;
+CREATE TRIGGER slow BEFORE UPDATE ON counters FOR EACH ROW EXECUTE FUNCTION dawdle()
 """
 
 
@@ -126,6 +136,14 @@ def value_of(database_url: str, name: str) -> int | None:
         return None if row is None else int(row[0])
 
 
+def log_end(database_url: str) -> ConsistencyToken:
+    """The token of whoever has seen the whole log."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(LOG_END.encode()).fetchone()
+        assert row is not None
+        return ConsistencyToken(*row)
+
+
 async def answer_of(committer: Committer, item: Submission) -> Answer | Failure:
     try:
         return await committer.submit(item)
@@ -147,7 +165,7 @@ async def test_the_same_request_twice_at_once_and_again_later_has_one_effect(cou
             *(c.submit(submission(Count("a"), request_id)) for c in (here, here, there, there))
         )
         later = await there.submit(submission(Count("a"), request_id))
-    assert {*at_once, later} == {Answer(SUCCESS, b"1", 0)}
+    assert {*at_once, later} == {Answer(SUCCESS, b"1", log_end(counters))}
     assert value_of(counters, "a") == 1
 
 
@@ -187,6 +205,100 @@ async def test_a_command_that_breaks_a_constraint_fails_alone(counters: str) -> 
     assert not value_of(counters, "bad")
 
 
+@dataclass(frozen=True, slots=True)
+class CountAndTellNonsense(Count):
+    """States a fact that has no form in the log."""
+
+    def decide(self, world: World, now: datetime) -> Decision[int]:
+        return replace(Count.decide(self, world, now), events=[Nonsense()])
+
+
+class Nonsense(Event):
+    """A fact without a twin."""
+
+    context = "nowhere"
+    key = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class CountTooLate(Count):
+    """Names a root when only dependents may be named."""
+
+    def needs(self, world: World) -> Iterable[Touch]:
+        return [COUNTER.create("late")]
+
+
+POISONED = {
+    "a value out of range": Count("bad", by=5_000_000_000, limit=9_000_000_000),
+    "a number of too many bits": Count("bad", by=2**70, limit=2**71),
+    "a key that PostgreSQL has no form for": Count("b\0d"),
+    "a key without an encoding": Count("b\ud800d"),
+    "a key too long for an index": Count("".join(str(n) for n in range(5_000))),
+    "an event that cannot be encoded": CountAndTellNonsense("bad"),
+    "a root named too late": CountTooLate("bad"),
+}
+
+
+@pytest.mark.parametrize("poison", POISONED.values(), ids=POISONED)
+async def test_a_command_that_cannot_be_written_fails_alone(counters: str, poison: Count) -> None:
+    async with committing(counters) as committer:
+        replayed = submission(Count("n0"), uuid4())
+        await committer.submit(replayed)
+        commands = [submission(Count(f"n{i}")) for i in range(5)]
+        again = submission(Count("n0"), replayed.request_id)
+        items = [*commands[:3], submission(poison), again, *commands[3:]]
+        answers = await asyncio.gather(*(answer_of(committer, item) for item in items))
+    assert isinstance(answers[3], Internal)
+    assert [a.body for a in answers if isinstance(a, Answer)] == [b"2", b"1", b"1", b"1", b"1", b"1"]
+    assert [value_of(counters, f"n{i}") for i in range(5)] == [2, 1, 1, 1, 1]
+    assert not value_of(counters, "bad")
+
+
+async def test_a_batch_that_takes_too_long_is_halved_until_it_fits(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven commands take 0.2 s each, and a statement may take 0.5 s: all are carried out, once."""
+    monkeypatch.setattr("command_service.session.SESSION_LIMITS", "-c statement_timeout=500ms")
+    with psycopg.connect(counters, autocommit=True) as connection:
+        connection.execute(SLOW_WRITES)
+    async with committing(counters) as committer:
+        items = [submission(Count(f"n{i}")) for i in range(7)]
+        answers = await asyncio.gather(*(answer_of(committer, item) for item in items))
+    assert [answer.body for answer in answers if isinstance(answer, Answer)] == [b"1"] * 7
+    assert [value_of(counters, f"n{i}") for i in range(7)] == [1] * 7
+
+
+THING: Kind[str, int] = Kind("thing", LockRank.STOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class CountThings(Count):
+    """Turns out to need five further keys."""
+
+    def needs(self, world: World) -> Iterable[Touch]:
+        return [THING.fresh(f"{self.name}{n}") for n in range(5)]
+
+
+async def test_after_a_batch_that_was_too_much_the_next_is_no_larger_than_what_was_done(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is put off is claimed, locked and loaded in vain: once, and not with every batch."""
+    monkeypatch.setattr("command_service.transaction.NEED_COUNT_MAX", 10)
+    sizes: list[int] = []
+    run = Transaction.run
+
+    async def counted(self: Transaction, submissions: Sequence[Submission]) -> Outcome:
+        sizes.append(len(submissions))
+        return await run(self, submissions)
+
+    monkeypatch.setattr(Transaction, "run", counted)
+    async with committing(counters) as committer:
+        items = [submission(CountThings("a")) for _ in range(8)]
+        answers = await asyncio.gather(*(committer.submit(item) for item in items))
+    assert [answer.body for answer in answers] == [b"%d" % n for n in range(1, 9)]
+    assert sizes == [8, 2, 4, 2]
+
+
 async def test_a_bug_in_a_decision_fails_alone(counters: str) -> None:
     async with committing(counters) as committer:
         commands: list[Count] = [Count("a"), Count("b", by=666, limit=999), Count("a")]
@@ -196,13 +308,26 @@ async def test_a_bug_in_a_decision_fails_alone(counters: str) -> None:
     assert not value_of(counters, "b")
 
 
+async def test_a_renewed_incarnation_is_in_the_next_token_of_a_process_that_runs(counters: str) -> None:
+    request_id = uuid4()
+    async with committing(counters) as committer:
+        before = await committer.submit(submission(Count("a"), request_id))
+        async with await psycopg.AsyncConnection.connect(counters, autocommit=True) as connection:
+            await connection.execute("UPDATE log_incarnation SET incarnation = 'ffffffff'")
+        after = await committer.submit(submission(Count("a")))
+        replayed = await committer.submit(submission(Count("a"), request_id))
+    assert before.token.incarnation != "ffffffff"
+    assert after.token.incarnation == "ffffffff"
+    assert replayed == before._replace(token=ConsistencyToken("ffffffff", before.token.position))
+
+
 async def test_an_internal_failure_is_not_stored(counters: str) -> None:
     request_id = uuid4()
     async with committing(counters) as committer:
         first = await answer_of(committer, submission(Count("a", by=666, limit=999), request_id))
         second = await answer_of(committer, submission(Count("a", by=1), request_id))
     assert isinstance(first, Internal)
-    assert second == Answer(SUCCESS, b"1", 0)
+    assert second == Answer(SUCCESS, b"1", log_end(counters))
 
 
 async def test_two_processes_create_the_same_absent_keys_once_each(counters: str) -> None:
@@ -247,7 +372,7 @@ async def test_a_caller_that_goes_away_cancels_only_its_own_waiting(counters: st
         await asyncio.sleep(0)
         task.cancel()
         answer = await committer.submit(submission(Count("a"), request_id))
-    assert answer == Answer(SUCCESS, b"1", 0)
+    assert answer == Answer(SUCCESS, b"1", log_end(counters))
 
 
 async def test_a_command_whose_deadline_has_passed_is_dropped_unexecuted(counters: str) -> None:

@@ -11,6 +11,7 @@ from shopkeeper.ordering.v1.ordering_history_service_pb2 import (
     ExplainOrderRequest,
     ExplainOrderTotalRequest,
     GetOrderContactRequest,
+    OrderHappening,
     SearchOrdersRequest,
 )
 from shopkeeper.ordering.v1.ordering_pb2 import OrderState
@@ -177,6 +178,35 @@ async def test_each_happening_is_a_sentence(stocked: StoredShop, history: Histor
         {each.position for each in answer.happenings}
     )
     assert {each.actor for each in answer.happenings} == {"tester"}
+
+
+async def test_an_order_to_which_much_happened_is_told_page_by_page(
+    stocked: StoredShop, history: History
+) -> None:
+    stocked.place("o1", [Line("A", 1)])
+    stocked.pay("o1", 255)
+    for number in range(5):
+        stocked.refund("o1", 10, reference=f"re_{number}")
+    whole = (await history.orders.ExplainOrder(ExplainOrderRequest(order_id="o1"))).happenings
+    request = ExplainOrderRequest(order_id="o1", page_size=3)
+    told: list[OrderHappening] = []
+    page_sizes: list[int] = []
+    while not page_sizes or request.page_token:
+        page = await history.orders.ExplainOrder(request)
+        page_sizes.append(len(page.happenings))
+        told += page.happenings
+        request.page_token = page.next_page_token
+    assert (page_sizes, told) == ([3, 3, 1], list(whole))
+
+
+async def test_a_page_token_of_another_order_is_refused(stocked: StoredShop, history: History) -> None:
+    for order_id in ("o1", "o2"):
+        stocked.place(order_id, [Line("A", 1)])
+        stocked.pay(order_id, 255)
+    first = await history.orders.ExplainOrder(ExplainOrderRequest(order_id="o1", page_size=1))
+    other = ExplainOrderRequest(order_id="o2", page_token=first.next_page_token)
+    failure = await refused(history.orders.ExplainOrder(other))
+    assert (failure.code, failure.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["page_token"])
 
 
 async def test_an_order_that_was_called_off_or_expired_says_so(

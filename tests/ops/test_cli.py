@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.cli import app
+from ops.commands.call import _actor
 from ops.embedded import free_port
+from ops.failures import Problem
+from ops.services import SERVICES, free_addresses
 from ops.whereabouts import FILE_NAME, remembered
 
 SHOPKEEPER = (sys.executable, "-c", "from ops.cli import app; app()")
@@ -152,3 +157,57 @@ def test_as_a_process_it_answers_with_a_sentence_and_an_exit_status_too(tmp_path
     assert ended.returncode == UNREACHABLE
     assert ended.stderr.startswith(f"error: {address} cannot be reached: ")
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("migrate --database-url nonsense", "DATABASE_URL must begin with postgresql:// or postgres://"),
+        ("verify --database-url postgres://x --redis-url x", "REDIS_URL must begin with redis:// or"),
+        ("call GetStock", "GetStock names no method"),
+        ("repair stock X", "cannot be reached"),
+    ],
+)
+def test_wrong_arguments_are_told_in_a_sentence(command: str, told: str, tmp_path: Path) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    ended = run(*command.split(), cwd=tmp_path, COMMAND_ADDRESS=nowhere)
+    assert ended.returncode in (REFUSED, UNREACHABLE)
+    assert told in ended.stderr
+    assert "mistake in shopkeeper" not in ended.stderr
+
+
+def test_an_actor_that_no_header_can_carry_is_told() -> None:
+    with pytest.raises(Problem, match="the actor 'é' is not of printable ASCII"):
+        _actor("é")
+
+
+def test_a_context_that_does_not_exist_is_not_an_empty_log(tmp_path: Path) -> None:
+    ended = run("log", "tail", "--context", "nope", cwd=tmp_path)
+    assert ended.returncode == USAGE
+    assert "no such context" in ended.stderr
+
+
+def test_up_looks_for_a_used_port_before_it_starts_anything(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = run("up", cwd=tmp_path, HISTORY_ADDRESS=address)
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr.startswith(f"error: {address} is in use; ")
+    assert not (tmp_path / ".shopkeeper").exists()
+
+
+def test_up_refuses_what_is_no_address(tmp_path: Path) -> None:
+    ended = run("up", cwd=tmp_path, COMMAND_ADDRESS="garbage")
+    assert ended.returncode == REFUSED
+    assert ended.stderr == "error: COMMAND_ADDRESS is 'garbage'; it must be host:port\n"
+
+
+def test_up_where_no_data_can_be_kept_names_the_place(tmp_path: Path) -> None:
+    ended = run("up", "--data-dir", "/dev/null/shop", cwd=tmp_path, **free_addresses())
+    assert ended.returncode == REFUSED
+    assert re.fullmatch(r"error: /dev/null\S*: Not a directory\n", ended.stderr)
+
+
+def test_the_default_ports_are_none_of_outgoing_connections() -> None:
+    # Linux hands out ports from 32768 on, the even ones first: 50052 was taken now and then.
+    assert all(service.default_port < 32_768 for service in SERVICES if service.default_port)

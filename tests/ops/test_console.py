@@ -93,3 +93,10 @@ def test_a_terminal_gets_colours() -> None:
     console = Console(file=out, force_terminal=True, color_system="standard")
     LogPrinter(console)(LogLine("query_service#1", entry(level="error")))
     assert "\x1b[1;31merror" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text", [entry(cart_id="\x1b[2J\u202egnp"), entry(message="a \x9b b"), "\x1b[2J"]
+)
+def test_what_others_chose_does_not_command_the_terminal(text: str) -> None:
+    assert not set(shown(text)) & {"\x1b", "\x9b", "\u202e"}

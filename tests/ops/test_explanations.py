@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
@@ -97,3 +98,16 @@ def test_the_steps_of_a_total_end_in_their_sum() -> None:
     rows = text_of(total_table(steps, Money(currency_code="GBP", amount_minor=688)))
     assert rows[-1] == ["sum", "6.88", "GBP"]
     assert rows[-2][-2:] == ["-0.77", "GBP"]
+
+
+@pytest.mark.parametrize("cause", ["[/nothing]", "[bold]x[/]"])
+def test_a_cause_is_shown_as_it_is_and_is_no_markup(cause: str) -> None:
+    moved = StockMovement(position=1, location_id="main", cause=cause)
+    [account] = stock_accounts([ExplainStockResponse(movements=[moved])], shown_count_max=5).values()
+    assert any(cause in row for row in text_of(stock_table(account)))
+
+
+def test_a_cause_does_not_command_the_terminal() -> None:
+    moved = StockMovement(position=1, location_id="main", cause="\x1b[2J")
+    [account] = stock_accounts([ExplainStockResponse(movements=[moved])], shown_count_max=5).values()
+    assert any(r"\x1b[2J" in row for row in text_of(stock_table(account)))

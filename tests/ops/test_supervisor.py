@@ -161,7 +161,7 @@ async def test_a_line_longer_than_any_limit_does_not_stop_the_log(tmp_path: Path
 
 def test_each_worker_has_a_metrics_port_of_its_own_and_none_by_default() -> None:
     command = SERVICES[0]
-    assert [command.metrics_port({}, index) for index in (0, 1)] == [0, 0]
+    assert [command.metrics_port({}, index) for index in (0, 1)] == ["0", "0"]
     given = {"COMMAND_METRICS_PORT": "9101"}
     assert [command.environment(given, i)["COMMAND_METRICS_PORT"] for i in (0, 1)] == ["9101", "9102"]
 

@@ -63,9 +63,11 @@ def sku(sku_id: str, product_id: str, title: str = "Mug, blue") -> Sku:
     )
 
 
-def sku_upserted(sku_id: str, product_id: str, title: str = "Mug, blue") -> SkuUpserted:
-    """A SKU was created or replaced."""
-    return SkuUpserted(sku=sku(sku_id, product_id, title))
+def sku_upserted(
+    sku_id: str, product_id: str, title: str = "Mug, blue", moved_from: str = ""
+) -> SkuUpserted:
+    """A SKU was created or replaced, or moved from another product."""
+    return SkuUpserted(sku=sku(sku_id, product_id, title), previous_product_id=moved_from)
 
 
 def prices_changed(sku_id: str, unit_price_minor: int) -> SkuPricesChanged:

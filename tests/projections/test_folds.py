@@ -8,7 +8,7 @@ from projections.cart import (
     cart_after_creation,
     skus_beside,
 )
-from projections.catalog import product_after_sku, product_after_upsert
+from projections.catalog import product_after_sku, product_after_upsert, product_without_sku
 from projections.inventory import stock_after_movement, stock_after_repair
 from projections.ordering import (
     order_after_progress,
@@ -66,6 +66,14 @@ def test_a_location_that_is_promised_short_takes_nothing_from_the_others() -> No
     assert stock.available == 4
 
 
+def test_more_than_anyone_can_order_is_shown_as_the_most_that_can_be_told() -> None:
+    stock = None
+    for location_id in ("east", "north", "west"):
+        stock = stock_after_movement(stock, stock_moved("MUG", 1_000_000_000, location_id))
+    assert stock is not None
+    assert stock.available == 2_000_000_000
+
+
 def test_a_repair_replaces_the_stock() -> None:
     repaired = Stock(sku_id="MUG", available=1, levels=[StockLevel(location_id="x", available=1)])
     before = stock_after_movement(None, stock_moved("MUG", 9))
@@ -81,6 +89,14 @@ def test_a_product_keeps_its_skus_when_it_is_replaced_and_sorts_them_by_id() -> 
         product=product_upserted("p", "Cup").product,
         skus=[sku("A", "p", "Mug A"), sku("B", "p", "Mug B")],
     )
+
+
+def test_a_sku_that_moved_away_is_no_longer_among_those_of_its_product() -> None:
+    view = product_after_upsert(None, product_upserted("p"))
+    for sku_id in ("A", "B"):
+        view = product_after_sku(view, sku_upserted(sku_id, "p"))
+    view = product_without_sku(view, sku_upserted("A", "q", moved_from="p"))
+    assert view == ProductView(product=product_upserted("p").product, skus=[sku("B", "p")])
 
 
 def test_a_change_keeps_the_lines_it_does_not_tell_in_their_order() -> None:
@@ -147,6 +163,7 @@ def test_a_summary_follows_its_order() -> None:
 @pytest.mark.parametrize(
     "retell",
     [
+        lambda: product_without_sku(None, sku_upserted("A", "q", moved_from="p")),
         lambda: cart_after_change(None, cart_changed("c")),
         lambda: cart_after_closing(None, cart_closed("c")),
         lambda: order_after_progress(None, order_paid(order("o"))),

@@ -1,14 +1,17 @@
 """The read models come back by themselves, whatever is lost."""
 
 import pytest
+from prometheus_client import REGISTRY
 
-from projections.projector import Projector
+import projections.projector
+from projections.projector import LogIsPast, Projector
 from projections.retelling import UnknownEvent
 from projections.sweeper import Sweeper
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS, checkpoint_key
 from read_models.reading import read_checkpoints
 from read_models.registry import GenerationState, load_registry
+from tests.eventually import eventually
 from tests.projections.shop_events import a_day
 from tests.read_side import Log, all_values, serving, settle, stock_moved
 
@@ -94,3 +97,80 @@ async def test_an_event_that_is_not_known_stops_the_views_and_is_not_skipped(
         await settle(projector)
     checkpoints = await read_checkpoints(connection, await serving(connection), PARTITIONS)
     assert {each and each.position for each in checkpoints} == {position}
+
+
+def metric(name: str) -> float:
+    """What Prometheus would be told."""
+    value = REGISTRY.get_sample_value(name)
+    assert value is not None, name
+    return value
+
+
+class HealthRecord:
+    """Keeps what the projector says of itself."""
+
+    def __init__(self) -> None:
+        self.is_well = True
+
+    async def say_well(self) -> None:
+        self.is_well = True
+
+    async def say_unwell(self) -> None:
+        self.is_well = False
+
+
+async def test_a_projector_that_cannot_go_on_says_so_and_how_far_it_is_behind(
+    log: Log, projector: Projector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projections.projector, "FAILING_SECONDS_MAX", 0.3)
+    health = HealthRecord()
+    projector._health = health
+    log.record(stock_moved("MUG", 3))
+    await settle(projector)
+    assert metric("shopkeeper_projection_lag_events") == 0
+    failures_before = metric("shopkeeper_projection_failures_total")
+    log.record_unknown()
+    log.record(stock_moved("MUG", 2))
+    await projector.start()
+
+    async def is_unwell() -> bool:
+        return not health.is_well
+
+    await eventually(is_unwell)
+    assert metric("shopkeeper_projection_failures_total") > failures_before + 1
+    assert metric("shopkeeper_projection_lag_events") == 2
+    assert metric("shopkeeper_projection_lag_seconds") > 0.3
+    await projector.drain()
+
+
+async def test_a_projector_that_is_well_again_says_so(
+    log: Log, connection: Connection, projector: Projector
+) -> None:
+    health = HealthRecord()
+    projector._health = health
+    health.is_well, projector._failing_since = False, 0.0
+    await projector.start()
+
+    async def is_well() -> bool:
+        return health.is_well
+
+    await eventually(is_well)
+    await projector.drain()
+
+
+async def test_a_projector_of_the_database_that_was_replaced_cannot_undo_the_new_views(
+    log: Log, connection: Connection, projector: Projector
+) -> None:
+    log.record(stock_moved("MUG", 3))
+    await settle(projector)
+    replaced = log.incarnation()
+    log.restore(1)
+    await settle(projector)
+    number = await serving(connection)
+    # Now as the old primary tells it, to a projector that was not redirected.
+    log.rename(replaced)
+    with pytest.raises(LogIsPast, match=replaced):
+        await settle(projector)
+    registry = await load_registry(connection)
+    assert registry.serving == number
+    assert len(await all_values(connection, number)) == 1

@@ -86,9 +86,19 @@ class Shop:
 
 
 @pytest.fixture
-async def server(read_models_url: str) -> AsyncIterator[QueryServer]:
+def redis_answer_seconds_max() -> float:
+    """How long the query service waits for Redis; overridden where the test itself takes its time."""
+    return Settings(redis_url="").query_redis_answer_seconds_max
+
+
+@pytest.fixture
+async def server(read_models_url: str, redis_answer_seconds_max: float) -> AsyncIterator[QueryServer]:
     """A query service on a port of its own."""
-    settings = Settings(redis_url=read_models_url, query_address="127.0.0.1:0")
+    settings = Settings(
+        redis_url=read_models_url,
+        query_address="127.0.0.1:0",
+        query_redis_answer_seconds_max=redis_answer_seconds_max,
+    )
     serving = QueryServer(settings)
     await serving.start()
     yield serving

@@ -95,14 +95,22 @@ async def two_services(database_url: str) -> AsyncIterator[CommandServices]:
         yield services
 
 
-@pytest.fixture
-async def whole_shop(database_url: str, redis_url: str) -> AsyncIterator[WholeShop]:
-    """All services, two processes of the command and of the query service."""
+@asynccontextmanager
+async def running_shop(database_url: str, redis_url: str, **settings: str) -> AsyncIterator[WholeShop]:
+    """All services, two processes of the command and of the query service, until the block ends."""
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         **free_addresses(),
+        **settings,
     }
     async with Deployment(environment, workers=2) as deployment:
         yield WholeShop(database_url, redis_url, environment, deployment)
+
+
+@pytest.fixture
+async def whole_shop(database_url: str, redis_url: str) -> AsyncIterator[WholeShop]:
+    """All services at work."""
+    async with running_shop(database_url, redis_url) as shop:
+        yield shop

@@ -97,10 +97,7 @@ async def test_after_a_restore_old_tokens_and_checkpoints_are_refused(whole_shop
         assert await queries.available("sku", token) == 6
     with psycopg.connect(whole_shop.database_url, autocommit=True) as connection:
         connection.execute("UPDATE log_incarnation SET incarnation = 'ffffffff'")
-    whole_shop.deployment["projections#0"].kill()
-    for index in range(2):
-        whole_shop.deployment[f"command_service#{index}"].kill()
-    await whole_shop.deployment.wait_until_ready()
+    # Nobody is restarted: who runs must not hand out tokens of the log that was.
     async with Client(whole_shop.command_address) as client:
         fresh = await token_of_a_write(client)
         assert fresh.startswith("ffffffff.")

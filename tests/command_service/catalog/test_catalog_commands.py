@@ -71,6 +71,21 @@ async def test_what_is_unknown_stays_unknown(carry_out: CarryOut) -> None:
     assert not told.HasField("dimensions")
 
 
+async def test_a_sku_that_moves_tells_which_product_it_left_and_only_then(carry_out: CarryOut) -> None:
+    await carry_out(UpsertProducts((MUGS, replace(MUGS, product_id="cups"))))
+    await carry_out(UpsertSkus((MUG,)))
+    moved = replace(MUG, product_id="cups")
+    await carry_out(UpsertSkus((moved,)))
+    await carry_out(UpsertSkus((replace(moved, title="Red cup"),)))
+    rows = await carry_out.fetch("SELECT payload FROM events WHERE key = 'mug-red' ORDER BY position")
+    told = [catalog_events_pb2.SkuUpserted.FromString(payload) for (payload,) in rows]
+    assert [(each.previous_product_id, each.sku.product_id) for each in told] == [
+        ("", "mugs"),
+        ("mugs", "cups"),
+        ("", "cups"),
+    ]
+
+
 async def test_saying_again_what_is_so_changes_and_tells_nothing(carry_out: CarryOut) -> None:
     await carry_out.together([UpsertProducts((MUGS,)), UpsertSkus((MUG,))])
     assert states(await carry_out(UpsertProducts((MUGS,)))) == [RowState.UNCHANGED]

@@ -14,6 +14,21 @@ from tests.command_service.conftest import CarryOut
 
 SKU_COUNT = 100
 
+TENTH = Promotion(
+    promotion_id="tenth",
+    title="a tenth off",
+    benefit=PercentageOff(1_000),
+    sku_ids=frozenset(),
+    minimum_subtotal_minor=None,
+    minimum_subtotal_currency_code=None,
+    priority=0,
+    coupon_required=True,
+    start_time=None,
+    end_time=None,
+    active=True,
+    exclusive=False,
+)
+
 
 def sku(number: int) -> Sku:
     return Sku(
@@ -47,21 +62,7 @@ async def open_shop(carry_out: CarryOut) -> None:
     await carry_out(UpsertPriceLists((retail,)))
     rows = tuple(PriceRow(f"sku{n}", (PriceTier(1, 100 + n),)) for n in range(SKU_COUNT))
     await carry_out(UpsertPrices("retail", rows))
-    tenth = Promotion(
-        promotion_id="tenth",
-        title="a tenth off",
-        benefit=PercentageOff(1_000),
-        sku_ids=frozenset(),
-        minimum_subtotal_minor=None,
-        minimum_subtotal_currency_code=None,
-        priority=0,
-        coupon_required=True,
-        start_time=None,
-        end_time=None,
-        active=True,
-        exclusive=False,
-    )
-    await carry_out(UpsertPromotions((tenth,)))
+    await carry_out(UpsertPromotions((TENTH,)))
     await carry_out(
         UpsertCoupons(
             (

@@ -14,14 +14,15 @@ from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.expiry import EXPIRABLES, Due, ExpiryWorker
 from command_service.checkout.price_windows import PriceWindowWorker
 from command_service.committer import Committer, Lane, Limits
-from command_service.errors import Internal
+from command_service.errors import Code, Internal
 from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
-from command_service.lone_worker import LoneWorker, WorkerLock
+from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.ordering.domain import OrderState
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
 from command_service.pricing.domain import PriceList, PriceTier
 from command_service.session import Row, Session, Statement
-from command_service.submission import Submission
+from command_service.submission import Answer, Submission
 from tests.command_service.checkout.orders_on_postgresql import (
     counters,
     open_stocked_shop,
@@ -269,3 +270,24 @@ async def test_a_price_list_that_comes_into_force_is_shown(
 async def told_price_count(shop: CarryOut) -> int:
     [(told,)] = await shop.fetch("SELECT count(*) FROM events WHERE type LIKE '%%SkuPricesChanged'")
     return int(told)
+
+
+async def test_what_a_clock_gone_back_refused_to_expire_is_expired_later(
+    shop: CarryOut, committer: Committer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal is stored under the worker's id and would be replayed for a week."""
+    monkeypatch.setattr("command_service.checkout.expiry.REST_SECONDS", 0.1)
+    order = await place(shop, "c1", hold=SOON, sku1=3)
+    due = Due(EXPIRABLES[0], order.order_id, order.expire_time)
+    early = await submit(
+        committer, ExpireOrder(order.order_id), request_id=due.request_id, actor="expiry worker"
+    )
+    assert isinstance(early, Answer)
+    assert early.code == Code.FAILED_PRECONDITION
+    async with working(ExpiryWorker(database_url, committer)):
+        await eventually(lambda: is_expired(shop))
+    assert await counters(shop, "sku1") == (100, 0, 0)
+
+
+async def is_expired(shop: CarryOut) -> bool:
+    return await states(shop, "orders") == [OrderState.EXPIRED]

@@ -18,9 +18,12 @@ from command_service.inventory.commands import AdjustStock
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome, Units
+from command_service.pricing.commands import UpsertCoupons, UpsertPromotions
+from command_service.pricing.domain import Coupon
 from tests.command_service.checkout.order_shop import CONTACT
 from tests.command_service.checkout.orders_on_postgresql import (
     LookAtOrder,
+    broken_invariants,
     counters,
     fill_cart,
     open_stocked_shop,
@@ -29,6 +32,7 @@ from tests.command_service.checkout.orders_on_postgresql import (
     receive,
 )
 from tests.command_service.checkout.shop_in_memory import apply
+from tests.command_service.checkout.shop_on_postgresql import TENTH
 from tests.command_service.conftest import CarryOut
 
 MOMENT = timedelta(milliseconds=1)
@@ -39,12 +43,7 @@ async def shop(carry_out: CarryOut) -> AsyncIterator[CarryOut]:
     """A stocked shop, of which all invariants still hold when the test is over."""
     await open_stocked_shop(carry_out)
     yield carry_out
-    views = await carry_out.fetch(
-        "SELECT viewname FROM pg_views WHERE starts_with(viewname, 'inv_') ORDER BY viewname"
-    )
-    assert views
-    broken = {view: await carry_out.fetch(f"SELECT * FROM {view}") for (view,) in views}
-    assert {view: rows for view, rows in broken.items() if rows} == {}
+    assert await broken_invariants(carry_out) == {}
 
 
 async def test_what_is_read_back_is_what_was_answered(shop: CarryOut) -> None:
@@ -174,6 +173,24 @@ async def test_late_money_for_stock_at_other_locations_leaves_no_line_behind(sho
     assert (await shop(payment(order, "pay-1"))).outcome is PaymentOutcome.PAID
     assert await shop.fetch("SELECT location_id, quantity FROM reservation_lines") == [("annex", 10)]
     assert await counters(shop, "sku1", "main") == (0, 0, 0)
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+async def test_late_money_takes_its_coupons_at_the_frozen_price_though_they_give_nothing_by_now(
+    shop: CarryOut, *, is_ended: bool
+) -> None:
+    command = await fill_cart(shop, "c1", "ada", sku0=1)
+    await shop(apply("ONCE"))
+    total = Money("GBP", 90)
+    order = await shop(replace(command, etag="3", expected_total=total, hold_duration=MOMENT))
+    if is_ended:
+        await shop(UpsertPromotions((replace(TENTH, end_time=order.placed_time),)))
+    else:
+        await shop(UpsertCoupons((Coupon("ONCE", "tenth", None, 1, active=False, used_count=0),)))
+    answer = await shop(payment(order, "pay-1"))
+    assert (answer.outcome, answer.order.state) == (PaymentOutcome.PAID, OrderState.PAID)
+    assert await counters(shop, "sku0") == (100, 0, 1)
+    assert await shop.fetch("SELECT used_count FROM coupon_customers") == [(1,)]
 
 
 async def test_a_payment_and_the_expiry_in_one_batch_agree(shop: CarryOut) -> None:

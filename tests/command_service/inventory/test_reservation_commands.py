@@ -1,6 +1,7 @@
 """Reservations for outside references, against PostgreSQL."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -196,6 +197,13 @@ async def test_a_hold_is_over_at_its_time_whether_swept_or_not(carry_out: CarryO
     assert await level(carry_out, "mug") == Level(NORTH, 0, on_hand=5)
     await assert_refused(carry_out, ExpireReservation("r"), ReservationNotHeld, state="EXPIRED")
     await assert_ledger_adds_up(carry_out)
+
+
+def test_a_hold_ends_at_its_expire_time_and_not_a_moment_later() -> None:
+    noon = datetime(2010, 12, 1, 12, tzinfo=UTC)
+    hold = Reservation("r", False, "ebay", ReservationState.HELD, (), noon)
+    assert hold.state_at(noon - timedelta(microseconds=1)) is ReservationState.HELD
+    assert hold.state_at(noon) is ReservationState.EXPIRED
 
 
 async def test_a_hold_is_not_expired_before_its_time(carry_out: CarryOut) -> None:

@@ -55,7 +55,7 @@ class HoldUse(Command[int]):
         yield COUPON.change(self.coupon_code)
         yield PRICE_BOOK.read(PRICE_BOOK_KEY)
         if self.customer_id:
-            yield COUPON_CUSTOMER.read((self.coupon_code, self.customer_id))
+            yield COUPON_CUSTOMER.create((self.coupon_code, self.customer_id))
 
     def decide(self, world: World, now: datetime) -> Decision[int]:
         found, book = world.get(COUPON, self.coupon_code), world.get(PRICE_BOOK, PRICE_BOOK_KEY)

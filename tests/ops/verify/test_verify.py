@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 import ops.verify.verification
+from command_service.catalog.commands import UpsertProducts, UpsertSkus
+from command_service.catalog.domain import Product, SaleState, Sku
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
@@ -37,6 +39,7 @@ from read_models.views import (
     customer_orders_name,
     orders_by_state_name,
 )
+from shopkeeper.catalog.v1.catalog_query_service_pb2 import ProductView
 from shopkeeper.ordering.v1.ordering_pb2 import OrderState
 from tests.command_service.checkout.orders_on_postgresql import (
     fill_cart,
@@ -119,6 +122,20 @@ async def verified(shop: CarryOut, redis_url: str | None) -> list[Violation]:
 
 
 async def test_a_healthy_shop_has_no_violations(shop: CarryOut, redis_url: str) -> None:
+    assert await verified(shop, redis_url) == []
+
+
+async def test_a_sku_that_moved_is_shown_with_its_new_product_only(
+    shop: CarryOut, redis: Connection, redis_url: str, projector: Projector
+) -> None:
+    await shop(UpsertProducts((Product("others", "Others", {}, active=True),)))
+    moved = Sku("sku1", "others", "thing 1", {}, None, None, True, SaleState.ON_SALE, True)
+    await shop(UpsertSkus((moved,)))
+    await settle(projector)
+    for product_id, is_its_own in (("things", False), ("others", True)):
+        stored = await redis.call("GET", await key(redis, PRODUCT.address(product_id)))
+        view = ProductView.FromString(stored)
+        assert ("sku1" in {sku.sku_id for sku in view.skus}) is is_its_own
     assert await verified(shop, redis_url) == []
 
 

@@ -31,6 +31,11 @@ class CartCommandServiceStub:
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def __init__(self, channel):
@@ -92,6 +97,11 @@ class CartCommandServiceServicer:
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def CreateCart(self, request, context):
@@ -112,8 +122,9 @@ class CartCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetCartLineQuantity(self, request, context):
-        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or
-        PRICE_NOT_FOUND when another quantity is asked of what can no longer be bought.
+        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, QUANTITY_TOO_LARGE beyond 1,000,000
+        units, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or PRICE_NOT_FOUND when another quantity is asked of what can
+        no longer be bought.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -229,6 +240,11 @@ class CartCommandService:
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     @staticmethod

@@ -18,6 +18,11 @@ class CartCommandServiceStub:
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -31,8 +36,9 @@ class CartCommandServiceStub:
     lines, QUANTITY_TOO_LARGE at 1,000,000 units of a line.
     """
     SetCartLineQuantity: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.SetCartLineQuantityRequest, _cart_command_service_pb2.SetCartLineQuantityResponse]
-    """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or
-    PRICE_NOT_FOUND when another quantity is asked of what can no longer be bought.
+    """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, QUANTITY_TOO_LARGE beyond 1,000,000
+    units, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or PRICE_NOT_FOUND when another quantity is asked of what can
+    no longer be bought.
     """
     RemoveCartLine: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.RemoveCartLineRequest, _cart_command_service_pb2.RemoveCartLineResponse]
     """Removes a line. Refuses CART_LINE_NOT_FOUND."""
@@ -62,6 +68,11 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     @_abc_1.abstractmethod
@@ -91,8 +102,9 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.SetCartLineQuantityRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.SetCartLineQuantityRequest, _abc.Awaitable[_cart_command_service_pb2.SetCartLineQuantityResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.SetCartLineQuantityResponse]:
-        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or
-        PRICE_NOT_FOUND when another quantity is asked of what can no longer be bought.
+        """Sets the units of a line; 0 removes it. Refuses CART_LINE_NOT_FOUND, QUANTITY_TOO_LARGE beyond 1,000,000
+        units, and SKU_NOT_FOUND, SKU_NOT_ON_SALE or PRICE_NOT_FOUND when another quantity is asked of what can
+        no longer be bought.
         """
 
     @_abc_1.abstractmethod

@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class CartHistoryServiceStub:
     """Explains what a cart costs, from PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -44,10 +47,13 @@ class CartHistoryServiceStub:
 
 class CartHistoryServiceServicer:
     """Explains what a cart costs, from PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def ExplainCartTotal(self, request, context):
-        """Returns every step from list prices to the total. NOT_FOUND when there is no such cart.
+        """Returns every step from list prices to the total. CART_NOT_FOUND when there is no such cart.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,6 +77,9 @@ def add_CartHistoryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CartHistoryService:
     """Explains what a cart costs, from PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

@@ -13,14 +13,22 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CartHistoryServiceStub:
-    """Explains what a cart costs, from PostgreSQL."""
+    """Explains what a cart costs, from PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainCartTotal: _aio.UnaryUnaryMultiCallable[_cart_history_service_pb2.ExplainCartTotalRequest, _cart_history_service_pb2.ExplainCartTotalResponse]
-    """Returns every step from list prices to the total. NOT_FOUND when there is no such cart."""
+    """Returns every step from list prices to the total. CART_NOT_FOUND when there is no such cart."""
 
 class CartHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Explains what a cart costs, from PostgreSQL."""
+    """Explains what a cart costs, from PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def ExplainCartTotal(
@@ -28,6 +36,6 @@ class CartHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_history_service_pb2.ExplainCartTotalRequest,
         context: _aio.ServicerContext[_cart_history_service_pb2.ExplainCartTotalRequest, _abc.Awaitable[_cart_history_service_pb2.ExplainCartTotalResponse]],
     ) -> _abc.Awaitable[_cart_history_service_pb2.ExplainCartTotalResponse]:
-        """Returns every step from list prices to the total. NOT_FOUND when there is no such cart."""
+        """Returns every step from list prices to the total. CART_NOT_FOUND when there is no such cart."""
 
 def add_CartHistoryServiceServicer_to_server(servicer: CartHistoryServiceServicer, server: _aio.Server) -> None: ...

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class CartQueryServiceStub:
     """Looks up carts in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -44,10 +48,14 @@ class CartQueryServiceStub:
 
 class CartQueryServiceServicer:
     """Looks up carts in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def GetCart(self, request, context):
-        """Looks up one cart. NOT_FOUND when there is none.
+        """Looks up one cart. CART_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,6 +79,10 @@ def add_CartQueryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CartQueryService:
     """Looks up carts in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

@@ -13,14 +13,24 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CartQueryServiceStub:
-    """Looks up carts in the read models."""
+    """Looks up carts in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCart: _aio.UnaryUnaryMultiCallable[_cart_query_service_pb2.GetCartRequest, _cart_query_service_pb2.GetCartResponse]
-    """Looks up one cart. NOT_FOUND when there is none."""
+    """Looks up one cart. CART_NOT_FOUND when there is none."""
 
 class CartQueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looks up carts in the read models."""
+    """Looks up carts in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def GetCart(
@@ -28,6 +38,6 @@ class CartQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_query_service_pb2.GetCartRequest,
         context: _aio.ServicerContext[_cart_query_service_pb2.GetCartRequest, _abc.Awaitable[_cart_query_service_pb2.GetCartResponse]],
     ) -> _abc.Awaitable[_cart_query_service_pb2.GetCartResponse]:
-        """Looks up one cart. NOT_FOUND when there is none."""
+        """Looks up one cart. CART_NOT_FOUND when there is none."""
 
 def add_CartQueryServiceServicer_to_server(servicer: CartQueryServiceServicer, server: _aio.Server) -> None: ...

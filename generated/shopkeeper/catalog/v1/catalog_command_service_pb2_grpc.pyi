@@ -13,7 +13,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogCommandServiceStub:
-    """Changes products and SKUs. For staff."""
+    """Changes products and SKUs. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertProducts: _aio.UnaryUnaryMultiCallable[_catalog_command_service_pb2.UpsertProductsRequest, _catalog_command_service_pb2.UpsertProductsResponse]
@@ -26,7 +32,13 @@ class CatalogCommandServiceStub:
     """Pauses or resumes the sale of one SKU. Refuses SKU_NOT_FOUND."""
 
 class CatalogCommandServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Changes products and SKUs. For staff."""
+    """Changes products and SKUs. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
+    """
 
     @_abc_1.abstractmethod
     def UpsertProducts(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shopkeeper.catalog.v1 import catalog_pb2 as shopkeeper_dot_catalog_dot_v1_dot_catalog__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*shopkeeper/catalog/v1/catalog_events.proto\x12\x15shopkeeper.catalog.v1\x1a#shopkeeper/catalog/v1/catalog.proto\"B\n\x0fProductUpserted\x12/\n\x07product\x18\x01 \x01(\x0b\x32\x1e.shopkeeper.catalog.v1.Product\"6\n\x0bSkuUpserted\x12\'\n\x03sku\x18\x01 \x01(\x0b\x32\x1a.shopkeeper.catalog.v1.Skub\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*shopkeeper/catalog/v1/catalog_events.proto\x12\x15shopkeeper.catalog.v1\x1a#shopkeeper/catalog/v1/catalog.proto\"B\n\x0fProductUpserted\x12/\n\x07product\x18\x01 \x01(\x0b\x32\x1e.shopkeeper.catalog.v1.Product\"S\n\x0bSkuUpserted\x12\'\n\x03sku\x18\x01 \x01(\x0b\x32\x1a.shopkeeper.catalog.v1.Sku\x12\x1b\n\x13previous_product_id\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCTUPSERTED']._serialized_start=106
   _globals['_PRODUCTUPSERTED']._serialized_end=172
   _globals['_SKUUPSERTED']._serialized_start=174
-  _globals['_SKUUPSERTED']._serialized_end=228
+  _globals['_SKUUPSERTED']._serialized_end=257
 # @@protoc_insertion_point(module_scope)

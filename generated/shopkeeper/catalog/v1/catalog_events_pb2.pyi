@@ -43,11 +43,14 @@ Global___ProductUpserted: _TypeAlias = ProductUpserted  # noqa: Y015
 
 @_typing.final
 class SkuUpserted(_message.Message):
-    """A SKU was created or replaced, or its sale paused or resumed."""
+    """A SKU was created or replaced, moved to another product, or its sale paused or resumed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SKU_FIELD_NUMBER: _builtins.int
+    PREVIOUS_PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    previous_product_id: _builtins.str
+    """The product that it belonged to before; empty unless it was moved to another one just now."""
     @_builtins.property
     def sku(self) -> _catalog_pb2.Sku:
         """The SKU as it now is."""
@@ -56,10 +59,11 @@ class SkuUpserted(_message.Message):
         self,
         *,
         sku: _catalog_pb2.Sku | None = ...,
+        previous_product_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sku", b"sku"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sku", b"sku"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["previous_product_id", b"previous_product_id", "sku", b"sku"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class CatalogQueryServiceStub:
     """Looks up products and SKUs in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -49,17 +53,21 @@ class CatalogQueryServiceStub:
 
 class CatalogQueryServiceServicer:
     """Looks up products and SKUs in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def GetProduct(self, request, context):
-        """Looks up one product with its SKUs. NOT_FOUND when there is none.
+        """Looks up one product with its SKUs. PRODUCT_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSku(self, request, context):
-        """Looks up one SKU. NOT_FOUND when there is none.
+        """Looks up one SKU. SKU_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,6 +96,10 @@ def add_CatalogQueryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CatalogQueryService:
     """Looks up products and SKUs in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

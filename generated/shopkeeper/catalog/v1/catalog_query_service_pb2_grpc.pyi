@@ -13,16 +13,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogQueryServiceStub:
-    """Looks up products and SKUs in the read models."""
+    """Looks up products and SKUs in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetProduct: _aio.UnaryUnaryMultiCallable[_catalog_query_service_pb2.GetProductRequest, _catalog_query_service_pb2.GetProductResponse]
-    """Looks up one product with its SKUs. NOT_FOUND when there is none."""
+    """Looks up one product with its SKUs. PRODUCT_NOT_FOUND when there is none."""
     GetSku: _aio.UnaryUnaryMultiCallable[_catalog_query_service_pb2.GetSkuRequest, _catalog_query_service_pb2.GetSkuResponse]
-    """Looks up one SKU. NOT_FOUND when there is none."""
+    """Looks up one SKU. SKU_NOT_FOUND when there is none."""
 
 class CatalogQueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looks up products and SKUs in the read models."""
+    """Looks up products and SKUs in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def GetProduct(
@@ -30,7 +40,7 @@ class CatalogQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_query_service_pb2.GetProductRequest,
         context: _aio.ServicerContext[_catalog_query_service_pb2.GetProductRequest, _abc.Awaitable[_catalog_query_service_pb2.GetProductResponse]],
     ) -> _abc.Awaitable[_catalog_query_service_pb2.GetProductResponse]:
-        """Looks up one product with its SKUs. NOT_FOUND when there is none."""
+        """Looks up one product with its SKUs. PRODUCT_NOT_FOUND when there is none."""
 
     @_abc_1.abstractmethod
     def GetSku(
@@ -38,6 +48,6 @@ class CatalogQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_query_service_pb2.GetSkuRequest,
         context: _aio.ServicerContext[_catalog_query_service_pb2.GetSkuRequest, _abc.Awaitable[_catalog_query_service_pb2.GetSkuResponse]],
     ) -> _abc.Awaitable[_catalog_query_service_pb2.GetSkuResponse]:
-        """Looks up one SKU. NOT_FOUND when there is none."""
+        """Looks up one SKU. SKU_NOT_FOUND when there is none."""
 
 def add_CatalogQueryServiceServicer_to_server(servicer: CatalogQueryServiceServicer, server: _aio.Server) -> None: ...

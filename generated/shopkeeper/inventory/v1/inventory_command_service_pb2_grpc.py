@@ -26,7 +26,14 @@ if _version_not_supported:
 
 
 class InventoryCommandServiceStub:
-    """Changes stock. Reservations that an order owns are changed by OrderingCommandService only.
+    """Changes stock. LOCATION_NOT_FOUND refuses a location that is unknown or closed. Commands on a reservation
+    refuse RESERVATION_NOT_FOUND, and RESERVATION_OWNED_BY_ORDER: that one is changed by OrderingCommandService
+    only.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def __init__(self, channel):
@@ -103,19 +110,27 @@ class InventoryCommandServiceStub:
 
 
 class InventoryCommandServiceServicer:
-    """Changes stock. Reservations that an order owns are changed by OrderingCommandService only.
+    """Changes stock. LOCATION_NOT_FOUND refuses a location that is unknown or closed. Commands on a reservation
+    refuse RESERVATION_NOT_FOUND, and RESERVATION_OWNED_BY_ORDER: that one is changed by OrderingCommandService
+    only.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def UpsertLocations(self, request, context):
-        """Creates or replaces up to 100 locations.
+        """Creates or replaces up to 100 locations. A row that would close a location which still has stock is
+        refused with LOCATION_NOT_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReceiveStock(self, request, context):
-        """Records goods that came in, up to 500 rows. A row whose location is unknown is refused with
-        LOCATION_NOT_FOUND.
+        """Records goods that came in, up to 500 rows. A row is refused with LOCATION_NOT_FOUND, or with
+        QUANTITY_TOO_LARGE beyond 1,000,000,000 units.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +146,8 @@ class InventoryCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TransferStock(self, request, context):
-        """Moves units that nobody holds to another location. Refuses OUT_OF_STOCK.
+        """Moves units that nobody holds to another location. Refuses STOCK_NOT_FOUND when the SKU never had
+        stock where they are, OUT_OF_STOCK, QUANTITY_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,7 +196,8 @@ class InventoryCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReturnStock(self, request, context):
-        """Puts goods that came back on the shelf, up to 500 rows.
+        """Puts goods that came back on the shelf, up to 500 rows. A row is refused with LOCATION_NOT_FOUND or
+        QUANTITY_TOO_LARGE, as by ReceiveStock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,14 +205,15 @@ class InventoryCommandServiceServicer:
 
     def ExpireReservation(self, request, context):
         """Gives an expired hold back. The expiry worker sends it; refuses RESERVATION_NOT_EXPIRED before
-        its time.
+        its time, RESERVATION_NOT_HELD once it has expired, been committed or released.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepairStock(self, request, context):
-        """Makes the counters of a SKU equal their ledger and tells each difference.
+        """Makes the counters of a SKU equal their ledger and tells each difference. Refuses STOCK_NOT_FOUND when
+        there neither is nor was any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -278,7 +296,14 @@ def add_InventoryCommandServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InventoryCommandService:
-    """Changes stock. Reservations that an order owns are changed by OrderingCommandService only.
+    """Changes stock. LOCATION_NOT_FOUND refuses a location that is unknown or closed. Commands on a reservation
+    refuse RESERVATION_NOT_FOUND, and RESERVATION_OWNED_BY_ORDER: that one is changed by OrderingCommandService
+    only.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     @staticmethod

@@ -13,14 +13,24 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InventoryCommandServiceStub:
-    """Changes stock. Reservations that an order owns are changed by OrderingCommandService only."""
+    """Changes stock. LOCATION_NOT_FOUND refuses a location that is unknown or closed. Commands on a reservation
+    refuse RESERVATION_NOT_FOUND, and RESERVATION_OWNED_BY_ORDER: that one is changed by OrderingCommandService
+    only.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertLocations: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.UpsertLocationsRequest, _inventory_command_service_pb2.UpsertLocationsResponse]
-    """Creates or replaces up to 100 locations."""
+    """Creates or replaces up to 100 locations. A row that would close a location which still has stock is
+    refused with LOCATION_NOT_EMPTY.
+    """
     ReceiveStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ReceiveStockRequest, _inventory_command_service_pb2.ReceiveStockResponse]
-    """Records goods that came in, up to 500 rows. A row whose location is unknown is refused with
-    LOCATION_NOT_FOUND.
+    """Records goods that came in, up to 500 rows. A row is refused with LOCATION_NOT_FOUND, or with
+    QUANTITY_TOO_LARGE beyond 1,000,000,000 units.
     """
     AdjustStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.AdjustStockRequest, _inventory_command_service_pb2.AdjustStockResponse]
     """Records what a count found, if the shelf still is what the counter started from. Refuses
@@ -28,7 +38,9 @@ class InventoryCommandServiceStub:
     recorded as a shortage, never refused.
     """
     TransferStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.TransferStockRequest, _inventory_command_service_pb2.TransferStockResponse]
-    """Moves units that nobody holds to another location. Refuses OUT_OF_STOCK."""
+    """Moves units that nobody holds to another location. Refuses STOCK_NOT_FOUND when the SKU never had
+    stock where they are, OUT_OF_STOCK, QUANTITY_TOO_LARGE.
+    """
     SetStockPolicy: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.SetStockPolicyRequest, _inventory_command_service_pb2.SetStockPolicyResponse]
     """Sets safety stock and backorder limit. Refuses BACKORDER_LIMIT_IN_USE when promises rest on it."""
     ReserveStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ReserveStockRequest, _inventory_command_service_pb2.ReserveStockResponse]
@@ -42,16 +54,28 @@ class InventoryCommandServiceStub:
     ShipReservation: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ShipReservationRequest, _inventory_command_service_pb2.ShipReservationResponse]
     """Takes committed units off the shelf. Refuses RESERVATION_NOT_COMMITTED, OUT_OF_STOCK."""
     ReturnStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ReturnStockRequest, _inventory_command_service_pb2.ReturnStockResponse]
-    """Puts goods that came back on the shelf, up to 500 rows."""
+    """Puts goods that came back on the shelf, up to 500 rows. A row is refused with LOCATION_NOT_FOUND or
+    QUANTITY_TOO_LARGE, as by ReceiveStock.
+    """
     ExpireReservation: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ExpireReservationRequest, _inventory_command_service_pb2.ExpireReservationResponse]
     """Gives an expired hold back. The expiry worker sends it; refuses RESERVATION_NOT_EXPIRED before
-    its time.
+    its time, RESERVATION_NOT_HELD once it has expired, been committed or released.
     """
     RepairStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.RepairStockRequest, _inventory_command_service_pb2.RepairStockResponse]
-    """Makes the counters of a SKU equal their ledger and tells each difference."""
+    """Makes the counters of a SKU equal their ledger and tells each difference. Refuses STOCK_NOT_FOUND when
+    there neither is nor was any.
+    """
 
 class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Changes stock. Reservations that an order owns are changed by OrderingCommandService only."""
+    """Changes stock. LOCATION_NOT_FOUND refuses a location that is unknown or closed. Commands on a reservation
+    refuse RESERVATION_NOT_FOUND, and RESERVATION_OWNED_BY_ORDER: that one is changed by OrderingCommandService
+    only.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
+    """
 
     @_abc_1.abstractmethod
     def UpsertLocations(
@@ -59,7 +83,9 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.UpsertLocationsRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.UpsertLocationsRequest, _abc.Awaitable[_inventory_command_service_pb2.UpsertLocationsResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.UpsertLocationsResponse]:
-        """Creates or replaces up to 100 locations."""
+        """Creates or replaces up to 100 locations. A row that would close a location which still has stock is
+        refused with LOCATION_NOT_EMPTY.
+        """
 
     @_abc_1.abstractmethod
     def ReceiveStock(
@@ -67,8 +93,8 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.ReceiveStockRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.ReceiveStockRequest, _abc.Awaitable[_inventory_command_service_pb2.ReceiveStockResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.ReceiveStockResponse]:
-        """Records goods that came in, up to 500 rows. A row whose location is unknown is refused with
-        LOCATION_NOT_FOUND.
+        """Records goods that came in, up to 500 rows. A row is refused with LOCATION_NOT_FOUND, or with
+        QUANTITY_TOO_LARGE beyond 1,000,000,000 units.
         """
 
     @_abc_1.abstractmethod
@@ -88,7 +114,9 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.TransferStockRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.TransferStockRequest, _abc.Awaitable[_inventory_command_service_pb2.TransferStockResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.TransferStockResponse]:
-        """Moves units that nobody holds to another location. Refuses OUT_OF_STOCK."""
+        """Moves units that nobody holds to another location. Refuses STOCK_NOT_FOUND when the SKU never had
+        stock where they are, OUT_OF_STOCK, QUANTITY_TOO_LARGE.
+        """
 
     @_abc_1.abstractmethod
     def SetStockPolicy(
@@ -144,7 +172,9 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.ReturnStockRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.ReturnStockRequest, _abc.Awaitable[_inventory_command_service_pb2.ReturnStockResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.ReturnStockResponse]:
-        """Puts goods that came back on the shelf, up to 500 rows."""
+        """Puts goods that came back on the shelf, up to 500 rows. A row is refused with LOCATION_NOT_FOUND or
+        QUANTITY_TOO_LARGE, as by ReceiveStock.
+        """
 
     @_abc_1.abstractmethod
     def ExpireReservation(
@@ -153,7 +183,7 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_inventory_command_service_pb2.ExpireReservationRequest, _abc.Awaitable[_inventory_command_service_pb2.ExpireReservationResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.ExpireReservationResponse]:
         """Gives an expired hold back. The expiry worker sends it; refuses RESERVATION_NOT_EXPIRED before
-        its time.
+        its time, RESERVATION_NOT_HELD once it has expired, been committed or released.
         """
 
     @_abc_1.abstractmethod
@@ -162,6 +192,8 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.RepairStockRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.RepairStockRequest, _abc.Awaitable[_inventory_command_service_pb2.RepairStockResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.RepairStockResponse]:
-        """Makes the counters of a SKU equal their ledger and tells each difference."""
+        """Makes the counters of a SKU equal their ledger and tells each difference. Refuses STOCK_NOT_FOUND when
+        there neither is nor was any.
+        """
 
 def add_InventoryCommandServiceServicer_to_server(servicer: InventoryCommandServiceServicer, server: _aio.Server) -> None: ...

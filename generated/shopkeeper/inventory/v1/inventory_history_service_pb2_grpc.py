@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class InventoryHistoryServiceStub:
     """Explains stock from the ledger in PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -44,10 +47,13 @@ class InventoryHistoryServiceStub:
 
 class InventoryHistoryServiceServicer:
     """Explains stock from the ledger in PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def ExplainStock(self, request, context):
-        """Returns the movements that add up to each counter of a SKU, now or at a past time. NOT_FOUND when
+        """Returns the movements that add up to each counter of a SKU, now or at a past time. STOCK_NOT_FOUND when
         the SKU never had stock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -72,6 +78,9 @@ def add_InventoryHistoryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class InventoryHistoryService:
     """Explains stock from the ledger in PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

@@ -13,16 +13,24 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InventoryHistoryServiceStub:
-    """Explains stock from the ledger in PostgreSQL."""
+    """Explains stock from the ledger in PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExplainStock: _aio.UnaryUnaryMultiCallable[_inventory_history_service_pb2.ExplainStockRequest, _inventory_history_service_pb2.ExplainStockResponse]
-    """Returns the movements that add up to each counter of a SKU, now or at a past time. NOT_FOUND when
+    """Returns the movements that add up to each counter of a SKU, now or at a past time. STOCK_NOT_FOUND when
     the SKU never had stock.
     """
 
 class InventoryHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Explains stock from the ledger in PostgreSQL."""
+    """Explains stock from the ledger in PostgreSQL.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def ExplainStock(
@@ -30,7 +38,7 @@ class InventoryHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_history_service_pb2.ExplainStockRequest,
         context: _aio.ServicerContext[_inventory_history_service_pb2.ExplainStockRequest, _abc.Awaitable[_inventory_history_service_pb2.ExplainStockResponse]],
     ) -> _abc.Awaitable[_inventory_history_service_pb2.ExplainStockResponse]:
-        """Returns the movements that add up to each counter of a SKU, now or at a past time. NOT_FOUND when
+        """Returns the movements that add up to each counter of a SKU, now or at a past time. STOCK_NOT_FOUND when
         the SKU never had stock.
         """
 

@@ -13,16 +13,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InventoryQueryServiceStub:
-    """Looks up stock in the read models."""
+    """Looks up stock in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStock: _aio.UnaryUnaryMultiCallable[_inventory_query_service_pb2.GetStockRequest, _inventory_query_service_pb2.GetStockResponse]
-    """Looks up the stock of one SKU. NOT_FOUND when it never had any."""
+    """Looks up the stock of one SKU. STOCK_NOT_FOUND when it never had any."""
     BatchGetStock: _aio.UnaryUnaryMultiCallable[_inventory_query_service_pb2.BatchGetStockRequest, _inventory_query_service_pb2.BatchGetStockResponse]
     """Looks up the stock of up to 1,000 SKUs. SKUs that never had stock are absent from the answer."""
 
 class InventoryQueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looks up stock in the read models."""
+    """Looks up stock in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def GetStock(
@@ -30,7 +40,7 @@ class InventoryQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_query_service_pb2.GetStockRequest,
         context: _aio.ServicerContext[_inventory_query_service_pb2.GetStockRequest, _abc.Awaitable[_inventory_query_service_pb2.GetStockResponse]],
     ) -> _abc.Awaitable[_inventory_query_service_pb2.GetStockResponse]:
-        """Looks up the stock of one SKU. NOT_FOUND when it never had any."""
+        """Looks up the stock of one SKU. STOCK_NOT_FOUND when it never had any."""
 
     @_abc_1.abstractmethod
     def BatchGetStock(

@@ -30,7 +30,7 @@ from shopkeeper.types.v1 import contact_pb2 as shopkeeper_dot_types_dot_v1_dot_c
 from shopkeeper.types.v1 import money_pb2 as shopkeeper_dot_types_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5shopkeeper/ordering/v1/ordering_history_service.proto\x12\x16shopkeeper.ordering.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a-shopkeeper/cart/v1/cart_history_service.proto\x1a%shopkeeper/ordering/v1/ordering.proto\x1a!shopkeeper/types/v1/contact.proto\x1a\x1fshopkeeper/types/v1/money.proto\"\xc9\x01\n\x13SearchOrdersRequest\x12\x1f\n\x0corder_number\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18(H\x00\x12\x19\n\x05\x65mail\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xfe\x01H\x00\x12%\n\x11payment_reference\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01H\x00\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90\x03\x42\x12\n\tcriterion\x12\x05\xbaH\x02\x08\x01\"e\n\x14SearchOrdersResponse\x12\x34\n\x06orders\x18\x01 \x03(\x0b\x32$.shopkeeper.ordering.v1.OrderSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x16GetOrderContactRequest\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"W\n\x17GetOrderContactResponse\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.shopkeeper.types.v1.Contact\x12\r\n\x05notes\x18\x02 \x01(\t\"2\n\x13\x45xplainOrderRequest\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x9b\x01\n\x0eOrderHappening\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x31\n\rrecorded_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"R\n\x14\x45xplainOrderResponse\x12:\n\nhappenings\x18\x01 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderHappening\"7\n\x18\x45xplainOrderTotalRequest\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x8b\x01\n\x19\x45xplainOrderTotalResponse\x12,\n\x05steps\x18\x01 \x03(\x0b\x32\x1d.shopkeeper.cart.v1.TotalStep\x12)\n\x05total\x18\x02 \x01(\x0b\x32\x1a.shopkeeper.types.v1.Money\x12\x15\n\rrounding_rule\x18\x03 \x01(\t2\xf0\x03\n\x16OrderingHistoryService\x12n\n\x0cSearchOrders\x12+.shopkeeper.ordering.v1.SearchOrdersRequest\x1a,.shopkeeper.ordering.v1.SearchOrdersResponse\"\x03\x90\x02\x01\x12w\n\x0fGetOrderContact\x12..shopkeeper.ordering.v1.GetOrderContactRequest\x1a/.shopkeeper.ordering.v1.GetOrderContactResponse\"\x03\x90\x02\x01\x12n\n\x0c\x45xplainOrder\x12+.shopkeeper.ordering.v1.ExplainOrderRequest\x1a,.shopkeeper.ordering.v1.ExplainOrderResponse\"\x03\x90\x02\x01\x12}\n\x11\x45xplainOrderTotal\x12\x30.shopkeeper.ordering.v1.ExplainOrderTotalRequest\x1a\x31.shopkeeper.ordering.v1.ExplainOrderTotalResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5shopkeeper/ordering/v1/ordering_history_service.proto\x12\x16shopkeeper.ordering.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a-shopkeeper/cart/v1/cart_history_service.proto\x1a%shopkeeper/ordering/v1/ordering.proto\x1a!shopkeeper/types/v1/contact.proto\x1a\x1fshopkeeper/types/v1/money.proto\"\xc9\x01\n\x13SearchOrdersRequest\x12\x1f\n\x0corder_number\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18(H\x00\x12\x19\n\x05\x65mail\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xfe\x01H\x00\x12%\n\x11payment_reference\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01H\x00\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xc8\x01(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x90\x03\x42\x12\n\tcriterion\x12\x05\xbaH\x02\x08\x01\"e\n\x14SearchOrdersResponse\x12\x34\n\x06orders\x18\x01 \x03(\x0b\x32$.shopkeeper.ordering.v1.OrderSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x16GetOrderContactRequest\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"W\n\x17GetOrderContactResponse\x12-\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.shopkeeper.types.v1.Contact\x12\r\n\x05notes\x18\x02 \x01(\t\"o\n\x13\x45xplainOrderRequest\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\"\x9b\x01\n\x0eOrderHappening\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x31\n\rrecorded_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"k\n\x14\x45xplainOrderResponse\x12:\n\nhappenings\x18\x01 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderHappening\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"7\n\x18\x45xplainOrderTotalRequest\x12\x1b\n\x08order_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\x8b\x01\n\x19\x45xplainOrderTotalResponse\x12,\n\x05steps\x18\x01 \x03(\x0b\x32\x1d.shopkeeper.cart.v1.TotalStep\x12)\n\x05total\x18\x02 \x01(\x0b\x32\x1a.shopkeeper.types.v1.Money\x12\x15\n\rrounding_rule\x18\x03 \x01(\t2\xf0\x03\n\x16OrderingHistoryService\x12n\n\x0cSearchOrders\x12+.shopkeeper.ordering.v1.SearchOrdersRequest\x1a,.shopkeeper.ordering.v1.SearchOrdersResponse\"\x03\x90\x02\x01\x12w\n\x0fGetOrderContact\x12..shopkeeper.ordering.v1.GetOrderContactRequest\x1a/.shopkeeper.ordering.v1.GetOrderContactResponse\"\x03\x90\x02\x01\x12n\n\x0c\x45xplainOrder\x12+.shopkeeper.ordering.v1.ExplainOrderRequest\x1a,.shopkeeper.ordering.v1.ExplainOrderResponse\"\x03\x90\x02\x01\x12}\n\x11\x45xplainOrderTotal\x12\x30.shopkeeper.ordering.v1.ExplainOrderTotalRequest\x1a\x31.shopkeeper.ordering.v1.ExplainOrderTotalResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +53,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETORDERCONTACTREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_EXPLAINORDERREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_EXPLAINORDERREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_EXPLAINORDERREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_EXPLAINORDERREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_EXPLAINORDERREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_EXPLAINORDERREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\254\002'
   _globals['_EXPLAINORDERTOTALREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_EXPLAINORDERTOTALREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_ORDERINGHISTORYSERVICE'].methods_by_name['SearchOrders']._loaded_options = None
@@ -72,15 +76,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETORDERCONTACTRESPONSE']._serialized_start=659
   _globals['_GETORDERCONTACTRESPONSE']._serialized_end=746
   _globals['_EXPLAINORDERREQUEST']._serialized_start=748
-  _globals['_EXPLAINORDERREQUEST']._serialized_end=798
-  _globals['_ORDERHAPPENING']._serialized_start=801
-  _globals['_ORDERHAPPENING']._serialized_end=956
-  _globals['_EXPLAINORDERRESPONSE']._serialized_start=958
-  _globals['_EXPLAINORDERRESPONSE']._serialized_end=1040
-  _globals['_EXPLAINORDERTOTALREQUEST']._serialized_start=1042
-  _globals['_EXPLAINORDERTOTALREQUEST']._serialized_end=1097
-  _globals['_EXPLAINORDERTOTALRESPONSE']._serialized_start=1100
-  _globals['_EXPLAINORDERTOTALRESPONSE']._serialized_end=1239
-  _globals['_ORDERINGHISTORYSERVICE']._serialized_start=1242
-  _globals['_ORDERINGHISTORYSERVICE']._serialized_end=1738
+  _globals['_EXPLAINORDERREQUEST']._serialized_end=859
+  _globals['_ORDERHAPPENING']._serialized_start=862
+  _globals['_ORDERHAPPENING']._serialized_end=1017
+  _globals['_EXPLAINORDERRESPONSE']._serialized_start=1019
+  _globals['_EXPLAINORDERRESPONSE']._serialized_end=1126
+  _globals['_EXPLAINORDERTOTALREQUEST']._serialized_start=1128
+  _globals['_EXPLAINORDERTOTALREQUEST']._serialized_end=1183
+  _globals['_EXPLAINORDERTOTALRESPONSE']._serialized_start=1186
+  _globals['_EXPLAINORDERTOTALRESPONSE']._serialized_end=1325
+  _globals['_ORDERINGHISTORYSERVICE']._serialized_start=1328
+  _globals['_ORDERINGHISTORYSERVICE']._serialized_end=1824
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class OrderingHistoryServiceStub:
     """Finds and explains orders from PostgreSQL. It alone tells personal data.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -59,6 +62,9 @@ class OrderingHistoryServiceStub:
 
 class OrderingHistoryServiceServicer:
     """Finds and explains orders from PostgreSQL. It alone tells personal data.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def SearchOrders(self, request, context):
@@ -69,21 +75,21 @@ class OrderingHistoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderContact(self, request, context):
-        """Tells who ordered and where it goes. NOT_FOUND when there is no such order.
+        """Tells who ordered and where it goes. ORDER_NOT_FOUND when there is no such order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainOrder(self, request, context):
-        """Tells what happened to an order, oldest first. NOT_FOUND when there is no such order.
+        """Tells what happened to an order, oldest first. ORDER_NOT_FOUND when there is no such order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainOrderTotal(self, request, context):
-        """Returns every step from list prices to the total. NOT_FOUND when there is no such order.
+        """Returns every step from list prices to the total. ORDER_NOT_FOUND when there is no such order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,6 +128,9 @@ def add_OrderingHistoryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OrderingHistoryService:
     """Finds and explains orders from PostgreSQL. It alone tells personal data.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

@@ -13,20 +13,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OrderingHistoryServiceStub:
-    """Finds and explains orders from PostgreSQL. It alone tells personal data."""
+    """Finds and explains orders from PostgreSQL. It alone tells personal data.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchOrders: _aio.UnaryUnaryMultiCallable[_ordering_history_service_pb2.SearchOrdersRequest, _ordering_history_service_pb2.SearchOrdersResponse]
     """Finds orders by number, e-mail or payment reference, newest first."""
     GetOrderContact: _aio.UnaryUnaryMultiCallable[_ordering_history_service_pb2.GetOrderContactRequest, _ordering_history_service_pb2.GetOrderContactResponse]
-    """Tells who ordered and where it goes. NOT_FOUND when there is no such order."""
+    """Tells who ordered and where it goes. ORDER_NOT_FOUND when there is no such order."""
     ExplainOrder: _aio.UnaryUnaryMultiCallable[_ordering_history_service_pb2.ExplainOrderRequest, _ordering_history_service_pb2.ExplainOrderResponse]
-    """Tells what happened to an order, oldest first. NOT_FOUND when there is no such order."""
+    """Tells what happened to an order, oldest first. ORDER_NOT_FOUND when there is no such order."""
     ExplainOrderTotal: _aio.UnaryUnaryMultiCallable[_ordering_history_service_pb2.ExplainOrderTotalRequest, _ordering_history_service_pb2.ExplainOrderTotalResponse]
-    """Returns every step from list prices to the total. NOT_FOUND when there is no such order."""
+    """Returns every step from list prices to the total. ORDER_NOT_FOUND when there is no such order."""
 
 class OrderingHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Finds and explains orders from PostgreSQL. It alone tells personal data."""
+    """Finds and explains orders from PostgreSQL. It alone tells personal data.
+
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
+    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def SearchOrders(
@@ -42,7 +50,7 @@ class OrderingHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_history_service_pb2.GetOrderContactRequest,
         context: _aio.ServicerContext[_ordering_history_service_pb2.GetOrderContactRequest, _abc.Awaitable[_ordering_history_service_pb2.GetOrderContactResponse]],
     ) -> _abc.Awaitable[_ordering_history_service_pb2.GetOrderContactResponse]:
-        """Tells who ordered and where it goes. NOT_FOUND when there is no such order."""
+        """Tells who ordered and where it goes. ORDER_NOT_FOUND when there is no such order."""
 
     @_abc_1.abstractmethod
     def ExplainOrder(
@@ -50,7 +58,7 @@ class OrderingHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_history_service_pb2.ExplainOrderRequest,
         context: _aio.ServicerContext[_ordering_history_service_pb2.ExplainOrderRequest, _abc.Awaitable[_ordering_history_service_pb2.ExplainOrderResponse]],
     ) -> _abc.Awaitable[_ordering_history_service_pb2.ExplainOrderResponse]:
-        """Tells what happened to an order, oldest first. NOT_FOUND when there is no such order."""
+        """Tells what happened to an order, oldest first. ORDER_NOT_FOUND when there is no such order."""
 
     @_abc_1.abstractmethod
     def ExplainOrderTotal(
@@ -58,6 +66,6 @@ class OrderingHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_history_service_pb2.ExplainOrderTotalRequest,
         context: _aio.ServicerContext[_ordering_history_service_pb2.ExplainOrderTotalRequest, _abc.Awaitable[_ordering_history_service_pb2.ExplainOrderTotalResponse]],
     ) -> _abc.Awaitable[_ordering_history_service_pb2.ExplainOrderTotalResponse]:
-        """Returns every step from list prices to the total. NOT_FOUND when there is no such order."""
+        """Returns every step from list prices to the total. ORDER_NOT_FOUND when there is no such order."""
 
 def add_OrderingHistoryServiceServicer_to_server(servicer: OrderingHistoryServiceServicer, server: _aio.Server) -> None: ...

@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class OrderingQueryServiceStub:
     """Looks up orders in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -54,10 +58,14 @@ class OrderingQueryServiceStub:
 
 class OrderingQueryServiceServicer:
     """Looks up orders in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def GetOrder(self, request, context):
-        """Looks up one order. NOT_FOUND when there is none.
+        """Looks up one order. ORDER_NOT_FOUND when there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,6 +113,10 @@ def add_OrderingQueryServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OrderingQueryService:
     """Looks up orders in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

@@ -13,18 +13,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class OrderingQueryServiceStub:
-    """Looks up orders in the read models."""
+    """Looks up orders in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOrder: _aio.UnaryUnaryMultiCallable[_ordering_query_service_pb2.GetOrderRequest, _ordering_query_service_pb2.GetOrderResponse]
-    """Looks up one order. NOT_FOUND when there is none."""
+    """Looks up one order. ORDER_NOT_FOUND when there is none."""
     ListCustomerOrders: _aio.UnaryUnaryMultiCallable[_ordering_query_service_pb2.ListCustomerOrdersRequest, _ordering_query_service_pb2.ListCustomerOrdersResponse]
     """Lists a customer's orders, newest first."""
     ListOrdersByState: _aio.UnaryUnaryMultiCallable[_ordering_query_service_pb2.ListOrdersByStateRequest, _ordering_query_service_pb2.ListOrdersByStateResponse]
     """Lists the orders in a state, newest first."""
 
 class OrderingQueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looks up orders in the read models."""
+    """Looks up orders in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def GetOrder(
@@ -32,7 +42,7 @@ class OrderingQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_query_service_pb2.GetOrderRequest,
         context: _aio.ServicerContext[_ordering_query_service_pb2.GetOrderRequest, _abc.Awaitable[_ordering_query_service_pb2.GetOrderResponse]],
     ) -> _abc.Awaitable[_ordering_query_service_pb2.GetOrderResponse]:
-        """Looks up one order. NOT_FOUND when there is none."""
+        """Looks up one order. ORDER_NOT_FOUND when there is none."""
 
     @_abc_1.abstractmethod
     def ListCustomerOrders(

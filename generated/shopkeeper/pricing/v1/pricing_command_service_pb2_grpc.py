@@ -27,6 +27,11 @@ if _version_not_supported:
 
 class PricingCommandServiceStub:
     """Changes prices, promotions and coupons. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def __init__(self, channel):
@@ -69,6 +74,11 @@ class PricingCommandServiceStub:
 
 class PricingCommandServiceServicer:
     """Changes prices, promotions and coupons. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     def UpsertPriceLists(self, request, context):
@@ -103,7 +113,7 @@ class PricingCommandServiceServicer:
 
     def ApplyPriceWindow(self, request, context):
         """Makes the opening or closing of a price list's window visible for up to 500 of its SKUs. The
-        scheduler sends it; to send it again is harmless.
+        scheduler sends it; to send it again is harmless. Refuses PRICE_LIST_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,7 +121,7 @@ class PricingCommandServiceServicer:
 
     def ApplyPromotionWindow(self, request, context):
         """Records that a promotion's window opened or closed. The scheduler sends it; to send it again is
-        harmless.
+        harmless. Refuses PROMOTION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +170,11 @@ def add_PricingCommandServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PricingCommandService:
     """Changes prices, promotions and coupons. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
     """
 
     @staticmethod

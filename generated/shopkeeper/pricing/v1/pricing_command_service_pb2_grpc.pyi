@@ -13,7 +13,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PricingCommandServiceStub:
-    """Changes prices, promotions and coupons. For staff."""
+    """Changes prices, promotions and coupons. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UpsertPriceLists: _aio.UnaryUnaryMultiCallable[_pricing_command_service_pb2.UpsertPriceListsRequest, _pricing_command_service_pb2.UpsertPriceListsResponse]
@@ -30,15 +36,21 @@ class PricingCommandServiceStub:
     """
     ApplyPriceWindow: _aio.UnaryUnaryMultiCallable[_pricing_command_service_pb2.ApplyPriceWindowRequest, _pricing_command_service_pb2.ApplyPriceWindowResponse]
     """Makes the opening or closing of a price list's window visible for up to 500 of its SKUs. The
-    scheduler sends it; to send it again is harmless.
+    scheduler sends it; to send it again is harmless. Refuses PRICE_LIST_NOT_FOUND.
     """
     ApplyPromotionWindow: _aio.UnaryUnaryMultiCallable[_pricing_command_service_pb2.ApplyPromotionWindowRequest, _pricing_command_service_pb2.ApplyPromotionWindowResponse]
     """Records that a promotion's window opened or closed. The scheduler sends it; to send it again is
-    harmless.
+    harmless. Refuses PROMOTION_NOT_FOUND.
     """
 
 class PricingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Changes prices, promotions and coupons. For staff."""
+    """Changes prices, promotions and coupons. For staff.
+
+    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
+    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
+    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
+    fault of ours.
+    """
 
     @_abc_1.abstractmethod
     def UpsertPriceLists(
@@ -83,7 +95,7 @@ class PricingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_pricing_command_service_pb2.ApplyPriceWindowRequest, _abc.Awaitable[_pricing_command_service_pb2.ApplyPriceWindowResponse]],
     ) -> _abc.Awaitable[_pricing_command_service_pb2.ApplyPriceWindowResponse]:
         """Makes the opening or closing of a price list's window visible for up to 500 of its SKUs. The
-        scheduler sends it; to send it again is harmless.
+        scheduler sends it; to send it again is harmless. Refuses PRICE_LIST_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -93,7 +105,7 @@ class PricingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_pricing_command_service_pb2.ApplyPromotionWindowRequest, _abc.Awaitable[_pricing_command_service_pb2.ApplyPromotionWindowResponse]],
     ) -> _abc.Awaitable[_pricing_command_service_pb2.ApplyPromotionWindowResponse]:
         """Records that a promotion's window opened or closed. The scheduler sends it; to send it again is
-        harmless.
+        harmless. Refuses PROMOTION_NOT_FOUND.
         """
 
 def add_PricingCommandServiceServicer_to_server(servicer: PricingCommandServiceServicer, server: _aio.Server) -> None: ...

@@ -13,16 +13,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PricingQueryServiceStub:
-    """Looks up prices in the read models."""
+    """Looks up prices in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPrices: _aio.UnaryUnaryMultiCallable[_pricing_query_service_pb2.GetPricesRequest, _pricing_query_service_pb2.GetPricesResponse]
-    """Looks up the prices of one SKU that are in force. NOT_FOUND when it never had one."""
+    """Looks up the prices of one SKU that are in force. PRICES_NOT_FOUND when it never had one."""
     BatchGetPrices: _aio.UnaryUnaryMultiCallable[_pricing_query_service_pb2.BatchGetPricesRequest, _pricing_query_service_pb2.BatchGetPricesResponse]
     """Looks up the prices of up to 1,000 SKUs. SKUs without prices are absent from the answer."""
 
 class PricingQueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looks up prices in the read models."""
+    """Looks up prices in the read models.
+
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do not
+    reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. LOG_INCARNATION_CHANGED says that the log
+    was restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    """
 
     @_abc_1.abstractmethod
     def GetPrices(
@@ -30,7 +40,7 @@ class PricingQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pricing_query_service_pb2.GetPricesRequest,
         context: _aio.ServicerContext[_pricing_query_service_pb2.GetPricesRequest, _abc.Awaitable[_pricing_query_service_pb2.GetPricesResponse]],
     ) -> _abc.Awaitable[_pricing_query_service_pb2.GetPricesResponse]:
-        """Looks up the prices of one SKU that are in force. NOT_FOUND when it never had one."""
+        """Looks up the prices of one SKU that are in force. PRICES_NOT_FOUND when it never had one."""
 
     @_abc_1.abstractmethod
     def BatchGetPrices(

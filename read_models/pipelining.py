@@ -1,0 +1,178 @@
+"""One Redis server over one socket: questions go out together, answers come in their order.
+
+redis-py lends each caller a connection and reads each answer in a coroutine of its own, which took as
+long as all the rest of a lookup. It still opens the connection: addresses, TLS and passwords are its.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import hiredis
+from redis import exceptions
+from redis._parsers import BaseParser
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+
+
+class Server:
+    """Any number of tasks may ask at once. Opened when first used, and anew after it was lost."""
+
+    def __init__(self, pool: ConnectionPool, answer_seconds_max: float) -> None:
+        self._pool = pool
+        self._answer_seconds_max = answer_seconds_max
+        self._line: _Line | None = None
+        self._connecting: asyncio.Task[_Line] | None = None
+
+    async def call_all(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers to commands sent together; others may act between them.
+
+        Raises:
+            redis.ConnectionError, redis.TimeoutError: the server is away.
+            redis.ResponseError: it refused a command.
+        """
+        line = self._line
+        if line is None or line.is_lost:
+            line = await self._connected()
+        answers = await line.ask(commands)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    async def close(self) -> None:
+        """Hangs up."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._line is not None:
+            self._line.lose(exceptions.ConnectionError("closed"))
+
+    async def _connected(self) -> "_Line":
+        # All who wait share one attempt, and its failure: in a row they would wait for each other.
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+            self._connecting.add_done_callback(self._has_connected)
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> "_Line":
+        # redis-py leaves these two without types.
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await connection.connect()  # type: ignore[no-untyped-call]
+        return _Line(connection, self._answer_seconds_max)
+
+    def _has_connected(self, task: "asyncio.Task[_Line]") -> None:
+        self._connecting = None
+        # Asking for the exception also tells asyncio that it is known, when nobody waits any more.
+        if not task.cancelled() and task.exception() is None:
+            self._line = task.result()
+
+
+@dataclass(slots=True)
+class _Question:
+    """Commands sent together, and the answers so far."""
+
+    count: int
+    deadline: float
+    future: "asyncio.Future[list[Any]]"
+    answers: list[Any] = field(default_factory=list)
+
+
+class _Line(asyncio.Protocol):
+    """The socket of an open connection, taken over from redis-py."""
+
+    def __init__(self, connection: AbstractConnection, answer_seconds_max: float) -> None:
+        self.is_lost = False
+        self._answer_seconds_max = answer_seconds_max
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(
+            protocolError=exceptions.InvalidResponse, replyError=BaseParser.parse_error
+        )
+        self._questions: deque[_Question] = deque()
+        self._outgoing: list[bytes] = []
+        self._watch: asyncio.TimerHandle | None = None
+        self._writer = _socket_of(connection)
+        self._transport = cast("asyncio.Transport", self._writer.transport)
+        self._streams = self._transport.get_protocol()
+        self._transport.set_protocol(self)
+
+    def ask(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
+        """Sends the commands; errors that the server answers are among the answers."""
+        question = _Question(
+            count=len(commands),
+            deadline=self._loop.time() + self._answer_seconds_max,
+            future=self._loop.create_future(),
+        )
+        self._questions.append(question)
+        if self._watch is None:
+            self._watch = self._loop.call_at(question.deadline, self._look_for_the_late)
+        if not self._outgoing:
+            # Whoever else asks in this turn of the loop shares the write.
+            self._loop.call_soon(self._send)
+        self._outgoing.extend(_pack(command) for command in commands)
+        return question.future
+
+    def lose(self, error: Exception) -> None:
+        """Hangs up at once: an answer that is late would be taken for that to the next question."""
+        self.is_lost = True
+        self._transport.abort()
+        while self._questions:
+            future = self._questions.popleft().future
+            if not future.done():
+                future.set_exception(error)
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Hands each whole answer to whoever waits for it."""
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.gets()) is not False and self._questions:
+                self._answer(answer)
+        except exceptions.InvalidResponse as error:
+            self.lose(exceptions.ConnectionError(str(error)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server hung up, or we did."""
+        self.lose(exceptions.ConnectionError(f"connection lost: {exc}"))
+        self._streams.connection_lost(exc)
+
+    def _answer(self, answer: Any) -> None:
+        question = self._questions[0]
+        question.answers.append(answer)
+        if len(question.answers) == question.count:
+            self._questions.popleft()
+            if not question.future.done():
+                question.future.set_result(question.answers)
+
+    def _send(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        self._transport.write(b"".join(outgoing))
+
+    def _look_for_the_late(self) -> None:
+        """One timer for all questions: answers come in their order, so the first is the latest."""
+        self._watch = None
+        if not self._questions:
+            return
+        deadline = self._questions[0].deadline
+        if deadline <= self._loop.time():
+            self.lose(exceptions.TimeoutError("the server did not answer"))
+        else:
+            self._watch = self._loop.call_at(deadline, self._look_for_the_late)
+
+
+def _pack(command: Command) -> bytes:
+    # The stub means a tuple of any length and says one of length 1.
+    return cast("bytes", hiredis.pack_command(command))  # type: ignore[arg-type]
+
+
+def _socket_of(connection: AbstractConnection) -> asyncio.StreamWriter:
+    """Takes the socket from an open connection, which else would close it with itself."""
+    # redis-py has no public way to it.
+    writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
+    assert writer is not None, "it was opened a moment ago"
+    return writer

@@ -1,0 +1,47 @@
+"""Logs: one JSON object a line, whoever writes it, and no line a thousand times."""
+
+import json
+import subprocess
+import sys
+
+from serving.reminders import REMIND_SECONDS, Reminder
+
+LIBRARY_WARNS = """
+import logging
+from serving.logs import configure_logs
+configure_logs("shop")
+logging.getLogger("psycopg").warning("error ignored terminating %s", "a pipeline")
+logging.getLogger("psycopg").info("nobody wants to know")
+"""
+
+
+def test_what_a_library_logs_is_a_json_line_like_ours() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LIBRARY_WARNS], capture_output=True, check=True, text=True, timeout=60
+    )
+    [line] = [json.loads(text) for text in ended.stderr.splitlines()]
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "error ignored terminating a pipeline",
+        "level": "warning",
+        "logger": "psycopg",
+        "service": "shop",
+    }
+
+
+def test_trouble_that_lasts_is_said_at_once_and_then_now_and_then() -> None:
+    now = 0.0
+    reminder = Reminder(lambda: now)
+    assert reminder.is_due("away")
+    assert not reminder.is_due("away")
+    now = REMIND_SECONDS - 0.1
+    assert not reminder.is_due("away")
+    now = REMIND_SECONDS
+    assert reminder.is_due("away")
+    assert not reminder.is_due("away")
+
+
+def test_trouble_of_another_kind_is_news() -> None:
+    reminder = Reminder(lambda: 0.0)
+    assert reminder.is_due("away")
+    assert reminder.is_due("broken")
