@@ -82,9 +82,7 @@ class Views:
                 self._connection, number, name_by_partition, after=after, limit=limit
             )
 
-        number, pages = await self._read(
-            read, list(name_by_partition), freshness, preferred=generation
-        )
+        number, pages = await self._read(read, list(name_by_partition), freshness, preferred=generation)
         entries = sorted(entry for page in pages for entry in page.entries)
         return number, entries[:limit]
 
