@@ -37,7 +37,8 @@ class Server:
             redis.ResponseError: it refused a command.
         """
         line = self._line
-        if line is None or line.is_lost:
+        # Again and again: a line may be lost before whoever waited for it has its turn.
+        while line is None or line.is_lost:
             line = await self._connected()
         answers = await line.ask(commands)
         for answer in answers:
@@ -151,7 +152,8 @@ class _Line(asyncio.Protocol):
 
     def _send(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        self._transport.write(b"".join(outgoing))
+        if not self.is_lost:
+            self._transport.write(b"".join(outgoing))
 
     def _look_for_the_late(self) -> None:
         """One timer for all questions: answers come in their order, so the first is the latest."""
