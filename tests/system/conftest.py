@@ -112,5 +112,6 @@ async def running_shop(database_url: str, redis_url: str, **settings: str) -> As
 @pytest.fixture
 async def whole_shop(database_url: str, redis_url: str) -> AsyncIterator[WholeShop]:
     """All services at work."""
-    async with running_shop(database_url, redis_url) as shop:
+    # A machine that runs the tests may freeze for longer than a Redis at hand is given to answer.
+    async with running_shop(database_url, redis_url, QUERY_REDIS_ANSWER_SECONDS_MAX="10") as shop:
         yield shop

@@ -13,6 +13,7 @@ from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_p
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2_grpc as stock_grpc
 from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
+from tests.eventually import eventually
 from tests.system.client import Client, new_id, reason_of
 from tests.system.conftest import WholeShop
 
@@ -101,13 +102,26 @@ async def test_after_a_restore_old_tokens_and_checkpoints_are_refused(whole_shop
     async with Client(whole_shop.command_address) as client:
         fresh = await token_of_a_write(client)
         assert fresh.startswith("ffffffff.")
-        assert await queries.available("sku", fresh) == 7
+        # The views are told anew: until then they are unavailable, never older than asked.
+        await eventually(lambda: is_available(queries, 7, fresh), seconds=60)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await queries.available("sku", token)
         assert reason_of(refused.value) == "LOG_INCARNATION_CHANGED"
         request = cart_pb.GetCartRequest(cart_id=cart.cart_id, at_least_as_fresh=fresh)
         assert (await queries.cart.GetCart(request, timeout=10)).cart == cart
     await queries.channel.close()
+
+
+async def is_available(queries: Queries, quantity: int, token: str) -> bool:
+    """False while the views are rebuilt; a wrong number fails at once."""
+    try:
+        seen = await queries.available("sku", token)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise
+        return False
+    assert seen == quantity
+    return True
 
 
 async def token_of_a_write(client: Client) -> str:
