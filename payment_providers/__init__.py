@@ -1,0 +1,1 @@
+"""The outside world of payments: one port, an adapter for each provider."""

@@ -1,0 +1,281 @@
+"""What Shopkeeper asks of a payment provider, and what it may hear: pure.
+
+ProviderFailure          what it means for the effect           what to do
+|-- NotAccepted          there is none, and never will be       tell the caller; final
+|   `-- Declined         the means of payment was refused       the customer tries another one
+|-- NotDone              there is none                          the same call again, later
+|   `-- Unreachable      there is none                          likewise
+`-- OutcomeUnknown       nobody knows                           the same call with the same key, or ask
+    `-- KeySpent         nobody knows; the key repeats this     ask; only if there is no trace: a new key
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, IntEnum
+from typing import Protocol
+
+# --- what is asked ----------------------------------------------------------------------------
+
+
+class Flow(IntEnum):
+    """Where the customer pays; numbers as in payment.proto."""
+
+    EMBEDDED = 1
+    """In the storefront's own page, with a client secret."""
+    HOSTED = 2
+    """On a page of the provider, to which the customer is redirected."""
+    READER = 3
+    """At a card reader in the shop."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentWanted:
+    """A payment as it shall come to be at the provider.
+
+    payment_id: ours, at most 64 characters; it travels as metadata, so that the payment can be found
+    when the answer got lost. amount_minor: in ISO 4217 minor units, above 0. captures_at_once: False
+    only authorizes. customer_return_url, customer_cancel_url: for HOSTED. reader_id: for READER.
+    payment_method: a token of the provider's, or "". create_time: when we first asked for it: a repeated
+    wish is equal in all its parts. expire_time: the customer may pay until then.
+    """
+
+    payment_id: str
+    order_id: str
+    currency_code: str
+    amount_minor: int
+    flow: Flow
+    captures_at_once: bool
+    description: str
+    create_time: datetime
+    customer_return_url: str = ""
+    customer_cancel_url: str = ""
+    reader_id: str = ""
+    payment_method: str = ""
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentName:
+    """A payment by our name and the provider's.
+
+    provider_reference: "" while it is not known. create_time: when we first asked for it.
+    """
+
+    payment_id: str
+    provider_reference: str
+    currency_code: str
+    flow: Flow
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundWanted:
+    """Money to give back. refund_id: ours, at most 64 characters. amount_minor: above 0."""
+
+    refund_id: str
+    payment: PaymentName
+    amount_minor: int
+    is_whole: bool
+    """True when it gives back all that was captured: some providers have a form of their own for it."""
+
+
+# --- what is heard ----------------------------------------------------------------------------
+
+
+class ProviderState(IntEnum):
+    """How far a payment has come at its provider. Never compare by number: see Payment.observe."""
+
+    AWAITING_CUSTOMER = 1
+    """The customer can pay; an attempt may have been declined before."""
+    PROCESSING = 2
+    """The customer has paid by a slow method; the outcome follows."""
+    AUTHORIZED = 3
+    CAPTURED = 4
+    VOIDED = 5
+    """Called off or expired; nobody can pay it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRefund:
+    """A refund as its provider tells it.
+
+    refund_id: ours, "" when it is not one of ours. payment_reference: of the payment refunded.
+    failure_code: the provider's word for why it failed, else "".
+    """
+
+    class State(Enum):
+        """How far it has come."""
+
+        PENDING = "pending"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    refund_id: str
+    provider_reference: str
+    payment_reference: str
+    state: State
+    currency_code: str
+    amount_minor: int
+    failure_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderPayment:
+    """A payment as its provider tells it.
+
+    payment_id: ours, "" when it is not one of ours. captured_minor: all that was ever captured, refunds
+    not deducted. failure_code: why the last attempt was declined, else "". refunds: as far as told.
+    """
+
+    payment_id: str
+    provider_reference: str
+    state: ProviderState
+    currency_code: str
+    authorized_minor: int
+    captured_minor: int
+    failure_code: str = ""
+    refunds: Sequence[ProviderRefund] = ()
+    create_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What the customer needs to go on. A secret: never stored, logged or put into an event."""
+
+    client_secret: str = field(default="", repr=False)
+    redirect_url: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A payment at its provider, and how the customer goes on."""
+
+    payment: ProviderPayment
+    handover: Handover
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A call of the provider that may be trusted as far as `is_signed` says.
+
+    event_id: the provider's, or made from the body where it has none: equal for every delivery of it.
+    An unsigned one is a hint to look at something, never a fact.
+    """
+
+    event_id: str
+    event_type: str
+    body: bytes
+    is_signed: bool
+
+
+# --- what can go wrong ------------------------------------------------------------------------
+
+
+class ProviderFailure(Exception):
+    """The provider did not do it.
+
+    code: the provider's word for why; may be shown to staff, never to customers.
+    """
+
+    def __init__(self, code: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotAccepted(ProviderFailure):
+    """It refuses the request for good; it had no effect."""
+
+
+class Declined(NotAccepted):
+    """The customer's means of payment was refused."""
+
+
+class NotDone(ProviderFailure):
+    """It had no effect; the same call may have one later."""
+
+
+class Unreachable(NotDone):
+    """Nothing was sent: there is no connection."""
+
+
+class OutcomeUnknown(ProviderFailure):
+    """Whether it had an effect is not known."""
+
+
+class KeySpent(OutcomeUnknown):
+    """The provider stored a failure under the key: the same call only repeats it."""
+
+
+class CallbackRefused(Exception):
+    """A call that is not the provider's, is too old or too new, or cannot be read.
+
+    reason: a word for counting: "unsigned", "stale", "future", "malformed".
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# --- the port ---------------------------------------------------------------------------------
+
+
+class PaymentProvider(Protocol):
+    """One provider. Every call ends in limited time: with an answer or with a ProviderFailure."""
+
+    name: str
+    """As in requests, tables and settings: "stripe"."""
+    flows: frozenset[Flow]
+    """Where its customers can pay."""
+    repeats_refunds_safely: bool
+    """False: a refund has no key; after an unknown outcome it is looked for, not sent again blindly."""
+
+    async def begin(self, payment: PaymentWanted, *, key: str) -> Begun:
+        """Makes the payment. Safe to repeat with the same key and wishes."""
+        ...
+
+    async def hand_over(self, payment: PaymentName) -> Begun:
+        """The payment, and again how the customer goes on."""
+        ...
+
+    async def read(self, payment: PaymentName) -> ProviderPayment | None:
+        """The payment as it is, by the provider's name or else by ours; None when there is no trace."""
+        ...
+
+    async def capture(self, payment: PaymentName, amount_minor: int, *, key: str) -> ProviderPayment:
+        """Takes authorized money; the rest of the authorization is released."""
+        ...
+
+    async def void(self, payment: PaymentName, *, key: str) -> ProviderPayment:
+        """Calls it off: nobody can pay it afterwards. NotAccepted when it is captured already."""
+        ...
+
+    async def refund(self, refund: RefundWanted, *, key: str) -> ProviderRefund:
+        """Gives money back."""
+        ...
+
+    async def read_refund(self, refund: RefundWanted) -> ProviderRefund | None:
+        """The refund as it is; None when there is no trace of it."""
+        ...
+
+    def payments_since(self, since: datetime) -> AsyncIterator[ProviderPayment]:
+        """All payments begun since then, with all their refunds: what reconciliation compares."""
+        ...
+
+    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
+        """Who calls? Headers with names in lower case.
+
+        Raises:
+            CallbackRefused: not the provider, as far as can be told.
+        """
+        ...
+
+    async def interpret(self, callback: Callback) -> Sequence[ProviderPayment | ProviderRefund]:
+        """What it tells, read anew from the provider unless signed; empty if it is not about ours."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of its connections."""
+        ...
