@@ -13,8 +13,6 @@ UV_PINNED := $(shell sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements.lock)
 # uv would fetch an interpreter of its own if it disliked ours, and trust certificates of its own where
 # the machine's say whom its network trusts.
 UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true $(BIN)/uv --quiet
-# What `protos` compares the contract with. A pipeline sets it to the branch it merges into.
-export PROTOS_AGAINST ?= HEAD
 # Processes that pytest uses; each has a PostgreSQL and a Valkey of its own.
 PYTEST_WORKERS ?= auto
 
@@ -68,6 +66,10 @@ pytest: $(INSTALLED) ## the tests
 .PHONY: generate
 generate: $(INSTALLED) ## Python code from protos/ into generated/
 	@$(BIN)/python -m ops.generate_protos
+
+.PHONY: contract
+contract: $(INSTALLED) ## the protos as they are become what may not be broken: with each release
+	@$(BIN)/buf build --exclude-source-info --output protos/contract.binpb
 
 .PHONY: demo
 demo: $(INSTALLED) ## see it work

@@ -23,7 +23,8 @@ from command_service.errors import (
     RequestInProgress,
 )
 from command_service.metrics import BATCH_SIZE, COMMIT_SECONDS, QUEUE_LENGTH, RETRIES
-from command_service.session import Session
+from command_service.outage import Outage
+from command_service.session import DATABASE_ERRORS, Session, is_of_one_command, sqlstate_class
 from command_service.submission import Answer, Submission
 from command_service.transaction import Outcome, Storage, Transaction, internal_failure
 
@@ -38,21 +39,18 @@ ATTEMPT_COUNT_MAX = 6
 BACKOFF_SECONDS = 0.02
 """First pause between tries; doubled each time and jittered."""
 
-_DATA_CLASSES = ("22", "23", "54")
-"""SQLSTATE classes of bad data, a constraint, a limit of the database: one command is to blame."""
-
 TOO_LONG_SECONDS = 3.5
 """A batch that failed after so long was too long for statement_timeout or transaction_timeout.
 
 The clock tells it, since a session that the server ends cannot be told why.
 """
 
-
-_DATABASE_ERRORS = (psycopg.Error, TimeoutError)
+GROWTH_SECONDS_MAX = TOO_LONG_SECONDS / 2
+"""A batch that took longer is not followed by a larger one, which might take too long."""
 
 
 class _BatchTooLong(Exception):
-    """The commands of a batch are too much for one transaction."""
+    """The commands of a batch are too much for one transaction; its cause is how the server said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,7 @@ class Lane:
         self._queue_length = QUEUE_LENGTH.labels(name)
         self._batch_size = BATCH_SIZE.labels(name)
         self._commit_seconds = COMMIT_SECONDS.labels(name)
+        self._outage = Outage(lane=name)
 
     def put(self, submission: Submission) -> None:
         """Queues a command.
@@ -101,6 +100,10 @@ class Lane:
         self._queue.extend(submissions)
         self._queue_length.set(len(self._queue))
         self._wake.set()
+
+    def _put_first(self, submissions: Sequence[Submission]) -> None:
+        self._queue.extendleft(reversed(submissions))
+        self._queue_length.set(len(self._queue))
 
     async def work(self) -> None:
         """Commits batch after batch until drained."""
@@ -144,6 +147,8 @@ class Lane:
         with self._commit_seconds.time():
             try:
                 outcome = await self._attempt(batch)
+            except _BatchTooLong as error:
+                self._put_back(batch, error)
             except Exception as error:  # noqa: BLE001 the lane must live on
                 await self._session.roll_back()
                 await self._give_up(batch, error)
@@ -164,22 +169,35 @@ class Lane:
             begun = asyncio.get_running_loop().time()
             try:
                 await self._session.connect()
-                return await Transaction(self._session, self._storage).run(batch)
-            except _DATABASE_ERRORS as error:
+                outcome = await Transaction(self._session, self._storage).run(batch)
+            except DATABASE_ERRORS as error:
                 await self._session.roll_back()
-                if _is_of_one_command(error) or attempt == ATTEMPT_COUNT_MAX:
+                if is_of_one_command(error) or attempt == ATTEMPT_COUNT_MAX:
                     raise
                 if len(batch) > 1 and _took_too_long(error, begun):
                     raise _BatchTooLong from error
-                RETRIES.labels(self._name, _sqlstate_class(error)).inc()
-                log.warning("batch is tried again", attempt=attempt, error=str(error).strip())
-            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311
+                RETRIES.labels(self._name, sqlstate_class(error)).inc()
+                self._outage.failed(error)
+            else:
+                self._outage.succeeded()
+                self._learn(outcome, seconds=asyncio.get_running_loop().time() - begun)
+                return outcome
+            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 jitter
         raise AssertionError("the last attempt returns or raises")
 
+    def _put_back(self, batch: list[Submission], error: _BatchTooLong) -> None:
+        """Leaves the batch to the next ones, which are much smaller.
+
+        Half would do more often than not, but each further try that fails costs all who wait seconds.
+        """
+        log.warning("batch takes too long", size=len(batch), error=str(error.__cause__).strip())
+        self._put_first(batch)
+        self._command_count_max = max(1, len(batch) // 4)
+
     async def _give_up(self, batch: list[Submission], error: Exception) -> None:
-        """Halves the batch until the command that is to blame stands alone, or what is left fits."""
-        if isinstance(error, _DATABASE_ERRORS) and not _is_of_one_command(error):
-            log.error("database is unavailable", error=str(error).strip())
+        """Halves the batch until the command that is to blame stands alone."""
+        if isinstance(error, DATABASE_ERRORS) and not is_of_one_command(error):
+            self._outage.failed(error, lost_count=len(batch))
             for submission in batch:
                 _fail(submission, DatabaseUnavailable())
         elif len(batch) == 1:
@@ -196,22 +214,23 @@ class Lane:
                 submission.future.set_result(answer)
         for submission, failure in outcome.failures:
             _fail(submission, failure)
-        self._queue.extendleft(reversed(outcome.postponed))
-        self._learn(outcome)
+        self._put_first(outcome.postponed)
         if outcome.in_flight_elsewhere:
             loop = asyncio.get_running_loop()
             loop.call_later(IN_FLIGHT_RETRY_SECONDS, self._retry, outcome.in_flight_elsewhere)
 
-    def _learn(self, outcome: Outcome) -> None:
+    def _learn(self, outcome: Outcome, seconds: float) -> None:
         """Makes the next batch no larger than what could be done of one that was too much for once.
 
-        How much a command is about may be known only when its cart or order is loaded.
+        How much a command is about may be known only when its cart or order is loaded. What is then put
+        off was loaded in vain, so the size grows again in small steps.
         """
         done_count = len(outcome.answers) + len(outcome.failures)
         if outcome.postponed:
             self._command_count_max = max(1, done_count)
-        else:
-            self._command_count_max = min(2 * self._command_count_max, self._limits.batch_rows_max)
+        elif seconds < GROWTH_SECONDS_MAX:
+            larger = self._command_count_max + self._command_count_max // 4 + 1
+            self._command_count_max = min(larger, self._limits.batch_rows_max)
 
     def _retry(self, submissions: list[Submission]) -> None:
         for submission in submissions:
@@ -260,6 +279,8 @@ class Committer:
             twin = submission
         elif not twin.is_same_request(submission.method, submission.fingerprint):
             raise RequestIdReused
+        # It is worth beginning as long as any of those who wait for it still does.
+        twin.deadline = max(twin.deadline, submission.deadline)
         return await asyncio.shield(twin.future)
 
 
@@ -270,19 +291,9 @@ def _fail(submission: Submission, failure: Failure) -> None:
         submission.future.exception()
 
 
-def _is_of_one_command(error: Exception) -> bool:
-    return _sqlstate_class(error) in _DATA_CLASSES
-
-
 def _took_too_long(error: Exception, begun: float) -> bool:
     """True when the server put an end to it, not when it fell silent: that is no matter of size."""
     was_canceled = isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout)
+    was_cut_off = sqlstate_class(error) == "08" and not isinstance(error, TimeoutError)
     seconds = asyncio.get_running_loop().time() - begun
-    is_silent = isinstance(error, TimeoutError)
-    return was_canceled or (seconds >= TOO_LONG_SECONDS and not is_silent)
-
-
-def _sqlstate_class(error: Exception) -> str:
-    """The first two characters of the SQLSTATE; "08" (connection) when the server said nothing."""
-    sqlstate = getattr(error, "sqlstate", None)
-    return (sqlstate or "08000")[:2]
+    return was_canceled or (was_cut_off and seconds >= TOO_LONG_SECONDS)

@@ -5,6 +5,8 @@ are decisions of the domain: they are stored under the request id and replayed l
 else is not stored, since the same request may succeed later.
 """
 
+from collections.abc import Iterable, Sequence
+
 from serving.failures import (
     AlreadyExists,
     Invalid,
@@ -12,6 +14,7 @@ from serving.failures import (
     Overloaded,
     Stale,
     Unavailable,
+    listed,
 )
 
 # The rest of the tree, so that this file is the one place to import errors from.
@@ -21,6 +24,7 @@ from serving.failures import Failure as Failure
 from serving.failures import Internal as Internal
 from serving.failures import InvalidField as InvalidField
 from serving.failures import Refusal as Refusal
+from serving.failures import Violation as Violation
 
 # --- requests ---------------------------------------------------------------------------------
 
@@ -72,6 +76,10 @@ class PriceListNotFound(NotFound):
 
 class PriceListCurrencyFixed(Refusal):
     """Price list {price_list_id} is in {currency_code}, for good."""
+
+
+class PriceListForAnotherGroup(Refusal):
+    """Price list {price_list_id} is for customers of the group {customer_group}."""
 
 
 class PriceNotFound(Refusal):
@@ -131,6 +139,22 @@ class StockChanged(Stale):
 
 class OutOfStock(Refusal):
     """Not enough stock: {shortages}."""
+
+    def __init__(self, shortages: Iterable[Violation]) -> None:
+        self._shortages = sorted(shortages)
+        super().__init__(
+            shortages=listed([f"{sku_id}: {description}" for sku_id, description in self._shortages]),
+            short_count=len(self._shortages),
+        )
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """Each SKU that is short, and by how much."""
+        return self._shortages
+
+
+class UnitsNotHeld(Refusal):
+    """{quantity} units of SKU {sku_id} are not held at {location_id}: {held_quantity} are."""
 
 
 class BackorderLimitInUse(Refusal):
@@ -196,6 +220,10 @@ class CartCouponsFull(Refusal):
     """Cart {cart_id} has {coupon_count_max} coupons, as many as a cart may have."""
 
 
+class CartOfAnotherCustomer(Refusal):
+    """Cart {cart_id} belongs to another customer than the one who orders."""
+
+
 class CartLineNotFound(NotFound):
     """Cart {cart_id} has no line {line_id}."""
 
@@ -220,7 +248,7 @@ class OrderNotFound(NotFound):
 
 
 class PriceChanged(Refusal):
-    """The total is now {total_minor} {currency_code}, no longer {expected_total_minor}."""
+    """Now {total_minor} {currency_code} {terms}, no longer {expected_total_minor} {expected_terms}."""
 
 
 class OrderChanged(Stale):
@@ -228,11 +256,11 @@ class OrderChanged(Stale):
 
 
 class OrderNotPaid(Refusal):
-    """Order {order_id} is {state}, not paid."""
+    """Order {order_id} is {state}: only units of a paid order are shipped or called off."""
 
 
 class OrderAlreadyPaid(Refusal):
-    """Order {order_id} is {state}."""
+    """Order {order_id} is {state}: it has been paid and no longer expires; call it off instead."""
 
 
 class OrderNotExpired(Refusal):
@@ -240,11 +268,15 @@ class OrderNotExpired(Refusal):
 
 
 class OrderAlreadyShipped(Refusal):
-    """Order {order_id} is {state}: take units back with ReturnOrderLines."""
+    """Order {order_id} is {state}: only what has not been shipped can be shipped or called off."""
 
 
 class OrderAlreadyClosed(Refusal):
-    """Order {order_id} is {state}."""
+    """Order {order_id} is {state} and holds nothing any more: all that is left is to give money back."""
+
+
+class NothingToShip(Refusal):
+    """Order {order_id} has only units left whose price was refunded: call them off instead."""
 
 
 class OrderLineNotFound(NotFound):
@@ -261,6 +293,10 @@ class PaymentAlreadyRecorded(AlreadyExists):
 
 class RefundAlreadyRecorded(AlreadyExists):
     """Refund {refund_reference} is already recorded for order {order_id}."""
+
+
+class NothingToRefund(Refusal):
+    """The units of order {order_id} come to no money: a refund is above 0."""
 
 
 class RefundExceedsPayments(Refusal):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import sqlalchemy as sa
+
 from command_service.repository import Keys
 from command_service.session import Row, Statement
 from command_service.world import AggregateT
@@ -34,6 +36,23 @@ def assemble_rows(
     found: dict[str, AggregateT | None] = dict.fromkeys(keys.all)
     found.update((row[0], build(*row)) for rows in results for row in rows if row[1])
     return found
+
+
+def take_back_rows(table: sa.Table, keys: Iterable[Any]) -> Statement:
+    """Deletes those of the key rows that this very transaction made.
+
+    xmin, the transaction that wrote a row, is what makes it safe. A row that others may have seen must
+    stay: one who found it there in its INSERT, and now waits to lock it, would come away with nothing
+    and create nothing. Nobody has seen ours: whoever wants its key waits in the INSERT for our end, and
+    then makes a row of its own.
+    """
+    names = [column.name for column in table.primary_key.columns]
+    arrays = ", ".join("%s::text[]" for _ in names)
+    sql = (
+        f"DELETE FROM {table.name} WHERE ({', '.join(names)}) IN (SELECT * FROM unnest({arrays}))"
+        " AND xmin = pg_current_xact_id()::xid"
+    )
+    return Statement(sql, columns((key,) if isinstance(key, str) else key for key in keys))
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> tuple[list[Any], ...]:

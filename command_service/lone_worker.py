@@ -6,17 +6,12 @@ from enum import IntEnum
 from typing import Any
 from uuid import UUID
 
-import psycopg
-import structlog
-
 from command_service.committer import Committer
 from command_service.errors import Failure
-from command_service.session import Session, Statement
+from command_service.outage import Outage
+from command_service.session import DATABASE_ERRORS, Session, Statement
 from command_service.submission import Answer, Submission, fingerprint
 from command_service.world import Command
-from serving.reminders import Reminder
-
-log = structlog.get_logger(__name__)
 
 DEADLINE_SECONDS = 10.0
 """For a command of a worker to be begun; if it is not, the next round sends it again."""
@@ -52,7 +47,7 @@ class LoneWorker:
         self._do_round = do_round
         self._pause_seconds = pause_seconds
         self._is_holder = False
-        self._reminder = Reminder()
+        self._outage = Outage(worker=lock.name)
         self._asked_to_stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -72,11 +67,13 @@ class LoneWorker:
             try:
                 if await self._holds_lock():
                     await self._do_round(self._session)
-            except (psycopg.Error, TimeoutError) as error:
-                self._report(error)
+            except DATABASE_ERRORS as error:
+                self._outage.failed(error)
                 self._let_go()
-            except Exception:  # a round that fails must not be the last one
-                log.exception("a round of work failed", worker=self._lock.name)
+            except Exception as error:  # noqa: BLE001 a round that fails must not be the last one
+                self._outage.failed(error)
+            else:
+                self._outage.succeeded()
             await self._pause()
 
     async def _holds_lock(self) -> bool:
@@ -86,10 +83,6 @@ class LoneWorker:
                 [_LIMIT_IDLENESS, Statement(_TAKE_LOCK, (self._lock.value,))]
             )
         return self._is_holder
-
-    def _report(self, error: Exception) -> None:
-        if self._reminder.is_due(type(error).__name__):
-            log.warning("worker lost the database", worker=self._lock.name, error=str(error).strip())
 
     def _let_go(self) -> None:
         self._is_holder = False

@@ -1,11 +1,12 @@
 """Exact money: integer minor units, one rounding, stated.
 
-Rounding rule of the house: half away from zero, once per line and adjustment, never on a sum.
+Rounding rule of the house: half away from zero, once per line and adjustment, never on a sum. The shares
+of an amount (`spread`) are the exception: it is their running sum that is rounded, down, so that they
+add up to the amount.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 AMOUNT_MINOR_MAX = 9_000_000_000_000_000
 """Bound of every amount: sums of two still fit 64 bits, and a double holds it exactly."""
@@ -19,11 +20,13 @@ class Money:
     amount_minor: int
 
 
-def round_half_away(exact: Fraction) -> int:
-    """The nearest integer; a half goes away from zero: 2.5 to 3, -2.5 to -3."""
-    doubled = 2 * exact.numerator + (exact.denominator if exact >= 0 else -exact.denominator)
-    quotient = abs(doubled) // (2 * exact.denominator)
-    return quotient if doubled >= 0 else -quotient
+def round_half_away(numerator: int, *, denominator: int) -> int:
+    """The integer nearest to a fraction; a half goes away from zero: 5/2 to 3, -5/2 to -3.
+
+    denominator: above 0.
+    """
+    nearest = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return nearest if numerator >= 0 else -nearest
 
 
 def spread(amount_minor: int, weights: Sequence[int]) -> list[int]:

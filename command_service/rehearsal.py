@@ -2,10 +2,8 @@
 
 import asyncio
 
-import psycopg
-
 from command_service.errors import DatabaseUnavailable
-from command_service.session import Session
+from command_service.session import DATABASE_ERRORS, Session, is_of_one_command
 from command_service.submission import Answer, Submission
 from command_service.transaction import Storage, Transaction
 
@@ -29,6 +27,7 @@ class Rehearsal:
             try:
                 await self._session.connect()
                 return await Transaction(self._session, self._storage).rehearse(submission)
-            except (psycopg.Error, TimeoutError) as error:
-                await self._session.roll_back()
+            except DATABASE_ERRORS as error:
+                if is_of_one_command(error):
+                    raise
                 raise DatabaseUnavailable from error

@@ -26,6 +26,17 @@ class RowOutcome:
     message: str = ""
 
 
+Outcomes = tuple[RowOutcome, ...]
+"""What a bulk command answers: one for each row, in the order of the request."""
+
+
+def upserted(old: object | None, new: object) -> RowState:
+    """What a row did that makes `new` of `old`, which is None when there was nothing."""
+    if old is None:
+        return RowState.CREATED
+    return RowState.UNCHANGED if old == new else RowState.UPDATED
+
+
 def refused_row(index: int, key: str, refusal: Refusal) -> RowOutcome:
     """The outcome of a row that was refused; its neighbours are left alone."""
     return RowOutcome(index, key, RowState.REFUSED, refusal.reason, refusal.message)

@@ -4,7 +4,6 @@ import asyncio
 
 import grpc
 import psycopg
-import structlog
 
 from command_service.catalog.servicer import CatalogServicer
 from command_service.checkout.cart_servicer import CartServicer
@@ -15,6 +14,7 @@ from command_service.committer import Committer, Lane, Limits
 from command_service.ids import Ids
 from command_service.inventory.servicer import InventoryCommandServicer
 from command_service.ordering.order_numbers import OrderNumbers
+from command_service.outage import Outage
 from command_service.pricing.servicer import PricingServicer
 from command_service.rehearsal import Rehearsal
 from command_service.retention import RetentionWorker
@@ -29,8 +29,6 @@ from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_gr
 from shopkeeper.inventory.v1 import inventory_command_service_pb2_grpc as inventory_grpc
 from shopkeeper.ordering.v1 import ordering_command_service_pb2_grpc as ordering_grpc
 from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc as pricing_grpc
-
-log = structlog.get_logger(__name__)
 
 SERVICES = (
     "shopkeeper.catalog.v1.CatalogCommandService",
@@ -87,12 +85,14 @@ def _register(server: grpc.aio.Server, door: Door, settings: Settings, numbers: 
 
 async def _until_the_log_can_be_read(session: Session) -> None:
     """Waits for the database: who serves can carry out what it is asked for."""
+    outage = Outage(part="start")
     while True:
         try:
             await session.connect()
             await session.run([Statement(LOG_END)])
-        except psycopg.OperationalError as error:
-            log.warning("waiting for the database", error=str(error).strip())
+        except (psycopg.OperationalError, TimeoutError) as error:
+            outage.failed(error)
         else:
+            outage.succeeded()
             return
         await asyncio.sleep(RECONNECT_SECONDS)

@@ -1,17 +1,21 @@
 """From an RPC to the committer and back: what every command servicer shares."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from command_service.committer import Committer
+from command_service.errors import InvalidField
 from command_service.rehearsal import Rehearsal
+from command_service.row_outcome import RowOutcome
 from command_service.submission import SUCCESS, Answer, Submission, fingerprint
 from command_service.world import AnswerT, Command
+from event_log.codec import to_message
 from serving.interceptor import Answered, ServicerContext, call_facts
+from shopkeeper.types.v1 import row_outcome_pb2
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -33,7 +37,7 @@ class CommandRequest(Protocol):
     request_id: str
     validate_only: bool
 
-    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802 protobuf's name
         """As every message."""
         ...
 
@@ -92,6 +96,24 @@ class Door:
         if answer.code != SUCCESS:
             raise Answered(answer.body)
         return answer.body + _TOKEN_TAG + bytes([len(token)]) + token.encode()
+
+
+def refuse_repeated(keys: Iterable[str], path: str) -> None:
+    """Refuses a bulk request that names a row twice. path: of a row's key, with {} for the index.
+
+    Raises:
+        InvalidField: names the second of the two.
+    """
+    seen = set()
+    for index, key in enumerate(keys):
+        if key in seen:
+            raise InvalidField(field=path.format(index), description="appears twice in the request")
+        seen.add(key)
+
+
+def outcome_messages(outcomes: Iterable[RowOutcome]) -> list[row_outcome_pb2.RowOutcome]:
+    """What became of the rows of a bulk request, for its response."""
+    return [to_message(outcome, row_outcome_pb2.RowOutcome) for outcome in outcomes]
 
 
 def _without_request_id(request: CommandRequest) -> bytes:

@@ -40,9 +40,26 @@ SESSION_LIMITS = (
 TRIP_SECONDS_MAX = 10.0
 """A round trip takes longer than any server-side limit only when the connection is dead."""
 
+DATABASE_ERRORS = (psycopg.Error, TimeoutError)
+"""All that a session raises when the database fails; anything else is a bug of ours."""
+
+_CLASSES_OF_ONE_COMMAND = ("22", "23", "54")
+"""SQLSTATE classes of bad data, a constraint, a limit of the database."""
+
+
+def sqlstate_class(error: Exception) -> str:
+    """The first two characters of the SQLSTATE; "08" (connection) when the server said nothing."""
+    sqlstate = getattr(error, "sqlstate", None)
+    return (sqlstate or "08000")[:2]
+
+
+def is_of_one_command(error: Exception) -> bool:
+    """True when what was sent is to blame, so that to send it again would not help."""
+    return sqlstate_class(error) in _CLASSES_OF_ONE_COMMAND
+
 
 class Session:
-    """One connection to PostgreSQL, reopened by `reconnect` after it broke."""
+    """One connection to PostgreSQL, reopened by `connect` after it broke."""
 
     def __init__(self, conninfo: str, application_name: str) -> None:
         self._conninfo = conninfo
@@ -82,7 +99,7 @@ class Session:
 
         Raises:
             psycopg.Error: the first statement that failed; those after it were not carried out.
-        TimeoutError: the connection is dead; it was dropped.
+            TimeoutError: the connection is dead; it was dropped.
         """
         self.statement_count += len(statements)
         return await self._trip(self._run(statements))

@@ -27,7 +27,7 @@ class LockRank(IntEnum):
     CART = 1
     ORDER = 2
     RESERVATION = 3
-    PAYMENT = 4
+    MONEY_RECORD = 4
     COUPON = 5
     COUPON_CUSTOMER = 6
     LOCATION = 7

@@ -31,10 +31,10 @@ SESSION_OPTIONS = (
 )
 
 # One statement is one snapshot: incarnation, end and events belong together. The outer join keeps the
-# row that tells the first two when there are no events.
+# row that tells the first three when there are no events.
 _READ = """
-SELECT log.incarnation, log.last_position, event.position, event.recorded_time, event.context,
-       event.type, event.key, event.payload, event.actor, event.request_id::text
+SELECT log.incarnation, log.last_position, pg_is_in_recovery(), event.position, event.recorded_time,
+       event.context, event.type, event.key, event.payload, event.actor, event.request_id::text
 FROM (SELECT incarnation, (SELECT coalesce(max(position), 0) FROM events) AS last_position
       FROM log_incarnation) AS log
 LEFT JOIN LATERAL (
@@ -63,13 +63,14 @@ class LogBatch(NamedTuple):
     """What one read found.
 
     last_position: where the log ended in the moment of the read. through_position: up to where
-    nothing is missing from `events`; read on from there.
+    nothing is missing from `events`; read on from there. is_standby: others may have seen more.
     """
 
     incarnation: str
     last_position: int
     through_position: int
     events: tuple[StoredEvent, ...]
+    is_standby: bool
 
 
 class LogReader:
@@ -101,11 +102,11 @@ class LogReader:
         """
         facts = {"after": after, "limit": limit, "contexts": list(contexts), "key": key}
         rows = await self._guarded(self._fetch(_statement(contexts, key), facts))
-        incarnation, last_position = rows[0][:2]
-        events = tuple(StoredEvent(*row[2:]) for row in rows if row[2] is not None)
+        incarnation, last_position, is_standby = rows[0][:3]
+        events = tuple(StoredEvent(*row[3:]) for row in rows if row[3] is not None)
         is_cut = len(events) == limit
         through = events[-1].position if is_cut else max(after, last_position)
-        return LogBatch(incarnation, last_position, through, events)
+        return LogBatch(incarnation, last_position, through, events, is_standby)
 
     async def read_end(self) -> LogBatch:
         """Where the log ends, without events.

@@ -34,7 +34,7 @@ class CartHistoryServicer(CartHistoryServiceServicer):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ExplainCartTotal(  # noqa: N802
+    async def ExplainCartTotal(
         self, request: ExplainCartTotalRequest, context: ServicerContext
     ) -> ExplainCartTotalResponse:
         """Every step from list prices to the total, as of the cart's last pricing."""

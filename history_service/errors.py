@@ -7,6 +7,10 @@ class StockNotFound(NotFound):
     """SKU {sku_id} never had stock."""
 
 
+class ReservationNotFound(NotFound):
+    """There is no reservation {reservation_id}."""
+
+
 class CartNotFound(NotFound):
     """There is no cart {cart_id}."""
 

@@ -74,11 +74,15 @@ def _cancelled(event: events.OrderCancelled, currency_code: str) -> str:
     return f"Called off; {_money(event.progress, currency_code)}."
 
 
+def _lines_cancelled(event: events.OrderLinesCancelled, currency_code: str) -> str:
+    return f"Called off {_units(event.lines)}; {_money(event.progress, currency_code)}."
+
+
 def _expired(event: events.OrderExpired, currency_code: str) -> str:
     return f"Not paid in time: its stock went back; {_money(event.progress, currency_code)}."
 
 
-def _fulfilled(event: events.OrderLinesFulfilled, currency_code: str) -> str:  # noqa: ARG001
+def _fulfilled(event: events.OrderLinesFulfilled, _currency_code: str) -> str:
     return f"Shipped {_units(event.lines)}; it is now {_state(event.progress.state)}."
 
 
@@ -93,7 +97,10 @@ def _money(progress: events.OrderProgress, currency_code: str) -> str:
         f"{money_text(progress.paid_minor, currency_code)} received",
     ]
     if progress.refunded_minor:
-        parts.append(f"{money_text(progress.refunded_minor, currency_code)} given back")
+        given = f"{money_text(progress.refunded_minor, currency_code)} given back"
+        if progress.gifted_minor:
+            given += f" ({money_text(progress.gifted_minor, currency_code)} of it as a gift)"
+        parts.append(given)
     if progress.refund_due_minor:
         parts.append(f"{money_text(progress.refund_due_minor, currency_code)} still to be given back")
     return ", ".join(parts)
@@ -122,6 +129,7 @@ TELLERS: Mapping[str, Callable[[bytes, str], str]] = {
         (events.PaymentRecorded, _paid),
         (events.RefundRecorded, _refunded),
         (events.OrderCancelled, _cancelled),
+        (events.OrderLinesCancelled, _lines_cancelled),
         (events.OrderExpired, _expired),
         (events.OrderLinesFulfilled, _fulfilled),
         (events.OrderLinesReturned, _returned),

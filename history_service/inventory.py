@@ -6,20 +6,28 @@ from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from event_log.codec import timestamp
+from event_log.codec import timestamp, to_message
 from event_log.units import available_in_all
 from history_service.database import Database, Snapshot
-from history_service.errors import StockNotFound
+from history_service.errors import ReservationNotFound, StockNotFound
 from history_service.paging import page_token, read_page_token
 from serving.failures import InvalidField
 from serving.interceptor import ServicerContext
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import (
     ExplainStockRequest,
     ExplainStockResponse,
+    GetReservationRequest,
+    GetReservationResponse,
     StockMovement,
 )
 from shopkeeper.inventory.v1.inventory_history_service_pb2_grpc import InventoryHistoryServiceServicer
-from shopkeeper.inventory.v1.inventory_pb2 import Stock, StockDeltas, StockLevel
+from shopkeeper.inventory.v1.inventory_pb2 import (
+    Reservation,
+    ReservationLine,
+    Stock,
+    StockDeltas,
+    StockLevel,
+)
 
 PAGE_SIZE_DEFAULT = 100
 
@@ -55,6 +63,17 @@ ORDER BY position LIMIT %(limit)s
 STORED = f"""
 SELECT location_id, {_COUNTERS} FROM stock_levels
 WHERE sku_id = %(sku_id)s AND (%(location_id)s = '' OR location_id = %(location_id)s)
+"""
+
+RESERVATION = """
+SELECT reference, state, expire_time FROM reservations
+WHERE reservation_id = %(reservation_id)s AND version > 0
+"""
+
+RESERVATION_LINES = """
+SELECT sku_id, location_id, quantity, shipped_quantity FROM reservation_lines
+WHERE reservation_id = %(reservation_id)s
+ORDER BY sku_id COLLATE "C", location_id COLLATE "C"
 """
 
 
@@ -110,13 +129,28 @@ class _Movement:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    reference: str
+    state: int
+    expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    sku_id: str
+    location_id: str
+    quantity: int
+    shipped_quantity: int
+
+
 class InventoryHistoryServicer(InventoryHistoryServiceServicer):
     """Explains stock from its ledger."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ExplainStock(  # noqa: N802
+    async def ExplainStock(
         self, request: ExplainStockRequest, context: ServicerContext
     ) -> ExplainStockResponse:
         """The movements that add up to each counter, now or at a past time."""
@@ -142,6 +176,26 @@ class InventoryHistoryServicer(InventoryHistoryServiceServicer):
             movements=[movement.to_message() for movement in page],
             next_page_token=page_token(request, [through, page[-1].position]) if has_more else "",
             differences=differences,
+        )
+
+    async def GetReservation(
+        self, request: GetReservationRequest, context: ServicerContext
+    ) -> GetReservationResponse:
+        """Which locations hold the units of an order or an outside reservation."""
+        key = {"reservation_id": request.reservation_id}
+        async with self._database.snapshot(context.time_remaining()) as snapshot:
+            found = await snapshot.fetch_one(RESERVATION, key, _Reservation)
+            lines = await snapshot.fetch(RESERVATION_LINES, key, _Line)
+        if found is None:
+            raise ReservationNotFound(reservation_id=request.reservation_id)
+        return GetReservationResponse(
+            reservation=Reservation(
+                reservation_id=request.reservation_id,
+                reference=found.reference,
+                state=found.state,  # type: ignore[arg-type]  # an enum's number is all that a row holds
+                lines=[to_message(line, ReservationLine) for line in lines],
+                expire_time=timestamp(found.expire_time),
+            )
         )
 
 

@@ -41,7 +41,7 @@ class LogServicer(LogServiceServicer):
         """Asks the streams to end; the server waits until they have."""
         self._is_draining = True
 
-    async def ReadEvents(  # noqa: N802
+    async def ReadEvents(
         self, request: ReadEventsRequest, context: ServicerContext
     ) -> AsyncIterator[ReadEventsResponse]:
         """Events after a token, and with `follow` those that are committed later."""
@@ -67,6 +67,8 @@ class LogServicer(LogServiceServicer):
         end: int | None = None
         while True:
             batch = await reader.read(after=position, contexts=request.contexts, key=request.key or None)
+            if incarnation is not None and incarnation > batch.incarnation:
+                raise DatabaseUnavailable  # a replica that has yet to hear of it
             if incarnation not in (None, batch.incarnation):
                 raise LogIncarnationChanged(incarnation=batch.incarnation)
             yield batch

@@ -7,8 +7,12 @@ _EXPONENT_BY_CURRENCY = {
     **dict.fromkeys("CLF UYW".split(), 4),
 }
 
-# As command_service.money rounds.
-ROUNDING_RULE = "each adjustment of a line is rounded once, half away from zero, to a minor unit"
+# As command_service.pricing rounds.
+ROUNDING_RULE = (
+    "a percentage off a line is rounded once, half away from zero, to a minor unit; a fixed amount off"
+    " is spread over its lines, in the order of their ids and in proportion to what is left of each:"
+    " the lines up to each one together bear their exact share, rounded down; nothing else is rounded"
+)
 
 
 def money_text(amount_minor: int, currency_code: str) -> str:

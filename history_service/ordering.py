@@ -131,7 +131,7 @@ class OrderingHistoryServicer(OrderingHistoryServiceServicer):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def SearchOrders(  # noqa: N802
+    async def SearchOrders(
         self, request: SearchOrdersRequest, context: ServicerContext
     ) -> SearchOrdersResponse:
         """Orders by number, e-mail or reference, newest first."""
@@ -146,7 +146,7 @@ class OrderingHistoryServicer(OrderingHistoryServiceServicer):
             next_page_token=_token(request, page[-1]) if len(found) > limit else "",
         )
 
-    async def GetOrderContact(  # noqa: N802
+    async def GetOrderContact(
         self, request: GetOrderContactRequest, context: ServicerContext
     ) -> GetOrderContactResponse:
         """Who ordered, and where it goes."""
@@ -159,7 +159,7 @@ class OrderingHistoryServicer(OrderingHistoryServiceServicer):
             return GetOrderContactResponse()
         return GetOrderContactResponse(contact=contact.to_message(), notes=contact.notes)
 
-    async def ExplainOrder(  # noqa: N802
+    async def ExplainOrder(
         self, request: ExplainOrderRequest, context: ServicerContext
     ) -> ExplainOrderResponse:
         """What happened to the order, oldest first."""
@@ -174,7 +174,7 @@ class OrderingHistoryServicer(OrderingHistoryServiceServicer):
             next_page_token=page_token(request, [page[-1].position]) if len(events) > limit else "",
         )
 
-    async def ExplainOrderTotal(  # noqa: N802
+    async def ExplainOrderTotal(
         self, request: ExplainOrderTotalRequest, context: ServicerContext
     ) -> ExplainOrderTotalResponse:
         """Every step from list prices to the total, as frozen when the order was placed."""

@@ -3,13 +3,13 @@
 from pydantic import AliasChoices, Field, PositiveInt
 from pydantic_settings import BaseSettings
 
-from serving.settings import LogLevel, Port
+from serving.settings import LogLevel, Port, PostgresUrl
 
 
 class Settings(BaseSettings):
     """Each field is read from the environment variable of its name in capitals."""
 
-    history_database_url: str = Field(
+    history_database_url: PostgresUrl = Field(
         default=..., validation_alias=AliasChoices("HISTORY_DATABASE_URL", "DATABASE_URL")
     )
     """Where PostgreSQL is, at best a replica; DATABASE_URL stands in when it is not set."""

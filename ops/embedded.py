@@ -202,16 +202,20 @@ class EmbeddedPostgres(_EmbeddedServer):
 
     def _prepare(self) -> None:
         super()._prepare()
-        if not (self._cluster / "PG_VERSION").exists():
-            self._cluster.mkdir(mode=0o700, exist_ok=True)
-            self._account.owns(self._cluster)
-            self._initialise_cluster()
+        if not self._cluster.exists():
+            # Renamed when it is whole: one that was interrupted is begun anew.
+            scratch = self.data_dir / "cluster.new"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(mode=0o700)
+            self._account.owns(scratch)
+            self._initialise_cluster(scratch)
+            scratch.rename(self._cluster)
 
-    def _initialise_cluster(self) -> None:
+    def _initialise_cluster(self, cluster: Path) -> None:
         result = self._account.run(
             [
                 str(postgres_programs(self._account) / "initdb"),
-                f"--pgdata={self._cluster}",
+                f"--pgdata={cluster}",
                 f"--pwfile={self.data_dir / 'password'}",
                 "--username=shopkeeper",
                 "--auth=scram-sha-256",
@@ -225,7 +229,6 @@ class EmbeddedPostgres(_EmbeddedServer):
             ]
         )
         if result.returncode:
-            shutil.rmtree(self._cluster, ignore_errors=True)
             raise ServerDidNotStart(f"initdb failed:\n{result.stderr.strip()}")
 
     def _launch(self, port: int) -> ChildProcess:

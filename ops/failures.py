@@ -21,6 +21,8 @@ from ops.supervisor import AddressInUse, ServiceDidNotStart, WrongAddress
 
 TRACEBACK_VARIABLE = "SHOPKEEPER_TRACEBACK"
 
+NO_SHOP = "the database holds no shop of this version; run `shopkeeper migrate` first"
+
 errors = Console(stderr=True)
 
 
@@ -86,10 +88,14 @@ def as_problem(error: Exception) -> Problem:
             return Problem(str(error), ExitStatus.UNREACHABLE)
         case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
             return Problem(f"the database cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
+        case psycopg.errors.UndefinedTable():
+            return Problem(NO_SHOP)
+        case redis.RedisError() | redis.exceptions.RedisClusterException():
+            return Problem(f"Redis cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
+        case TimeoutError():
+            return Problem(_sentence(error) or "no answer in time", ExitStatus.UNREACHABLE)
         case OSError(filename=str() | Path() as path, strerror=str(reason)):
             return Problem(f"{path}: {reason}")
-        case redis.RedisError():
-            return Problem(f"Redis cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)
         case _:
             return Problem(
                 f"{type(error).__name__}: {_sentence(error)}\n"

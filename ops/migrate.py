@@ -7,6 +7,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, NullPool, create_engine, make_url
 
+from ops.failures import Problem
+
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -25,6 +27,13 @@ def migrate(database_url: str, *, on_step: Callable[[str], None] = lambda _step:
 
 
 def engine_for(database_url: str) -> Engine:
-    """An engine on psycopg, whatever driver `database_url` names, that keeps no connection open."""
-    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    """An engine on psycopg, whatever driver `database_url` names, that keeps no connection open.
+
+    Raises:
+        Problem: it is no address.
+    """
+    try:
+        url = make_url(database_url).set(drivername="postgresql+psycopg")
+    except ValueError as error:
+        raise Problem(f"DATABASE_URL is wrong: {error}") from None
     return create_engine(url, poolclass=NullPool)

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
+from ops.whereabouts import KINDS, checked_url
 
 DEFAULT_DATA_DIR = Path(".shopkeeper")
 DATABASE = "shopkeeper"
@@ -27,7 +28,9 @@ class Servers:
     @property
     def environment(self) -> dict[str, str]:
         """What tells a service where they are."""
-        return {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        told = {"DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        # An embedded database has no replica: one that the environment names is of another shop.
+        return {**told, "HISTORY_DATABASE_URL": self.database_url} if self.postgres else told
 
     def revive(self) -> list[str]:
         """Starts embedded servers again that ended by themselves; their names."""
@@ -47,8 +50,15 @@ def running_servers(
 ) -> Iterator[Servers]:
     """The servers of DATABASE_URL and REDIS_URL; embedded ones, in `data_dir`, for what is not set.
 
-    Embedded ones are stopped at the end, their data stays. Raises ServerDidNotStart.
+    Embedded ones are stopped at the end, their data stays.
+
+    Raises:
+        Problem: one of the two is no address.
+        ServerDidNotStart: an embedded one did not.
     """
+    for variable in KINDS:
+        if given := environment.get(variable):
+            checked_url(variable, given)
     with ExitStack() as stack:
         database_url, redis_url = environment.get("DATABASE_URL"), environment.get("REDIS_URL")
         postgres = valkey = None

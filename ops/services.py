@@ -43,7 +43,7 @@ class Service:
     def environment(self, given: Mapping[str, str], index: int) -> dict[str, str]:
         """What one worker is started with: `given`, made its own."""
         # A service is told of the servers it uses and of no others: queries cannot reach PostgreSQL.
-        withheld = {"DATABASE_URL", "REDIS_URL"}.difference(self.server_urls)
+        withheld = {"DATABASE_URL", "HISTORY_DATABASE_URL", "REDIS_URL"}.difference(self.server_urls)
         own = {name: value for name, value in given.items() if name not in withheld}
         address = self.address(given)
         if address is not None:
@@ -60,7 +60,12 @@ class Service:
 SERVICES = (
     Service("command_service", "COMMAND", 15051, ("DATABASE_URL",), is_scaled=True, stop_stage=0),
     Service("query_service", "QUERY", 15052, ("REDIS_URL",), is_scaled=True, stop_stage=1),
-    Service("history_service", "HISTORY", 15053, ("DATABASE_URL",), is_scaled=False, stop_stage=1),
+    Service(
+        *("history_service", "HISTORY", 15053),
+        ("DATABASE_URL", "HISTORY_DATABASE_URL"),
+        is_scaled=False,
+        stop_stage=1,
+    ),
     Service(
         *("projections", "PROJECTIONS", 15054),
         ("DATABASE_URL", "REDIS_URL"),

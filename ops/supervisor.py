@@ -226,7 +226,11 @@ class Deployment:
             self._say("ended by itself: restarting", process, status, pause_seconds)
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, RESTART_SECONDS_MAX)
-            await process.start()
+            try:
+                await process.start()
+            except OSError as error:
+                # No memory, perhaps: the next round finds the same end again, and tries again.
+                self._say(f"cannot be started: {error}", process, status, pause_seconds)
 
     def _say(
         self, event: str, process: ServiceProcess, status: int, restart_after_seconds: float
@@ -261,8 +265,10 @@ async def is_serving(address: str) -> bool:
 async def _is_listening(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        async with asyncio.timeout(HEALTH_SECONDS_MAX):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except OSError:
+        # TimeoutError is one too: whoever has the address does not say a word.
         return False
     writer.close()
     with contextlib.suppress(OSError):

@@ -9,15 +9,32 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from ops.failures import ExitStatus, Problem
+from serving.settings import PostgresUrl, RedisUrl
 
 FILE_NAME = "running.json"
-SCHEMES = {
-    "DATABASE_URL": ("postgresql://", "postgres://"),
-    "REDIS_URL": ("redis://", "rediss://", "redis+cluster://", "unix://"),
+
+
+def _understood(url: str) -> str:
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # From None: the message repeats what it stumbles over, which may be a part of a password.
+        raise ValueError("must be an address as libpq understands it") from None
+    return url
+
+
+KINDS: Mapping[str, TypeAdapter[str]] = {
+    "DATABASE_URL": TypeAdapter(Annotated[PostgresUrl, AfterValidator(_understood)]),
+    "REDIS_URL": TypeAdapter(RedisUrl),
 }
-"""How the addresses of servers begin."""
+"""What the addresses of servers must be like."""
 
 
 @contextmanager
@@ -25,10 +42,13 @@ def remembered(data_dir: Path, environment: Mapping[str, str]) -> Iterator[None]
     """Leaves `environment` in `data_dir` for as long as the block runs."""
     data_dir.mkdir(parents=True, exist_ok=True)
     path = data_dir / FILE_NAME
-    path.unlink(missing_ok=True)
+    scratch = path.with_suffix(".new")
+    scratch.unlink(missing_ok=True)
     # It holds passwords.
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
+    scratch.touch(mode=0o600)
+    scratch.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
+    # At once: who reads it meanwhile finds all of it or nothing.
+    scratch.replace(path)
     try:
         yield
     finally:
@@ -51,9 +71,20 @@ def server_url(variable: str, given: str | None, data_dir: Path) -> str:
         raise Problem(
             f"{variable} is not set, and no `shopkeeper up` runs in {data_dir}", ExitStatus.UNREACHABLE
         )
-    if not url.startswith(SCHEMES[variable]):
-        raise Problem(f"{variable} must begin with {' or '.join(SCHEMES[variable])}")
-    return url
+    return checked_url(variable, url)
+
+
+def checked_url(variable: str, url: str) -> str:
+    """The address of a server.
+
+    Raises:
+        Problem: it is none.
+    """
+    try:
+        return KINDS[variable].validate_python(url)
+    except ValidationError as error:
+        reason = error.errors(include_input=False)[0]["ctx"]["error"]
+        raise Problem(f"{variable} {reason}") from None
 
 
 def _left_by_up(data_dir: Path) -> dict[str, str]:

@@ -29,6 +29,14 @@ class CheckpointLost(Exception):
         super().__init__(f"generation {generation}")
 
 
+class LogIsShorter(Exception):
+    """A generation tells events that the log does not hold: it was cut off, by a restore perhaps."""
+
+    def __init__(self, generation: int, position: int, last_position: int) -> None:
+        self.generation = generation
+        super().__init__(f"generation {generation} is at {position}, the log ends at {last_position}")
+
+
 class Found(NamedTuple):
     """A batch, and how far the generations were when it was read. after: how far the slowest was."""
 
@@ -64,10 +72,12 @@ class Feeder:
 
         Raises:
             CheckpointLost: a partition's views are gone.
+            LogIsShorter: they tell what is not in the log.
         """
         checkpoints = await self._checkpoints(generations)
         after = min(each.position for of_one in checkpoints.values() for each in of_one)
         batch = await self._log.read(after=after, limit=self._batch_events_max)
+        _refuse_shorter(checkpoints, batch)
         return Found(checkpoints, after, batch)
 
     async def feed(self, found: Found) -> Fed:
@@ -136,6 +146,18 @@ class Feeder:
         written = await write_partitions(self._connection, writes)
         CONTESTED.inc(written.count(False))
         return all(written)
+
+
+def _refuse_shorter(checkpoints: Checkpoints, batch: LogBatch) -> None:
+    # The log was read last, so it can only be further; but a standby may lag behind what was told.
+    if batch.is_standby:
+        return
+    for generation, of_one in checkpoints.items():
+        position = max(
+            (each.position for each in of_one if each.incarnation == batch.incarnation), default=0
+        )
+        if position > batch.last_position:
+            raise LogIsShorter(generation, position, batch.last_position)
 
 
 def _is_of_one_log(found: Found) -> bool:

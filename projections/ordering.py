@@ -15,6 +15,7 @@ from read_models.views import (
 from shopkeeper.ordering.v1.ordering_events_pb2 import (
     OrderCancelled,
     OrderExpired,
+    OrderLinesCancelled,
     OrderLinesFulfilled,
     OrderLinesReturned,
     OrderPlaced,
@@ -30,6 +31,7 @@ Progressed = (
     PaymentRecorded
     | RefundRecorded
     | OrderCancelled
+    | OrderLinesCancelled
     | OrderExpired
     | OrderLinesFulfilled
     | OrderLinesReturned
@@ -56,6 +58,7 @@ def order_after_progress(view: Order | None, event: Progressed) -> Order:
     view.paid_minor = progress.paid_minor
     view.refunded_minor = progress.refunded_minor
     view.refund_due_minor = progress.refund_due_minor
+    view.gifted_minor = progress.gifted_minor
     view.update_time.CopyFrom(progress.update_time)
     _move_lines(view, progress)
     return view
@@ -106,6 +109,8 @@ def _move_lines(order: Order, progress: OrderProgress) -> None:
             line.fulfilled_quantity = moved.fulfilled_quantity
             line.returned_quantity = moved.returned_quantity
             line.refunded_quantity = moved.refunded_quantity
+            line.cancelled_quantity = moved.cancelled_quantity
+            line.refunded_minor = moved.refunded_minor
 
 
 def _placed(event: OrderPlaced) -> DocumentAddress:
@@ -145,6 +150,7 @@ RETELLINGS: dict[type[Message], tuple[Retelling, ...]] = {
     PaymentRecorded: _PROGRESS,
     RefundRecorded: _PROGRESS,
     OrderCancelled: _PROGRESS,
+    OrderLinesCancelled: _PROGRESS,
     OrderExpired: _PROGRESS,
     OrderLinesFulfilled: _PROGRESS,
     OrderLinesReturned: _PROGRESS,

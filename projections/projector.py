@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from event_log.reader import LogReader
-from projections.feeding import CheckpointLost, Feeder, Found
+from projections.feeding import CheckpointLost, Feeder, Found, LogIsShorter
 from projections.metrics import (
     FAILURES,
     GENERATIONS_BEGUN,
@@ -68,6 +68,13 @@ class Health(Protocol):
 
 class LogIsPast(Exception):
     """The log is of an incarnation that was replaced: this projector reads the wrong database."""
+
+    def __init__(self, incarnation: str, newest_incarnation: str) -> None:
+        super().__init__(
+            f"this log is of incarnation {incarnation}, the views know of {newest_incarnation}, which is"
+            " newer: point to the database that replaced this one. If there is none, the clock was wrong"
+            " when the incarnation was made; make another: shopkeeper new-incarnation"
+        )
 
 
 class Projector:
@@ -139,14 +146,20 @@ class Projector:
         complete = registry.in_state(GenerationState.COMPLETE)
         building = registry.in_state(GenerationState.BUILDING)
         if not complete and not building:
-            await self._begin_generation(registry)
+            await self._begin_generation()
             return True
         try:
             has_more = bool(complete) and await self._feed_complete(registry, complete)
             for generation in building:
                 has_more |= await self._feed_building(registry, generation)
         except CheckpointLost as lost:
+            log.warning("Redis lost a checkpoint, dropping the generation", generation=lost.generation)
             await self._give_up(lost.generation)
+            return True
+        except LogIsShorter as shorter:
+            # The views heal; the tokens that were given out only `shopkeeper new-incarnation` can void.
+            log.critical("the log was cut off, beginning anew", reason=str(shorter))
+            await self._give_up(shorter.generation)
             return True
         return has_more
 
@@ -165,8 +178,15 @@ class Projector:
         found = await self._feeder.look([generation.number])
         if await self._is_past(registry, [generation], found):
             return True
+        is_next_to_serve = registry.serving is None
+        if is_next_to_serve:
+            _measure(found, found.after)
         fed = await self._feeder.feed(found)
-        if fed.is_level and await self._feeder.complete(generation.number):
+        if is_next_to_serve:
+            _measure(found, found.batch.through_position)
+        if not fed.is_level:
+            return fed.has_more
+        if await self._feeder.complete(generation.number):
             await self._change_state(generation.number, GenerationState.COMPLETE)
             position = found.batch.through_position
             log.info("generation complete", generation=generation.number, position=position)
@@ -201,19 +221,18 @@ class Projector:
         for generation in generations:
             await delete_checkpoints(self._connection, generation.number)
         await change_registry(
-            self._connection, lambda registry: registry.without_incarnation_other_than(incarnation)
+            self._connection, lambda registry: registry.without_older_than(incarnation)
         )
         return True
 
-    async def _begin_generation(self, registry: Registry) -> None:
+    async def _begin_generation(self) -> None:
         end = await self._reader.read_end()
-        _refuse_past(registry, end.incarnation)
         number = await begin_generation(self._connection, end.incarnation, only_if_none=True)
-        GENERATIONS_BEGUN.inc()
-        log.info("generation begun", generation=number, last_position=end.last_position)
+        if number is not None:
+            GENERATIONS_BEGUN.inc()
+            log.info("generation begun", generation=number, last_position=end.last_position)
 
     async def _give_up(self, number: int) -> None:
-        log.warning("Redis lost a checkpoint, dropping the generation", generation=number)
         # What is left of it will not be fed any more.
         await delete_checkpoints(self._connection, number)
         await self._change_state(number, GenerationState.DROPPING)
@@ -239,13 +258,17 @@ class Projector:
 
 async def begin_generation(
     connection: Connection, incarnation: str, *, only_if_none: bool = False
-) -> int:
+) -> int | None:
     """Registers a new, empty generation, which projectors then fill; returns its number.
 
     Its checkpoints are there before anyone knows of it: one that is missing later was lost.
-    only_if_none: not if another one is already fed; then it is as if nothing had been done.
+    only_if_none: not if another one is already fed; then None, and it is as if nothing had been done.
+
+    Raises:
+        LogIsPast: the log has a newer incarnation elsewhere.
     """
     registry = await load_registry(connection)
+    _refuse_past(registry, incarnation)
     number = registry.next_number(time.time_ns() // 1_000_000)
     await create_checkpoints(connection, number, Checkpoint(incarnation, 0, is_complete=False))
 
@@ -258,12 +281,13 @@ async def begin_generation(
     changed = await change_registry(connection, register)
     if changed.find(number) is None:
         await delete_generation(connection, number)
+        return None
     return number
 
 
 def _refuse_past(registry: Registry, incarnation: str) -> None:
-    if incarnation in registry.past_incarnations:
-        raise LogIsPast(incarnation)
+    if incarnation < registry.newest_incarnation:
+        raise LogIsPast(incarnation, registry.newest_incarnation)
 
 
 def _measure(found: Found, shown_position: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from event_log.reader import LogReader
 from projections.comparing import Comparing, Comparison
-from projections.projector import begin_generation
+from projections.projector import LogIsPast, begin_generation
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS
 from read_models.reading import read_checkpoints
@@ -47,9 +47,18 @@ class Rebuild:
         return await load_registry(self._connection)
 
     async def begin(self) -> int:
-        """Asks for a new generation and returns its number."""
+        """Asks for a new generation and returns its number.
+
+        Raises:
+            RebuildRefused: the log is not the one that the views are told from.
+        """
         end = await self._reader.read_end()
-        return await begin_generation(self._connection, end.incarnation)
+        try:
+            number = await begin_generation(self._connection, end.incarnation)
+        except LogIsPast as error:
+            raise RebuildRefused(str(error)) from error
+        assert number is not None, "it is begun beside any other"
+        return number
 
     async def progress(self, number: int) -> Progress:
         """How far the generation has come.

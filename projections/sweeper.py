@@ -12,6 +12,7 @@ import structlog
 from read_models.connections import Connection
 from read_models.registry import GenerationState, Registry, change_registry, load_registry
 from read_models.writing import delete_generation
+from serving.reminders import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +27,8 @@ class Sweeper:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._asked_to_stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._reminder = Reminder()
         self._oldest_seen: int | None = None
 
     async def start(self) -> None:
@@ -36,18 +37,18 @@ class Sweeper:
 
     async def drain(self) -> None:
         """Stops sweeping; what is left is swept after the next start."""
-        self._asked_to_stop.set()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
 
     async def _run(self) -> None:
-        while not self._asked_to_stop.is_set():
+        while True:
             try:
                 await self.sweep()
-            except Exception:  # every failure is recorded, and the next look tries again
-                log.exception("sweeping failed, trying again")
+            except Exception as error:  # each kind is recorded, and the next look tries again
+                if self._reminder.is_due(type(error).__name__):
+                    log.exception("sweeping failed, trying again")
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> None:

@@ -1,6 +1,6 @@
 """Every way in which a query can fail here; the categories stand in serving.failures."""
 
-from serving.failures import NotFound, Refusal, Unavailable
+from serving.failures import NotFound, Overloaded, Refusal, Unavailable
 
 
 class ProductNotFound(NotFound):
@@ -28,7 +28,11 @@ class OrderNotFound(NotFound):
 
 
 class LogIncarnationChanged(Refusal):
-    """The token is of incarnation {token_incarnation}, the log of another: ask without a token."""
+    """The token is of incarnation {token_incarnation}, the log of a newer one: ask without a token."""
+
+
+class TooManyQueries(Overloaded):
+    """Too many queries are being answered at once; ask again shortly."""
 
 
 class ReadModelBehind(Unavailable):

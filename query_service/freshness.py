@@ -4,11 +4,14 @@ However many callers wait, one task asks Redis for all of them.
 """
 
 import asyncio
-from contextlib import suppress
+import bisect
+import itertools
+import operator
 from typing import NamedTuple
 
 from query_service.errors import ReadModelUnavailable
-from read_models.checkpoints import MalformedTokenError, Token
+from query_service.waiting import Poll, fail, tell, told_in_time
+from read_models.checkpoints import Checkpoint, MalformedTokenError, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.reading import read_checkpoints
 from serving.failures import InvalidField
@@ -52,9 +55,14 @@ def freshness(at_least_as_fresh: str, context: ServicerContext) -> Freshness:
 
 
 class _Goal(NamedTuple):
-    generation: int
-    partition: int
+    """What one caller waits for. number: its own, so that goals have an order and no two are equal."""
+
     position: int
+    number: int
+    future: "asyncio.Future[bool]"
+
+
+_POSITION_OF = operator.attrgetter("position")
 
 
 class CheckpointWatch:
@@ -62,9 +70,10 @@ class CheckpointWatch:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: dict[_Goal, asyncio.Future[None]] = {}
-        self._poller: asyncio.Task[None] | None = None
-        self._deadline_by_goal: dict[_Goal, float] = {}
+        # By generation and partition, nearest first: a look touches those that are reached, no others.
+        self._goals: dict[tuple[int, int], list[_Goal]] = {}
+        self._numbers = itertools.count()
+        self._poll = Poll(self._look, pause_seconds=POLL_SECONDS)
 
     async def reached(self, generation: int, partition: int, position: int, until: float) -> bool:
         """True when the partition is there, or its checkpoint is gone; False when time is up.
@@ -72,60 +81,46 @@ class CheckpointWatch:
         Raises:
             ReadModelUnavailable: Redis went away meanwhile.
         """
-        loop = asyncio.get_running_loop()
-        goal = _Goal(generation, partition, position)
-        future = self._waiting.setdefault(goal, loop.create_future())
-        if self._poller is None or self._poller.done():
-            self._poller = loop.create_task(self._poll())
-        # Others may wait for the same goal: whoever gives up must not cancel it.
-        done, _ = await asyncio.wait({future}, timeout=until - loop.time())
-        if not done:
-            return False
-        future.result()
-        return True
+        place = (generation, partition)
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        goal = _Goal(position, next(self._numbers), future)
+        bisect.insort(self._goals.setdefault(place, []), goal)
+        try:
+            with self._poll.running():
+                return await told_in_time(future, until)
+        finally:
+            self._forget(place, goal)
 
     async def close(self) -> None:
         """Stops asking; whoever still waits runs into its deadline."""
-        if self._poller is not None:
-            self._poller.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._poller
+        await self._poll.close()
 
-    async def _poll(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(POLL_SECONDS)
-            await self._look()
-            self._forget_the_late()
-
-    def _forget_the_late(self) -> None:
-        """Lets go of goals that nobody can still be waiting for: some positions are never reached."""
-        now = asyncio.get_running_loop().time()
-        # Made anew, without those that were reached: in a busy service someone always waits.
-        self._deadline_by_goal = {
-            goal: self._deadline_by_goal.get(goal, now + WAIT_SECONDS_MAX) for goal in self._waiting
-        }
-        for goal, deadline in self._deadline_by_goal.items():
-            if now > deadline:
-                self._waiting.pop(goal).set_result(None)
+    def _forget(self, place: tuple[int, int], goal: _Goal) -> None:
+        goals = self._goals[place]
+        del goals[bisect.bisect_left(goals, goal)]
+        if not goals:
+            del self._goals[place]
 
     async def _look(self) -> None:
-        for generation in {goal.generation for goal in self._waiting}:
-            goals = [goal for goal in self._waiting if goal.generation == generation]
-            partitions = sorted({goal.partition for goal in goals})
+        for generation in {generation for generation, _ in self._goals}:
+            partitions = [partition for of, partition in self._goals if of == generation]
             try:
                 found = await read_checkpoints(self._connection, generation, partitions)
-            except REDIS_AWAY as error:
-                self._give_up(goals, error)
+            except REDIS_AWAY:
+                self._give_up(generation)
                 continue
-            checkpoint_by_partition = dict(zip(partitions, found, strict=True))
-            for goal in goals:
-                checkpoint = checkpoint_by_partition[goal.partition]
-                if checkpoint is None or checkpoint.position >= goal.position:
-                    self._waiting.pop(goal).set_result(None)
+            for partition, checkpoint in zip(partitions, found, strict=True):
+                for goal in self._reached_goals((generation, partition), checkpoint):
+                    tell(goal.future)
 
-    def _give_up(self, goals: list[_Goal], error: Exception) -> None:
-        for goal in goals:
-            future = self._waiting.pop(goal)
-            future.set_exception(ReadModelUnavailable())
-            # Nobody may be waiting any more; an exception that nobody fetches would be logged.
-            future.exception()
+    def _reached_goals(self, place: tuple[int, int], checkpoint: Checkpoint | None) -> list[_Goal]:
+        goals = self._goals.get(place, [])
+        if checkpoint is None:
+            return goals
+        return goals[: bisect.bisect_right(goals, checkpoint.position, key=_POSITION_OF)]
+
+    def _give_up(self, generation: int) -> None:
+        for (of, _), goals in self._goals.items():
+            if of == generation:
+                for goal in goals:
+                    fail(goal.future, ReadModelUnavailable())

@@ -1,4 +1,4 @@
-"""The query service put together: one connection pool, five servicers."""
+"""The query service put together: one connection to Redis, five servicers."""
 
 import grpc
 
@@ -35,7 +35,7 @@ class QueryServer:
             answer_seconds_max=settings.query_redis_answer_seconds_max,
             connection_count_max=settings.query_redis_connections_max,
         )
-        self._views = Views(self._connection)
+        self._views = Views(self._connection, in_flight_max=settings.query_in_flight_max)
         self._server = GrpcServer(settings.query_address, SERVICES, self._register)
 
     @property

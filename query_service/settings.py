@@ -16,7 +16,10 @@ class Settings(BaseSettings):
     query_metrics_port: Port = 0
     """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
     query_redis_answer_seconds_max: PositiveFloat = 0.2
-    """A Redis that takes longer is away: the caller is told, and may ask another process."""
+    """A Redis that says nothing for longer is away: the caller is told, and may ask another process."""
     query_redis_connections_max: PositiveInt = 64
     """Connections of one process to each server of a cluster; a single server needs one for all."""
+    query_in_flight_max: PositiveInt = 10_000
+    """Queries of one process at once, those that wait for the views included: a few seconds' work. Who
+    came behind them would wait longer than anyone does, and is told so at once."""
     log_level: LogLevel = "INFO"

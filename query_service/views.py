@@ -1,7 +1,8 @@
 """Views as they are asked for: of the generation that serves, complete, and as fresh as asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from query_service.errors import (
@@ -9,32 +10,34 @@ from query_service.errors import (
     ReadModelBehind,
     ReadModelRebuilding,
     ReadModelUnavailable,
+    TooManyQueries,
 )
 from query_service.freshness import ANSWER_MARGIN_SECONDS, CheckpointWatch, Freshness
+from query_service.generations import RegistryWatch
 from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.entries import Entry, Place
 from read_models.partitions import DocumentAddress
 from read_models.reading import Documents, Page, read_documents, read_pages
-from read_models.registry import GenerationState, Registry, load_registry
+from read_models.registry import GenerationState
 
 AnswerT = TypeVar("AnswerT")
 FoundT = TypeVar("FoundT", Documents, Page)
 
-REGISTRY_SECONDS_MAX = 1.0
-"""How old the known registry may be. Generations that may serve are level: changing late is harmless."""
-
-INCARNATION_POLL_SECONDS = 0.02
+LATE_SECONDS = 0.05
+"""A timer rings within a millisecond of its time, and much later where many have their turn first."""
 
 
 class Views:
     """Reads views; what cannot be told for certain is refused, never guessed."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, in_flight_max: int) -> None:
+        """in_flight_max: queries at once, those that wait for the views included."""
         self._connection = connection
-        self._watch = CheckpointWatch(connection)
-        self._registry = Registry()
-        self._registry_read_time = float("-inf")
+        self._in_flight_max = in_flight_max
+        self._in_flight_count = 0
+        self._checkpoints = CheckpointWatch(connection)
+        self._registry = RegistryWatch(connection)
 
     async def documents(
         self, addresses: Sequence[DocumentAddress], freshness: Freshness
@@ -42,7 +45,8 @@ class Views:
         """The documents at these addresses, in their order; None where there is none.
 
         Raises:
-            LogIncarnationChanged, ReadModelBehind, ReadModelRebuilding, ReadModelUnavailable.
+            LogIncarnationChanged, ReadModelBehind, ReadModelRebuilding, ReadModelUnavailable,
+            TooManyQueries.
         """
         names: dict[int, dict[str, None]] = {}
         for address in addresses:
@@ -52,7 +56,8 @@ class Views:
         async def read(generation: int) -> list[Documents]:
             return await read_documents(self._connection, generation, wanted)
 
-        _, found = await self._read(read, list(wanted), freshness, preferred=None)
+        with self._counted():
+            _, found = await self._read(read, list(wanted), freshness, preferred=None)
         values = {
             DocumentAddress(partition, name): value
             for (partition, of_one), documents in zip(wanted.items(), found, strict=True)
@@ -82,13 +87,26 @@ class Views:
                 self._connection, number, name_by_partition, after=after, limit=limit
             )
 
-        number, pages = await self._read(read, list(name_by_partition), freshness, preferred=generation)
+        partitions = list(name_by_partition)
+        with self._counted():
+            number, pages = await self._read(read, partitions, freshness, preferred=generation)
         entries = sorted(entry for page in pages for entry in page.entries)
         return number, entries[:limit]
 
     async def close(self) -> None:
         """Stops waiting for anyone."""
-        await self._watch.close()
+        await self._checkpoints.close()
+        await self._registry.close()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._in_flight_count >= self._in_flight_max:
+            raise TooManyQueries
+        self._in_flight_count += 1
+        try:
+            yield
+        finally:
+            self._in_flight_count -= 1
 
     async def _read(
         self,
@@ -100,7 +118,7 @@ class Views:
     ) -> tuple[int, list[FoundT]]:
         """What `read` finds once every partition of it is complete and fresh enough, and where."""
         until = freshness.until
-        await self._refresh_if_old(until)
+        await _in_time(self._registry.refresh_if_old(), until)
         generation = self._usable(preferred)
         while True:
             found = await _in_time(read(generation), until)
@@ -114,16 +132,17 @@ class Views:
             token, partition, checkpoint = obstacle
             if checkpoint.incarnation != token.incarnation:
                 generation = await self._generation_of(token, until)
-            elif not await self._watch.reached(generation, partition, token.position, until):
+            elif not await self._checkpoints.reached(generation, partition, token.position, until):
                 raise ReadModelBehind(position=token.position)
 
     def _usable(self, preferred: int | None) -> int:
-        known = self._registry.find(preferred) if preferred is not None else None
-        if known is not None and known.state is GenerationState.COMPLETE:
-            return known.number
-        if self._registry.serving is None:
+        registry = self._registry.known
+        generation = registry.find(preferred) if preferred is not None else None
+        if generation is not None and generation.state is GenerationState.COMPLETE:
+            return generation.number
+        if registry.serving is None:
             raise ReadModelRebuilding
-        return self._registry.serving
+        return registry.serving
 
     async def _another_than(self, generation: int, until: float) -> int:
         """The generation that serves now, after this one turned out not to.
@@ -131,40 +150,30 @@ class Views:
         Raises:
             ReadModelRebuilding: there is no other.
         """
-        await self._refresh(until)
-        if self._registry.serving in (None, generation):
+        await _in_time(self._registry.refresh(), until)
+        if self._registry.known.serving in (None, generation):
             raise ReadModelRebuilding
         return self._usable(None)
 
     async def _generation_of(self, token: Token, until: float) -> int:
         """The serving generation, once it is of the token's incarnation.
 
-        A token may be newer than all views (a backup was restored, the projector has yet to notice)
-        or of a past that no longer holds. Only of a known past can this be told at once.
+        A token of an older one is of a past that no longer holds. One of a newer is of a log that the
+        projector has yet to notice (a backup was restored): that is waited for.
 
         Raises:
-            LogIncarnationChanged, ReadModelBehind, ReadModelRebuilding.
+            LogIncarnationChanged, ReadModelBehind.
         """
-        loop = asyncio.get_running_loop()
+        await _in_time(self._registry.refresh(), until)
         while True:
-            await self._refresh(until)
-            serving = self._registry.find(self._usable(None))
+            registry = self._registry.known
+            serving = None if registry.serving is None else registry.find(registry.serving)
             if serving is not None and serving.incarnation == token.incarnation:
                 return serving.number
-            is_last_look = until - loop.time() < INCARNATION_POLL_SECONDS
-            if token.incarnation in self._registry.past_incarnations or is_last_look:
+            if token.incarnation < registry.newest_incarnation:
                 raise LogIncarnationChanged(token_incarnation=token.incarnation)
-            await asyncio.sleep(INCARNATION_POLL_SECONDS)
-
-    async def _refresh_if_old(self, until: float) -> None:
-        age_seconds = asyncio.get_running_loop().time() - self._registry_read_time
-        # While none serves, each query looks whether one does by now.
-        if self._registry.serving is None or age_seconds > REGISTRY_SECONDS_MAX:
-            await self._refresh(until)
-
-    async def _refresh(self, until: float) -> None:
-        self._registry = await _in_time(load_registry(self._connection), until)
-        self._registry_read_time = asyncio.get_running_loop().time()
+            if not await self._registry.changed(until):
+                raise ReadModelBehind(position=token.position)
 
 
 def _first_obstacle(
@@ -187,10 +196,17 @@ async def _in_time(answer: Awaitable[AnswerT], until: float) -> AnswerT:
 
     Raises:
         ReadModelUnavailable: Redis is away, or too slow.
+        TooManyQueries: this process is.
     """
+    # A little later than who waits for the views gives up: there is time for one more look.
+    last_moment = until + ANSWER_MARGIN_SECONDS / 2
     try:
-        # A little later than who waits for the views gives up: there is time for one more look.
-        async with asyncio.timeout_at(until + ANSWER_MARGIN_SECONDS / 2):
+        async with asyncio.timeout_at(last_moment):
             return await answer
-    except (*REDIS_AWAY, TimeoutError) as error:
+    except REDIS_AWAY as error:
+        raise ReadModelUnavailable from error
+    except TimeoutError as error:
+        if asyncio.get_running_loop().time() - last_moment > LATE_SECONDS:
+            # Our own clock rang late: whatever Redis said may lie there unread.
+            raise TooManyQueries from error
         raise ReadModelUnavailable from error

@@ -12,7 +12,10 @@ class MalformedTokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A position in one incarnation of the log: what a reader wants to be seen at least."""
+    """A position in one incarnation of the log: what a reader wants to be seen at least.
+
+    incarnation: 8 hexadecimal digits; the greater one, as text too, is the newer.
+    """
 
     incarnation: str
     position: int

@@ -3,8 +3,9 @@
 No retries and short waits: a query has 200 ms to live, and its caller knows best whether to ask again.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from redis import exceptions
@@ -34,10 +35,16 @@ REDIS_AWAY = (
 class Connection:
     """Commands to Redis, one by one or as a pipeline. Any number of tasks may use it at once."""
 
-    def __init__(self, client: Redis | RedisCluster, server: Server | None) -> None:
-        """server: None in a cluster, where the client knows whom to ask."""
+    def __init__(
+        self, client: Redis | RedisCluster, server: Server | None, *, connection_count_max: int = 1
+    ) -> None:
+        """server: None in a cluster, where the client knows whom to ask.
+
+        connection_count_max: to each server of the cluster.
+        """
         self._client = client
         self._server = server
+        self._turns = asyncio.Semaphore(connection_count_max)
 
     async def call(self, *command: Argument) -> Any:
         """The answer to one command.
@@ -46,7 +53,7 @@ class Connection:
             one of REDIS_AWAY, or redis.ResponseError when the server refuses the command.
         """
         if self._server is None:
-            with _hung_up_is_away():
+            async with self._turn():
                 return await self._client.execute_command(*command)
         [answer] = await self._server.call_all([command])
         return answer
@@ -66,7 +73,7 @@ class Connection:
         pipeline: Any = self._client.pipeline()
         for command in commands:
             pipeline.execute_command(*command)
-        with _hung_up_is_away():
+        async with self._turn():
             return list(await pipeline.execute())
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
@@ -78,12 +85,9 @@ class Connection:
         """The maxmemory-policy of each server."""
         if isinstance(self._client, RedisCluster):
             await self._client.initialize()
-            answers = [
-                await node.execute_command("CONFIG", "GET", "maxmemory-policy")
-                for node in self._client.get_primaries()
-            ]
+            answers = [await node.execute_command(*_ASK_POLICY) for node in self._client.get_primaries()]
         else:
-            answers = [await self.call("CONFIG", "GET", "maxmemory-policy")]
+            answers = [await self.call(*_ASK_POLICY)]
         return {_policy(answer) for answer in answers}
 
     async def close(self) -> None:
@@ -92,31 +96,36 @@ class Connection:
             await self._server.close()
         await self._client.aclose()
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A turn in a cluster, where redis-py refuses whoever finds all connections taken.
 
-@contextmanager
-def _hung_up_is_away() -> Iterator[None]:
-    """After a timeout redis-py closes a cluster's connections under whoever is about to write to one.
+        After a timeout it closes connections under whoever is about to write to one: it looks whether it
+        is connected in one task and writes in another, a moment later: to None.
+        """
+        async with self._turns:
+            try:
+                yield
+            except AttributeError as error:
+                raise exceptions.ConnectionError("the connection was closed meanwhile") from error
 
-    It looks whether it is connected in one task and writes in another, a moment later: to None.
-    """
-    try:
-        yield
-    except AttributeError as error:
-        raise exceptions.ConnectionError("the connection was closed meanwhile") from error
+
+# Not CONFIG GET, which those who rent out servers forbid.
+_ASK_POLICY: Command = ("INFO", "memory")
 
 
 def _policy(answer: Any) -> str:
-    """From what CONFIG GET answers: a mapping, or pairs in a row."""
-    pairs = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-    (value,) = pairs.values()
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """From what INFO answers: lines, which redis-py makes a mapping of."""
+    if isinstance(answer, bytes):
+        answer = dict(line.split(":", 1) for line in answer.decode().split() if ":" in line)
+    return str(answer["maxmemory_policy"])
 
 
 def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 64) -> Connection:
     """A connection, opened when first used.
 
-    answer_seconds_max: a server that takes longer is considered away. connection_count_max: to each
-    server of a cluster; a single server needs one for all commands.
+    answer_seconds_max: a server that says nothing for longer is considered away. connection_count_max:
+    to each server of a cluster, beyond which callers take turns; a single server needs one for all.
     """
     settings: dict[str, Any] = {
         "socket_timeout": answer_seconds_max,
@@ -128,7 +137,7 @@ def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 
     if url.startswith(CLUSTER_SCHEME):
         address = "redis://" + url.removeprefix(CLUSTER_SCHEME)
         cluster = RedisCluster.from_url(address, max_connections=connection_count_max, **settings)
-        return Connection(cluster, None)
+        return Connection(cluster, None, connection_count_max=connection_count_max)
     pool: ConnectionPool = ConnectionPool.from_url(url, **settings)
     # from_pool: closing the client closes the pool with it.
     return Connection(Redis.from_pool(pool), Server(pool, answer_seconds_max))

@@ -16,6 +16,10 @@ from redis._parsers import BaseParser
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 
+LOOKS = 10
+"""A server is away when so many looks in a row find that it said nothing. Time alone would not tell:
+while this process is busy, answers lie unread in the socket; between two looks it was read."""
+
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
@@ -42,6 +46,9 @@ class Server:
             line = await self._connected()
         answers = await line.ask(commands)
         for answer in answers:
+            if isinstance(answer, exceptions.ReadOnlyError):
+                # It was demoted: the address may lead elsewhere by now.
+                line.lose(exceptions.ConnectionError("the server has become a replica"))
             if isinstance(answer, Exception):
                 raise answer
         return answers
@@ -61,10 +68,27 @@ class Server:
         return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> "_Line":
-        # redis-py leaves these two without types.
+        opening = asyncio.create_task(self._open())
+        try:
+            for _ in range(LOOKS):
+                done, _ = await asyncio.wait({opening}, timeout=self._answer_seconds_max / LOOKS)
+                if done:
+                    return _Line(opening.result(), self._answer_seconds_max)
+        finally:
+            opening.cancel()
+        raise exceptions.TimeoutError("the server could not be connected to")
+
+    async def _open(self) -> AbstractConnection:
+        # redis-py leaves these without types.
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return _Line(connection, self._answer_seconds_max)
+        # Its limits are of time alone, which passes while this process is busy.
+        connection.socket_connect_timeout = connection.socket_timeout = None
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+        except asyncio.CancelledError:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
 
     def _has_connected(self, task: "asyncio.Task[_Line]") -> None:
         self._connecting = None
@@ -78,7 +102,6 @@ class _Question:
     """Commands sent together, and the answers so far."""
 
     count: int
-    deadline: float
     future: "asyncio.Future[list[Any]]"
     answers: list[Any] = field(default_factory=list)
 
@@ -88,7 +111,8 @@ class _Line(asyncio.Protocol):
 
     def __init__(self, connection: AbstractConnection, answer_seconds_max: float) -> None:
         self.is_lost = False
-        self._answer_seconds_max = answer_seconds_max
+        self._look_seconds = answer_seconds_max / LOOKS
+        self._silent_looks = 0
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(
             protocolError=exceptions.InvalidResponse, replyError=BaseParser.parse_error
@@ -103,14 +127,11 @@ class _Line(asyncio.Protocol):
 
     def ask(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """Sends the commands; errors that the server answers are among the answers."""
-        question = _Question(
-            count=len(commands),
-            deadline=self._loop.time() + self._answer_seconds_max,
-            future=self._loop.create_future(),
-        )
+        question = _Question(len(commands), self._loop.create_future())
         self._questions.append(question)
         if self._watch is None:
-            self._watch = self._loop.call_at(question.deadline, self._look_for_the_late)
+            self._silent_looks = 0
+            self._watch = self._loop.call_later(self._look_seconds, self._look)
         if not self._outgoing:
             # Whoever else asks in this turn of the loop shares the write.
             self._loop.call_soon(self._send)
@@ -130,6 +151,7 @@ class _Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hands each whole answer to whoever waits for it."""
+        self._silent_looks = 0
         self._reader.feed(data)
         try:
             while (answer := self._reader.gets()) is not False and self._questions:
@@ -155,16 +177,16 @@ class _Line(asyncio.Protocol):
         if not self.is_lost:
             self._transport.write(b"".join(outgoing))
 
-    def _look_for_the_late(self) -> None:
-        """One timer for all questions: answers come in their order, so the first is the latest."""
+    def _look(self) -> None:
+        """Hangs up when the server said nothing for long; one timer for all questions."""
         self._watch = None
         if not self._questions:
             return
-        deadline = self._questions[0].deadline
-        if deadline <= self._loop.time():
+        self._silent_looks += 1
+        if self._silent_looks > LOOKS:
             self.lose(exceptions.TimeoutError("the server did not answer"))
         else:
-            self._watch = self._loop.call_at(deadline, self._look_for_the_late)
+            self._watch = self._loop.call_later(self._look_seconds, self._look)
 
 
 def _pack(command: Command) -> bytes:

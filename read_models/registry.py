@@ -6,15 +6,12 @@ command line agree. A number is used once, also after Redis lost everything: it 
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from read_models.connections import Connection
 
 REGISTRY_KEY = "{read-models}:registry"
-
-PAST_INCARNATIONS_MAX = 20
-"""Incarnations remembered, to refuse their tokens at once: one more with each restored backup."""
 
 CHANGE_ATTEMPTS_MAX = 20
 """A change competes with a few others a minute at most."""
@@ -45,11 +42,15 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All generations. serving: the number of the one that answers; None while none can."""
+    """All generations.
+
+    serving: the number of the one that answers; None while none can. newest_incarnation: of the log, as
+    far as it was ever told here, or empty; what is of an older one (a token, a log) is past.
+    """
 
     serving: int | None = None
     generations: tuple[Generation, ...] = ()
-    past_incarnations: tuple[str, ...] = field(default=())
+    newest_incarnation: str = ""
 
     def in_state(self, state: GenerationState) -> tuple[Generation, ...]:
         """The generations in a state, oldest first."""
@@ -65,7 +66,11 @@ class Registry:
 
     def with_new(self, generation: Generation) -> "Registry":
         """With one more generation."""
-        return replace(self, generations=(*self.generations, generation))
+        return replace(
+            self,
+            generations=(*self.generations, generation),
+            newest_incarnation=max(self.newest_incarnation, generation.incarnation),
+        )
 
     def with_state(self, number: int, state: GenerationState) -> "Registry":
         """With one generation in another state; the newest complete one serves if none does."""
@@ -89,21 +94,13 @@ class Registry:
             self, generations=tuple(known for known in self.generations if known.number != number)
         )
 
-    def without_incarnation_other_than(self, incarnation: str) -> "Registry":
-        """With all generations of other incarnations dropping: they tell what never happened."""
-        changed = self
+    def without_older_than(self, incarnation: str) -> "Registry":
+        """With all generations of older incarnations dropping: they tell what never happened."""
+        changed = replace(self, newest_incarnation=max(self.newest_incarnation, incarnation))
         for known in self.generations:
-            if known.incarnation != incarnation:
+            if known.incarnation < incarnation:
                 changed = changed.with_state(known.number, GenerationState.DROPPING)
-                changed = changed.with_past(known.incarnation)
         return changed
-
-    def with_past(self, incarnation: str) -> "Registry":
-        """With an incarnation remembered as past."""
-        if incarnation in self.past_incarnations:
-            return self
-        past = (*self.past_incarnations, incarnation)[-PAST_INCARNATIONS_MAX:]
-        return replace(self, past_incarnations=past)
 
     def to_text(self) -> str:
         """As it is stored."""
@@ -114,7 +111,7 @@ class Registry:
                     {"number": g.number, "incarnation": g.incarnation, "state": g.state.value}
                     for g in self.generations
                 ],
-                "past_incarnations": self.past_incarnations,
+                "newest_incarnation": self.newest_incarnation,
             }
         )
 
@@ -130,7 +127,7 @@ class Registry:
                 Generation(known["number"], known["incarnation"], GenerationState(known["state"]))
                 for known in facts["generations"]
             ),
-            past_incarnations=tuple(facts["past_incarnations"]),
+            newest_incarnation=facts["newest_incarnation"],
         )
 
 

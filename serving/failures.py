@@ -17,8 +17,10 @@ metadata. Each service keeps its own errors in one file, errors.py.
 """
 
 import re
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import ClassVar
+from itertools import accumulate, islice
+from typing import ClassVar, NamedTuple
 
 
 class Code(IntEnum):
@@ -35,8 +37,25 @@ class Code(IntEnum):
     UNAVAILABLE = 14
 
 
-FACT_CHARS_MAX = 500
-"""Facts travel in HTTP/2 trailers, which proxies and clients limit to 8 KiB in all."""
+FACT_BYTES_MAX = 500
+"""Of UTF-8. Facts travel in HTTP/2 trailers, which proxies and clients limit to 8 KiB in all. A fact is
+in there three times: in the message, and base64-encoded in the details, twice; and the message takes
+three bytes for each that is not ASCII."""
+
+
+DESCRIPTIONS_BYTES_MAX = 1_200
+"""Of UTF-8, for all wrong fields of a request: they travel as facts do."""
+
+
+class Violation(NamedTuple):
+    """One thing that stands in the way: its id, empty for none in particular, and what is wrong."""
+
+    subject: str
+    description: str
+
+
+_ENDS_OF_NAMES_OF_IDS = ("_id", "coupon_code", "_reference")
+"""How facts are called that name a thing; the others are amounts, states and times."""
 
 
 class Failure(Exception):
@@ -46,7 +65,7 @@ class Failure(Exception):
     retry_after_seconds: ClassVar[float | None] = None
 
     def __init__(self, **facts: object) -> None:
-        self.facts = {name: str(value)[:FACT_CHARS_MAX] for name, value in facts.items()}
+        self.facts = {name: _cut(str(value)) for name, value in facts.items()}
         super().__init__(self.message)
 
     @property
@@ -64,13 +83,18 @@ class Failure(Exception):
 class Invalid(Failure):
     """The request could never be right.
 
-    description_by_field: the path of each wrong field in the request, and what is wrong with it.
+    description_by_field: the path of each wrong field in the request, and what is wrong with it; as many
+    as fit, and the first in any case.
     """
 
     code = Code.INVALID_ARGUMENT
 
     def __init__(self, description_by_field: dict[str, str], **facts: object) -> None:
-        self.description_by_field = description_by_field
+        # A path may hold a key of a map, which is the caller's.
+        told = {_cut(field): _cut(text) for field, text in description_by_field.items()}
+        sizes = accumulate(len(field.encode()) + len(text.encode()) for field, text in told.items())
+        count = max(sum(size <= DESCRIPTIONS_BYTES_MAX for size in sizes), 1)
+        self.description_by_field = dict(islice(told.items(), count))
         super().__init__(**facts)
 
     @property
@@ -83,6 +107,12 @@ class Refusal(Failure):
     """The state of things forbids it."""
 
     code = Code.FAILED_PRECONDITION
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """What stands in the way: the first thing that the facts name; a class may know of several."""
+        subjects = (value for name, value in self.facts.items() if name.endswith(_ENDS_OF_NAMES_OF_IDS))
+        return [Violation(next(subjects, ""), self.message)]
 
 
 class NotFound(Refusal):
@@ -138,3 +168,16 @@ class InvalidField(Invalid):
 
     def __init__(self, *, field: str, description: str) -> None:
         super().__init__({field: description})
+
+
+def listed(entries: Sequence[str]) -> str:
+    """The entries as one fact: as many as it has room for, each whole, and how many more there are."""
+    room = FACT_BYTES_MAX - len(f"and {len(entries)} more")
+    sizes = accumulate(len(entry.encode()) + len("; ") for entry in entries)
+    kept = [entry for entry, size in zip(entries, sizes, strict=True) if size <= room]
+    more_count = len(entries) - len(kept)
+    return "; ".join([*kept, f"and {more_count} more"] if more_count else kept)
+
+
+def _cut(text: str) -> str:
+    return text.encode()[:FACT_BYTES_MAX].decode(errors="ignore")

@@ -6,6 +6,7 @@ Handlers get checked messages and return either a message or serialized bytes; t
 # The stubs make grpc.RpcMethodHandler generic, the class itself is not.
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
@@ -22,6 +23,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from prometheus_client import Counter, Gauge, Histogram
 
+from serving.draining import Gate
 from serving.failures import Failure, Internal
 from serving.status import to_status
 from serving.validation import parse_request
@@ -45,6 +47,8 @@ ResponseT = TypeVar("ResponseT")
 
 OUR_PACKAGE = "/shopkeeper."
 
+CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
+
 
 class Answered(Exception):
     """An answer that is already a serialized google.rpc.Status: a refusal, fresh or replayed."""
@@ -55,9 +59,13 @@ class Answered(Exception):
 
 
 class FurnishingInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each of our methods once; health and reflection are left as they are."""
+    """Wraps each of our methods once; health and reflection are left as they are.
 
-    def __init__(self) -> None:
+    gate: what all calls of our methods pass.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -75,22 +83,22 @@ class FurnishingInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(OUR_PACKAGE):
             return handler
-        self._wrapped[method] = _wrap(method, handler)
+        self._wrapped[method] = _wrap(method, handler, self._gate)
         return self._wrapped[method]
 
 
-def _wrap(method: str, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+def _wrap(method: str, handler: Any, gate: Gate) -> grpc.RpcMethodHandler[Any, Any]:
     request_type = _request_type(method)
     if handler.response_streaming:
         return grpc.unary_stream_rpc_method_handler(
-            _stream(method, handler.unary_stream, request_type), None, _serialize
+            _stream(method, handler.unary_stream, request_type, gate), None, _serialize
         )
     return grpc.unary_unary_rpc_method_handler(
-        _unary(method, handler.unary_unary, request_type), None, _serialize
+        _unary(method, handler.unary_unary, request_type, gate), None, _serialize
     )
 
 
-def _unary(method: str, inner: Handler, request_type: type[Message]) -> Handler:
+def _unary(method: str, inner: Handler, request_type: type[Message], gate: Gate) -> Handler:
     in_flight, seconds = IN_FLIGHT.labels(method), SECONDS.labels(method)
 
     async def handle(body: bytes, context: ServicerContext) -> Any:
@@ -99,8 +107,13 @@ def _unary(method: str, inner: Handler, request_type: type[Message]) -> Handler:
         request = None
         try:
             request = parse_request(body, request_type)
-            response = await inner(request, context)
+            with gate.passed():
+                response = await inner(request, context)
             _handled(method, 0)
+        except asyncio.CancelledError:
+            # The caller is gone, or its deadline has passed: nobody hears an answer, but an alarm may.
+            _handled(method, CANCELLED)
+            raise
         except Exception as error:  # noqa: BLE001 every failure is answered, once, here
             await _answer(method, error, request, context)
         else:
@@ -113,12 +126,16 @@ def _unary(method: str, inner: Handler, request_type: type[Message]) -> Handler:
 
 
 def _stream(
-    method: str, inner: Callable[[Any, ServicerContext], AsyncIterator[Any]], request_type: type[Message]
+    method: str,
+    inner: Callable[[Any, ServicerContext], AsyncIterator[Any]],
+    request_type: type[Message],
+    gate: Gate,
 ) -> Callable[[bytes, ServicerContext], AsyncIterator[Any]]:
     async def handle(body: bytes, context: ServicerContext) -> AsyncIterator[Any]:
         request = None
         try:
             request = parse_request(body, request_type)
+            gate.check()
             async for response in inner(request, context):
                 yield response
             _handled(method, 0)

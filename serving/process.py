@@ -1,5 +1,6 @@
 """A service as a process: settings, logs, event loop, and one clear line if it cannot start."""
 
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -12,6 +13,9 @@ from serving.logs import configure_logs
 from serving.server import CannotServe
 
 log = structlog.get_logger(__name__)
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit status that shells give to what Ctrl-C has ended."""
 
 
 class Configured(Protocol):
@@ -37,6 +41,9 @@ def run_service(
     except (ValidationError, CannotServe) as error:
         log.critical("cannot start", reason=reason_of(error))
         sys.exit(1)
+    except KeyboardInterrupt:
+        # While it waits for a server: once it serves, Ctrl-C asks it to drain.
+        sys.exit(INTERRUPTED)
 
 
 def reason_of(error: ValidationError | CannotServe) -> str:

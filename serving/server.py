@@ -12,6 +12,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from prometheus_client import start_http_server
 
+from serving.draining import Gate
 from serving.interceptor import FurnishingInterceptor
 from serving.validation import REQUEST_BYTES_MAX
 
@@ -69,7 +70,9 @@ class GrpcServer:
     ) -> None:
         self._full_names = full_names
         self._health = HealthServicer()
-        self._server = grpc.aio.server(interceptors=[FurnishingInterceptor()], options=_OPTIONS)
+        self._gate = Gate()
+        furnishing = FurnishingInterceptor(self._gate)
+        self._server = grpc.aio.server(interceptors=[furnishing], options=_OPTIONS)
         register(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._add_reflection()
@@ -104,8 +107,13 @@ class GrpcServer:
         await self.say_well()
 
     async def drain(self) -> None:
-        """Says NOT_SERVING, takes no new calls, and returns when those in flight are answered."""
+        """Says NOT_SERVING, refuses new calls, and returns when those in flight are answered.
+
+        Only when no more come does it stop to listen: gRPC cancels without a reason what it has not yet
+        handed over by then.
+        """
         await self._health.enter_graceful_shutdown()
+        await self._gate.shut()
         await self._server.stop(DRAIN_SECONDS_MAX)
 
     async def say_well(self) -> None:

@@ -10,9 +10,13 @@ from google.rpc.error_details_pb2 import (
 )
 from google.rpc.status_pb2 import Status
 
-from serving.failures import Code, Failure, Invalid
+from serving.failures import Code, Failure, Invalid, Refusal
 
 ERROR_DOMAIN = "shopkeeper"
+
+VIOLATIONS_BYTES_MAX = 3_000
+"""Some fifty of one precondition. They travel in the same 8 KiB of trailers as the message and the
+facts (see FACT_BYTES_MAX), in base64."""
 
 
 def encode_failure(failure: Failure) -> bytes:
@@ -34,7 +38,7 @@ def _details(failure: Failure) -> list[Message]:
     ]
     if isinstance(failure, Invalid):
         details.append(_bad_request(failure))
-    if failure.code is Code.FAILED_PRECONDITION:
+    if isinstance(failure, Refusal) and failure.code is Code.FAILED_PRECONDITION:
         details.append(_precondition(failure))
     if failure.retry_after_seconds is not None:
         delay = Duration()
@@ -52,10 +56,11 @@ def _bad_request(failure: Invalid) -> BadRequest:
     )
 
 
-def _precondition(failure: Failure) -> PreconditionFailure:
-    violation = PreconditionFailure.Violation(
-        type=failure.reason,
-        subject=", ".join(failure.facts.values()),
-        description=failure.message,
-    )
-    return PreconditionFailure(violations=[violation])
+def _precondition(failure: Refusal) -> PreconditionFailure:
+    told = PreconditionFailure()
+    for subject, description in failure.violations:
+        told.violations.add(type=failure.reason, subject=subject, description=description)
+        if told.ByteSize() > VIOLATIONS_BYTES_MAX:
+            del told.violations[-1]
+            break
+    return told

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,6 +15,7 @@ from google.protobuf.message import Message
 
 from event_log.appending import LAST_POSITION, LOCK_LOG, NOTIFY_CHANNEL
 from event_log.reader import LogReader, StoredEvent
+from event_log.tokens import next_incarnation
 from ops.embedded import EmbeddedValkey
 from projections.contexts import PROJECTIONS
 from projections.feeding import Feeder
@@ -71,13 +71,17 @@ class Log:
 
     def restore(self, through_position: int) -> str:
         """As after a restored backup: later events never were, and the incarnation is new."""
-        incarnation = uuid4().hex[:8]
+        incarnation = next_incarnation(self.incarnation(), datetime.now(UTC))
+        self.cut_off(through_position)
+        self.rename(incarnation)
+        return incarnation
+
+    def cut_off(self, through_position: int) -> None:
+        """As after a restored backup whose operator forgot to renew the incarnation."""
         with self._connection.transaction():
             self._connection.execute("ALTER TABLE events DISABLE TRIGGER USER")
             self._connection.execute("DELETE FROM events WHERE position > %s", [through_position])
             self._connection.execute("ALTER TABLE events ENABLE TRIGGER USER")
-            self._connection.execute("UPDATE log_incarnation SET incarnation = %s", [incarnation])
-        return incarnation
 
     def rename(self, incarnation: str) -> None:
         """As if this were the log of another incarnation."""

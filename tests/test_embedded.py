@@ -15,7 +15,13 @@ import pytest
 import redis
 
 from ops import account
-from ops.account import NOBODY, temporary_data_dir, unprivileged
+from ops.account import (
+    NOBODY,
+    Account,
+    postgres_programs,
+    temporary_data_dir,
+    unprivileged,
+)
 from ops.embedded import (
     HOST,
     EmbeddedPostgres,
@@ -80,6 +86,26 @@ def test_postgres_keeps_its_data_and_port_over_a_stop_and_a_crash(data_dir: Path
         assert server.url() == address
         assert one(address, "SELECT number FROM kept") == 2
         assert "was not properly shut down" in server.log_path.read_text()
+
+
+def test_a_first_start_that_was_interrupted_is_begun_anew(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that has a PG_VERSION may lack all the rest: initdb writes it early."""
+
+    def interrupted(_account: Account, command: list[str]) -> None:
+        [option] = [part for part in command if part.startswith("--pgdata=")]
+        (Path(option.removeprefix("--pgdata=")) / "PG_VERSION").write_text("18\n")
+        raise KeyboardInterrupt
+
+    server = EmbeddedPostgres(data_dir / "postgres")
+    postgres_programs(unprivileged())
+    with monkeypatch.context() as patched:
+        patched.setattr(Account, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+    with server:
+        assert one(server.url(), "SELECT 1") == 1
 
 
 def test_postgres_is_durable_by_default_and_takes_settings(data_dir: Path) -> None:

@@ -19,7 +19,7 @@ from command_service.server import SERVICES as COMMAND_SERVICES
 from command_service.world import Command
 from history_service.server import SERVICES as HISTORY_SERVICES
 from query_service.server import SERVICES as QUERY_SERVICES
-from serving.failures import Code, Failure, Invalid
+from serving.failures import Code, Failure, Invalid, Violation
 from serving.status import encode_failure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +43,8 @@ IDS = [f"{module.__name__.partition('.')[0]}-{each.__name__}" for module, each i
 
 def made(failure: type[Failure]) -> Failure:
     """One of the class, with a made-up value for each fact that its message names."""
+    if issubclass(failure, command_service.errors.OutOfStock):
+        return failure([Violation("<sku_id>", "2 wanted, 1 available")])
     if failure.__init__ is not Failure.__init__:
         return failure()
     facts = re.findall(r"{(\w+)}", failure.__doc__ or "")
@@ -101,6 +103,7 @@ EVERY_COMMAND = {
     "INTERNAL",
 }
 EVERY_QUERY = {
+    "TOO_MANY_QUERIES",
     "READ_MODEL_BEHIND",
     "READ_MODEL_UNAVAILABLE",
     "READ_MODEL_REBUILDING",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from command_service.cart.domain import CART, Cart, CartState
+from command_service.cart.events import CartClosed
 from command_service.errors import CartNotExpired, CartNotFound, CartNotOpen
 from command_service.world import Command, Decision, Touch, World
 
@@ -34,5 +35,5 @@ class ExpireCart(Command[Cart]):
             raise CartNotOpen(cart_id=self.cart_id, state=cart.state.name)
         if cart.state_at(now) is CartState.OPEN:
             raise CartNotExpired(cart_id=self.cart_id, expire_time=cart.expire_time.isoformat())
-        after, closing = cart.closed(CartState.EXPIRED, "", now)
-        return Decision(after, [CART.changed(self.cart_id, after)], [closing])
+        after = cart.closed(CartState.EXPIRED, now)
+        return Decision(after, [CART.changed(self.cart_id, after)], [CartClosed.of(after)])

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 from itertools import count
-from typing import ClassVar
 
 from command_service import errors
+from command_service.adjustments import Adjustment
 from command_service.money import Money
 from command_service.world import Kind, LockRank
-from event_log.events import Event
 
 LINE_COUNT_MAX = 500
 """Lines of a cart: every answer holds the whole cart, and pricing looks at all of them together."""
@@ -35,17 +34,6 @@ class CartState(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LineAdjustment:
-    """A promotion's effect on one line; fields as in cart.proto."""
-
-    promotion_id: str
-    title: str
-    coupon_code: str
-    amount_minor: int
-    exact_amount_minor: str
-
-
-@dataclass(frozen=True, slots=True)
 class CartLine:
     """One line as it was last priced; fields as in cart.proto."""
 
@@ -57,7 +45,7 @@ class CartLine:
     discount_minor: int
     price_list_id: str
     price_tier_min_quantity: int
-    adjustments: tuple[LineAdjustment, ...]
+    adjustments: tuple[Adjustment, ...]
     ordinal: int
     """Place in the cart: lines are listed in the order in which they were added."""
 
@@ -227,13 +215,9 @@ class Cart:
         """The next version, changed now; it expires when nothing is done for the idle time."""
         return replace(self, version=self.version + 1, update_time=now, expire_time=now + cart_idle)
 
-    def closed(self, state: CartState, successor_id: str, now: datetime) -> "tuple[Cart, CartClosed]":
-        """The cart at its end: it keeps its lines and is never changed again.
-
-        successor_id: the order or the cart that it became; "" when it expired.
-        """
-        after = replace(self, version=self.version + 1, state=state, update_time=now)
-        return after, CartClosed(self.cart_id, after.etag, state, successor_id, now)
+    def closed(self, state: CartState, now: datetime) -> "Cart":
+        """The cart at its end: it keeps its lines and is never changed again."""
+        return replace(self, version=self.version + 1, state=state, update_time=now)
 
     def state_at(self, now: datetime) -> CartState:
         """What has become of it: open until its expiry time, whether or not the worker has come."""
@@ -282,82 +266,6 @@ def open_cart(cart: Cart | None, cart_id: str, etag: str | None, now: datetime) 
     if etag is not None and etag != cart.etag:
         raise errors.CartChanged(cart_id=cart_id, etag=cart.etag)
     return cart
-
-
-@dataclass(frozen=True, slots=True)
-class CartCreated(Event):
-    """A cart was made."""
-
-    context: ClassVar[str] = "cart"
-    cart: Cart
-
-    @property
-    def key(self) -> str:
-        """The cart's id."""
-        return self.cart.cart_id
-
-
-@dataclass(frozen=True, slots=True)
-class CartChanged(Event):
-    """A cart was changed or priced anew."""
-
-    context: ClassVar[str] = "cart"
-    cart_id: str
-    etag: str
-    changed_lines: tuple[CartLine, ...]
-    removed_line_ids: tuple[str, ...]
-    coupon_codes: tuple[str, ...]
-    customer_id: str
-    subtotal_minor: int
-    discount_minor: int
-    total: Money
-    free_shipping: bool
-    tax_inclusive: bool
-    priced_time: datetime
-    prices_valid_until: datetime | None
-    expire_time: datetime
-
-    @property
-    def key(self) -> str:
-        """The cart's id."""
-        return self.cart_id
-
-
-@dataclass(frozen=True, slots=True)
-class CartClosed(Event):
-    """A cart was closed. successor_id: the order or the cart that it became; "" when it expired."""
-
-    context: ClassVar[str] = "cart"
-    cart_id: str
-    etag: str
-    state: CartState
-    successor_id: str
-    close_time: datetime
-
-    @property
-    def key(self) -> str:
-        """The cart's id."""
-        return self.cart_id
-
-
-def changed(before: Cart, after: Cart) -> CartChanged:
-    """The fact that tells one version of a cart from the next: of its lines only those that differ."""
-    return CartChanged(
-        cart_id=after.cart_id,
-        etag=after.etag,
-        changed_lines=changed_lines(before, after),
-        removed_line_ids=removed_line_ids(before, after),
-        coupon_codes=after.coupon_codes,
-        customer_id=after.customer_id,
-        subtotal_minor=after.subtotal_minor,
-        discount_minor=after.discount_minor,
-        total=after.total,
-        free_shipping=after.free_shipping,
-        tax_inclusive=after.tax_inclusive,
-        priced_time=after.priced_time,
-        prices_valid_until=after.prices_valid_until,
-        expire_time=after.expire_time,
-    )
 
 
 def changed_lines(before: Cart | None, after: Cart) -> tuple[CartLine, ...]:

@@ -1,24 +1,23 @@
 """Carts and their lines in PostgreSQL: rows to aggregates and back."""
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from command_service import adjustments
 from command_service.cart.domain import (
     CART,
     Cart,
     CartLine,
     CartState,
-    LineAdjustment,
     changed_lines,
     removed_line_ids,
 )
+from command_service.keyed_rows import assemble_rows, columns, load_rows
 from command_service.repository import Changed, Keys
 from command_service.session import Row, Statement
-from command_service.world import Kind, Mode
+from command_service.world import Kind
 from event_log.tables import METADATA
 
 # Version 0 and state 0 mark a key row: it was made so that an absent cart could be locked.
@@ -68,7 +67,7 @@ CART_LINES = sa.Table(
     sa.Column("discount_minor", sa.BigInteger, nullable=False),
     sa.Column("price_list_id", sa.Text, nullable=False),
     sa.Column("price_tier_min_quantity", sa.Integer, nullable=False),
-    # [{promotion_id, title, coupon_code, amount_minor, exact_amount_minor}], in order of application.
+    # As command_service.adjustments stores them.
     sa.Column("adjustments", JSONB, nullable=False),
     sa.CheckConstraint("quantity BETWEEN 1 AND 1000000", name="quantity"),
     # The list is what tells a price of 0 from no price at all.
@@ -88,8 +87,6 @@ SELECT cart_id, version, state, customer_id, currency_code, customer_group, pric
        priced_time, prices_valid_until, create_time, update_time, expire_time
 FROM carts WHERE cart_id = ANY(%s::text[]) ORDER BY cart_id
 """
-LOCK_CARTS = READ_CARTS + "FOR NO KEY UPDATE"
-SHARE_CARTS = READ_CARTS + "FOR SHARE"
 
 READ_LINES = """
 SELECT cart_id, line_id, sku_id, title, quantity, unit_price_minor, discount_minor, price_list_id,
@@ -157,15 +154,7 @@ class CartRepository:
 
     def load(self, keys: Keys[str]) -> list[Statement]:
         """Locks and reads the carts, then reads their lines, which are as new as the locks."""
-        statements = [Statement(MAKE_KEY_ROWS, (keys.created,))] if keys.created else []
-        read = [key for key, mode in keys.modes if mode is Mode.READ]
-        for sql, cart_ids in (
-            (LOCK_CARTS, keys.locked),
-            (SHARE_CARTS, keys.shared),
-            (READ_CARTS, read),
-        ):
-            if cart_ids:
-                statements.append(Statement(sql, (cart_ids,)))
+        statements = load_rows(keys, table="carts", make=MAKE_KEY_ROWS, read=READ_CARTS)
         return [*statements, Statement(READ_LINES, (keys.all,))]
 
     def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, Cart | None]:
@@ -174,28 +163,19 @@ class CartRepository:
         lines_by_cart: dict[str, dict[str, CartLine]] = {}
         for row in line_rows:
             lines_by_cart.setdefault(row[0], {})[row[1]] = _line(row)
-        carts: dict[str, Cart | None] = dict.fromkeys(keys.all)
-        for row in (row for rows in cart_results for row in rows):
-            if row[1] > 0:
-                carts[row[0]] = _cart(row, lines_by_cart.get(row[0], {}))
-        return carts
+        return assemble_rows(keys, cart_results, lambda *row: _cart(row, lines_by_cart.get(row[0], {})))
 
     def save(self, changed: Sequence[Changed[str, Cart]]) -> list[Statement]:
         """Writes the carts' rows, and of their lines only those that differ."""
-        statements = [Statement(UPDATE_CARTS, _columns(_cart_row(c.after) for c in changed))]
+        statements = [Statement(UPDATE_CARTS, columns(_cart_row(c.after) for c in changed))]
         written = [(c.key, line) for c in changed for line in changed_lines(c.before, c.after)]
         removed = [(c.key, line_id) for c in changed for line_id in removed_line_ids(c.before, c.after)]
         if removed:
-            statements.append(Statement(DELETE_LINES, _columns(removed)))
+            statements.append(Statement(DELETE_LINES, columns(removed)))
         if written:
             rows = (_line_row(cart_id, line) for cart_id, line in written)
-            statements.append(Statement(UPSERT_LINES, _columns(rows)))
+            statements.append(Statement(UPSERT_LINES, columns(rows)))
         return statements
-
-
-def _columns(rows: Iterable[Row]) -> tuple[list[object], ...]:
-    """Rows turned into the arrays that unnest takes."""
-    return tuple(map(list, zip(*rows, strict=True)))
 
 
 def _cart(row: Row, lines_by_id: dict[str, CartLine]) -> Cart:
@@ -231,7 +211,7 @@ def _line(row: Row) -> CartLine:
         discount_minor=row[6],
         price_list_id=row[7],
         price_tier_min_quantity=row[8],
-        adjustments=tuple(LineAdjustment(**adjustment) for adjustment in row[9]),
+        adjustments=adjustments.restored(row[9]),
         ordinal=row[10],
     )
 
@@ -272,5 +252,5 @@ def _line_row(cart_id: str, line: CartLine) -> Row:
         line.discount_minor,
         line.price_list_id,
         line.price_tier_min_quantity,
-        json.dumps([asdict(adjustment) for adjustment in line.adjustments]),
+        adjustments.stored(line.adjustments),
     )

@@ -8,10 +8,8 @@ from typing import ClassVar
 from command_service.catalog.domain import PRODUCT, SKU, Product, SaleState, Sku
 from command_service.catalog.events import ProductUpserted, SkuUpserted
 from command_service.errors import ProductNotFound, SkuNotFound
-from command_service.row_outcome import RowOutcome, RowState, refused_row
+from command_service.row_outcome import Outcomes, RowOutcome, RowState, refused_row, upserted
 from command_service.world import Command, Decision, Touch, World
-
-Outcomes = tuple[RowOutcome, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class UpsertProducts(Command[Outcomes]):
         changed = [new for old, new in zip(before, self.products, strict=True) if new != old]
         return Decision(
             tuple(
-                RowOutcome(index, new.product_id, _state(old, new))
+                RowOutcome(index, new.product_id, upserted(old, new))
                 for index, (old, new) in enumerate(zip(before, self.products, strict=True))
             ),
             [PRODUCT.changed(product.product_id, product) for product in changed],
@@ -72,7 +70,7 @@ class UpsertSkus(Command[Outcomes]):
                 outcomes.append(refused_row(index, row.sku_id, refusal))
                 continue
             old, new = world.get(SKU, row.sku_id), replace(row, product_active=product.active)
-            state = _state(old and replace(old, product_active=product.active), new)
+            state = upserted(old and replace(old, product_active=product.active), new)
             outcomes.append(RowOutcome(index, row.sku_id, state))
             if state is not RowState.UNCHANGED:
                 changed.append(SkuUpserted(new, _moved_from(old, new)))
@@ -110,9 +108,3 @@ class SetSaleState(Command[Sku]):
 def _moved_from(old: Sku | None, new: Sku) -> str:
     """The product that the SKU leaves; empty when it leaves none."""
     return "" if old is None or old.product_id == new.product_id else old.product_id
-
-
-def _state(old: object, new: object) -> RowState:
-    if old is None:
-        return RowState.CREATED
-    return RowState.UNCHANGED if old == new else RowState.UPDATED

@@ -1,7 +1,7 @@
 """Products and SKUs in PostgreSQL. A row of version 0 is a key row: it can be locked, nothing more."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -125,14 +125,8 @@ class SkuRepository:
         return [Statement(SAVE_SKUS, columns(_sku_row(sku) for _, _, sku in changed))]
 
 
-def _product(
-    product_id: str,
-    _version: int,
-    title: str,
-    attributes: Mapping[str, str],
-    active: bool,  # noqa: FBT001 - columns come by position
-) -> Product:
-    return Product(product_id, title, attributes, active)
+def _product(product_id: str, _version: int, *rest: Any) -> Product:
+    return Product(product_id, *rest)
 
 
 def _sku(sku_id: str, _version: int, *rest: Any) -> Sku:

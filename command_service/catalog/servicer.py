@@ -1,17 +1,12 @@
 """CatalogCommandService: requests to commands, products and SKUs to responses."""
 
-from collections.abc import Sequence
-
 from command_service.catalog.commands import SetSaleState, UpsertProducts, UpsertSkus
 from command_service.catalog.domain import Dimensions, Product, SaleState, Sku
-from command_service.errors import InvalidField
-from command_service.row_outcome import RowOutcome
-from command_service.servicing import Door
+from command_service.servicing import Door, outcome_messages, refuse_repeated
 from event_log.codec import to_message
 from serving.interceptor import ServicerContext
 from shopkeeper.catalog.v1 import catalog_command_service_pb2 as service
 from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc, catalog_pb2
-from shopkeeper.types.v1 import row_outcome_pb2
 
 
 class CatalogServicer(catalog_command_service_pb2_grpc.CatalogCommandServiceServicer):
@@ -24,26 +19,26 @@ class CatalogServicer(catalog_command_service_pb2_grpc.CatalogCommandServiceServ
         self, request: service.UpsertProductsRequest, context: ServicerContext
     ) -> service.UpsertProductsResponse:
         """Creates or replaces products."""
-        _refuse_repeated([product.product_id for product in request.products], "products[{}].product_id")
+        refuse_repeated([product.product_id for product in request.products], "products[{}].product_id")
         command = UpsertProducts(tuple(_product(product) for product in request.products))
         return await self._door.carry_out(
             request,
             context,
             command,
-            lambda outcomes: service.UpsertProductsResponse(outcomes=_outcomes(outcomes)),
+            lambda outcomes: service.UpsertProductsResponse(outcomes=outcome_messages(outcomes)),
         )
 
     async def UpsertSkus(
         self, request: service.UpsertSkusRequest, context: ServicerContext
     ) -> service.UpsertSkusResponse:
         """Creates or replaces SKUs."""
-        _refuse_repeated([sku.sku_id for sku in request.skus], "skus[{}].sku_id")
+        refuse_repeated([sku.sku_id for sku in request.skus], "skus[{}].sku_id")
         command = UpsertSkus(tuple(_sku(sku) for sku in request.skus))
         return await self._door.carry_out(
             request,
             context,
             command,
-            lambda outcomes: service.UpsertSkusResponse(outcomes=_outcomes(outcomes)),
+            lambda outcomes: service.UpsertSkusResponse(outcomes=outcome_messages(outcomes)),
         )
 
     async def SetSaleState(
@@ -57,14 +52,6 @@ class CatalogServicer(catalog_command_service_pb2_grpc.CatalogCommandServiceServ
             command,
             lambda sku: service.SetSaleStateResponse(sku=to_message(sku, catalog_pb2.Sku)),
         )
-
-
-def _refuse_repeated(keys: Sequence[str], path: str) -> None:
-    seen = set()
-    for index, key in enumerate(keys):
-        if key in seen:
-            raise InvalidField(field=path.format(index), description="appears twice in the request")
-        seen.add(key)
 
 
 def _product(product: catalog_pb2.Product) -> Product:
@@ -88,7 +75,3 @@ def _sku(sku: catalog_pb2.Sku) -> Sku:
 
 def _dimensions(dimensions: catalog_pb2.Dimensions) -> Dimensions:
     return Dimensions(dimensions.length_mm, dimensions.width_mm, dimensions.height_mm)
-
-
-def _outcomes(outcomes: Sequence[RowOutcome]) -> list[row_outcome_pb2.RowOutcome]:
-    return [to_message(outcome, row_outcome_pb2.RowOutcome) for outcome in outcomes]

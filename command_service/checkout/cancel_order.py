@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from command_service.checkout.holdings import Holdings, order_touches, reservation_of
-from command_service.inventory.domain import RESERVATION, MovementKind, ReservationState
+from command_service.inventory.domain import RESERVATION, ReservationState
 from command_service.ordering.commands import order_of
-from command_service.ordering.domain import AWAITING, CLOSED, ORDER, Order
+from command_service.ordering.domain import CLOSED, ORDER, Order
 from command_service.ordering.events import OrderCancelled, OrderProgress
 from command_service.world import Command, Decision, Touch, World
 
@@ -37,11 +37,7 @@ class CancelOrder(Command[Order]):
         before = order_of(world, self.order_id)
         before.check_etag(self.etag)
         after = before.cancel(now, reason=self.reason)
-        held = Holdings.of(world, before)
-        if before.state in AWAITING:
-            holdings = held.release_stock(MovementKind.RELEASED).return_coupons()
-        else:
-            holdings = held.deallocate_stock().return_coupons()
+        holdings = Holdings.of(world, before).cancelled(before.state)
         return Decision(
             after,
             [

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from command_service.cart.domain import CART, Cart, changed, changed_lines
+from command_service.cart.domain import CART, Cart, changed_lines
+from command_service.cart.events import CartChanged
 from command_service.checkout.pricing_of_cart import priced_where_possible
 from command_service.world import Decision, World
 
@@ -17,7 +18,8 @@ def edited(
         AmountTooLarge: the sum leaves the range of amounts.
     """
     after = next_version(before, edit, world, now, cart_idle=cart_idle)
-    return Decision(after, [CART.changed(before.cart_id, after)], [changed(before, after)])
+    event = CartChanged.between(before, after)
+    return Decision(after, [CART.changed(before.cart_id, after)], [event])
 
 
 def next_version(before: Cart, edit: Cart, world: World, now: datetime, *, cart_idle: timedelta) -> Cart:

@@ -4,8 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from command_service.cart.domain import CART, Cart, CartCreated, CartState
-from command_service.errors import CartAlreadyExists, CurrencyMismatch, PriceListNotFound
+from command_service.cart.domain import CART, Cart, CartState
+from command_service.cart.events import CartCreated
+from command_service.errors import (
+    CartAlreadyExists,
+    CurrencyMismatch,
+    PriceListForAnotherGroup,
+    PriceListNotFound,
+)
 from command_service.pricing.domain import PRICE_LIST
 from command_service.world import Command, Decision, Touch, World
 
@@ -37,6 +43,7 @@ class CreateCart(Command[Cart]):
             CartAlreadyExists: there is one, whatever has become of it.
             PriceListNotFound: it names a price list that does not exist.
             CurrencyMismatch: its price list is in another currency.
+            PriceListForAnotherGroup: its price list is for another customer group.
         """
         if world.get(CART, self.cart_id) is not None:
             raise CartAlreadyExists(cart_id=self.cart_id)
@@ -71,5 +78,9 @@ class CreateCart(Command[Cart]):
             raise CurrencyMismatch(
                 actual_currency_code=self.currency_code,
                 expected_currency_code=price_list.currency_code,
+            )
+        if price_list.customer_group not in ("", self.customer_group):
+            raise PriceListForAnotherGroup(
+                price_list_id=self.price_list_id, customer_group=price_list.customer_group
             )
         return price_list.tax_inclusive

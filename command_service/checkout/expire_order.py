@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from command_service.checkout.holdings import Holdings, order_touches, reservation_of
-from command_service.inventory.domain import RESERVATION, MovementKind, ReservationState
+from command_service.inventory.domain import RESERVATION, ReservationState
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import AWAITING, ORDER, Order
 from command_service.ordering.events import OrderExpired, OrderProgress
@@ -31,7 +31,7 @@ class ExpireOrder(Command[Order]):
         """Gives everything back."""
         before = order_of(world, self.order_id)
         after = before.expire(now)
-        holdings = given_back(Holdings.of(world, before))
+        holdings = Holdings.of(world, before).expired()
         return Decision(
             after,
             [
@@ -40,8 +40,3 @@ class ExpireOrder(Command[Order]):
             ],
             [OrderExpired(OrderProgress.between(before, after)), *holdings.events],
         )
-
-
-def given_back(holdings: Holdings) -> Holdings:
-    """What is left of an unpaid order's holdings when its time is up."""
-    return holdings.release_stock(MovementKind.EXPIRED).return_coupons()

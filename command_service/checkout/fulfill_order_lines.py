@@ -1,12 +1,12 @@
 """FulfillOrderLines: units of a paid order are shipped. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from command_service.checkout.holdings import Holdings, reservation_of
-from command_service.inventory.domain import RESERVATION, STOCK, ReservationState
+from command_service.checkout.holdings import Holdings, demands_for, reservation_of
+from command_service.inventory.domain import RESERVATION, STOCK, Reservation, ReservationState
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import AWAITING, CLOSED, ORDER, Order, OrderState, Units
 from command_service.ordering.events import OrderLinesFulfilled, OrderProgress
@@ -15,10 +15,14 @@ from command_service.world import Command, Decision, Touch, World
 
 @dataclass(frozen=True, slots=True)
 class FulfillOrderLines(Command[Order]):
-    """Ships units; no units stand for all that were not shipped yet."""
+    """Ships units; no units stand for all that may be shipped, and that the location holds.
+
+    location_id: where they leave; "" for wherever they are held.
+    """
 
     order_id: str
     units: tuple[Units, ...] = ()
+    location_id: str = ""
 
     def touches(self) -> Iterable[Touch]:
         """The order and its reservation."""
@@ -34,26 +38,32 @@ class FulfillOrderLines(Command[Order]):
     def decide(self, world: World, now: datetime) -> Decision[Order]:
         """Takes the units off the shelves that hold them."""
         before = order_of(world, self.order_id)
-        units = self.units or before.unshipped()
+        reservation = reservation_of(world, before)
+        units = self.units or self._shippable(before, reservation)
         after = before.fulfill(units, now)
-        holdings = Holdings.of_stock(
-            world, before, sku_ids={line.sku_id for line in before.lines}
-        ).ship_stock(_quantity_by_sku(before, units))
+        demands = demands_for(before, units)
+        if self.location_id:
+            demands = [replace(demand, location_id=self.location_id) for demand in demands]
+        sku_ids = {line.sku_id for line in before.lines}
+        holdings = Holdings.of_stock(world, before, sku_ids=sku_ids).ship_stock(demands)
         is_complete = after.state is OrderState.FULFILLED
         state = ReservationState.SHIPPED if is_complete else ReservationState.COMMITTED
         return Decision(
             after,
-            [
-                ORDER.changed(self.order_id, after),
-                *holdings.changes(reservation_of(world, before), state),
-            ],
+            [ORDER.changed(self.order_id, after), *holdings.changes(reservation, state)],
             [OrderLinesFulfilled(OrderProgress.between(before, after), units), *holdings.events],
         )
 
-
-def _quantity_by_sku(order: Order, units: Sequence[Units]) -> Mapping[str, int]:
-    sku_by_line = {line.line_id: line.sku_id for line in order.lines}
-    quantities = Counter[str]()
-    for unit in units:
-        quantities[sku_by_line[unit.line_id]] += unit.quantity
-    return quantities
+    def _shippable(self, order: Order, reservation: Reservation) -> tuple[Units, ...]:
+        """All that may be shipped, of that what the location holds; all if it holds none of it."""
+        shippable = order.shippable()
+        if not self.location_id:
+            return shippable
+        here = [line for line in reservation.lines if line.location_id == self.location_id]
+        left = Counter({line.sku_id: line.unshipped_quantity for line in here})
+        units = []
+        for unit, demand in zip(shippable, demands_for(order, shippable), strict=True):
+            quantity = min(unit.quantity, left[demand.sku_id])
+            left[demand.sku_id] -= quantity
+            units.append(Units(unit.line_id, quantity))
+        return tuple(unit for unit in units if unit.quantity > 0) or shippable

@@ -1,9 +1,9 @@
 """What an order holds: units of stock and uses of coupons, taken and given back. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
+from command_service.inventory.deallocation import deallocate_units
 from command_service.inventory.domain import (
     RESERVATION,
     STOCK,
@@ -16,21 +16,21 @@ from command_service.inventory.domain import (
     StockChange,
 )
 from command_service.inventory.movements import (
+    StockRow,
     commit,
     deallocate,
     hold,
     release,
+    shelve,
     ship,
-    take_back,
 )
-from command_service.ordering.domain import Order
-from command_service.pricing.coupons import check_coupon, check_uses_left, hold_use, return_use
+from command_service.ordering.domain import AWAITING, Order, OrderState, Units
+from command_service.pricing.coupons import check_uses_left, hold_use, return_use
 from command_service.pricing.domain import (
     COUPON,
     COUPON_CUSTOMER,
     Coupon,
     CouponCustomer,
-    PriceBook,
 )
 from command_service.world import Change, Touch, World
 from event_log.events import Event
@@ -57,6 +57,12 @@ def order_touches(order: Order) -> Iterator[Touch]:
 def demands_of(order: Order) -> list[Demand]:
     """What the order wants; `hold` adds lines of one SKU up before it looks."""
     return [Demand(line.sku_id, line.quantity) for line in order.lines]
+
+
+def demands_for(order: Order, units: Iterable[Units]) -> list[Demand]:
+    """The units of the order's lines as units of SKUs, which is what a reservation holds."""
+    sku_by_line = {line.line_id: line.sku_id for line in order.lines}
+    return [Demand(sku_by_line[unit.line_id], unit.quantity) for unit in units]
 
 
 def reservation_of(world: World, order: Order) -> Reservation:
@@ -148,15 +154,18 @@ class Holdings:
         """Gives back what is allocated."""
         return self._moved(deallocate(self.stocks, self.lines, cause=self.order_id))
 
-    def ship_stock(self, quantity_by_sku: Mapping[str, int]) -> "Holdings":
-        """Takes units off the shelves, or raises OutOfStock."""
-        return self._moved(ship(self.stocks, self.lines, quantity_by_sku, cause=self.order_id))
+    def deallocate_units(self, units: Sequence[Demand]) -> "Holdings":
+        """Gives back some of what is allocated; it is held no more."""
+        return self._moved(deallocate_units(self.stocks, self.lines, units, cause=self.order_id))
 
-    def shelve_stock(
-        self, rows: Sequence[tuple[str, str, int]], rank_by_location: Mapping[str, int]
-    ) -> "Holdings":
-        """Puts (sku_id, location_id, quantity) back on the shelves; what was shipped stays so."""
-        change = take_back(self.stocks, rows, cause=self.order_id, rank_by_location=rank_by_location)
+    def ship_stock(self, units: Sequence[Demand]) -> "Holdings":
+        """Takes units off the shelves, or raises OutOfStock."""
+        return self._moved(ship(self.stocks, self.lines, units, cause=self.order_id))
+
+    def shelve_stock(self, rows: Sequence[StockRow], rank_by_location: Mapping[str, int]) -> "Holdings":
+        """Puts units back on the shelves; what was shipped stays so."""
+        kind = MovementKind.RETURNED
+        change = shelve(self.stocks, rows, kind, cause=self.order_id, rank_by_location=rank_by_location)
         return self._moved(replace(change, lines=self.lines))
 
     def _moved(self, change: StockChange) -> "Holdings":
@@ -169,18 +178,9 @@ class Holdings:
 
     # --- coupons -----------------------------------------------------------------------------------
 
-    def take_coupons(self, book: PriceBook | None, at: datetime) -> "Holdings":
-        """Takes a use of each coupon, if each is valid as of `at` and not used up.
-
-        Raises:
-            CouponNotFound, CouponNotValid, CouponUsedUp, CouponNeedsCustomer: one cannot be used.
-        """
-        promotions = book.promotions if book is not None else {}
-        for code, coupon in self.coupons.items():
-            uses = self.customer_uses.get(code)
-            promotion = promotions.get(coupon.promotion_id) if coupon is not None else None
-            check_coupon(coupon, code, promotion, uses, customer_id=self.customer_id, now=at)
-        return self._with_uses_taken()
+    def take_coupons(self) -> "Holdings":
+        """Takes a use of each coupon, all of which were found usable in this very decision."""
+        return self._with_uses(hold_use)
 
     def retake_coupons(self) -> "Holdings":
         """Takes a use of each coupon anew, at the price of the day on which they were valid.
@@ -190,27 +190,19 @@ class Holdings:
         """
         for code, coupon in self.coupons.items():
             check_uses_left(_known(coupon), self.customer_uses.get(code))
-        return self._with_uses_taken()
-
-    def _with_uses_taken(self) -> "Holdings":
-        coupons, customer_uses, events = dict(self.coupons), dict(self.customer_uses), [*self.events]
-        for code, coupon in self.coupons.items():
-            coupons[code], used, event = hold_use(
-                _known(coupon),
-                self.customer_uses.get(code),
-                order_id=self.order_id,
-                customer_id=self.customer_id,
-            )
-            if used is not None:
-                customer_uses[code] = used
-            events.append(event)
-        return replace(self, coupons=coupons, customer_uses=customer_uses, events=tuple(events))
+        return self._with_uses(hold_use)
 
     def return_coupons(self) -> "Holdings":
         """Gives the use of each coupon back."""
+        return self._with_uses(return_use)
+
+    def _with_uses(
+        self, count: Callable[..., tuple[Coupon, CouponCustomer | None, Event]]
+    ) -> "Holdings":
+        """What `count`, which is `hold_use` or `return_use`, makes of each coupon."""
         coupons, customer_uses, events = dict(self.coupons), dict(self.customer_uses), [*self.events]
         for code, coupon in self.coupons.items():
-            coupons[code], used, event = return_use(
+            coupons[code], used, event = count(
                 _known(coupon),
                 self.customer_uses.get(code),
                 order_id=self.order_id,
@@ -222,6 +214,16 @@ class Holdings:
         return replace(self, coupons=coupons, customer_uses=customer_uses, events=tuple(events))
 
     # --- what becomes of it ------------------------------------------------------------------------
+
+    def expired(self) -> "Holdings":
+        """What is left when an unpaid order's time is up."""
+        return self.release_stock(MovementKind.EXPIRED).return_coupons()
+
+    def cancelled(self, state: OrderState) -> "Holdings":
+        """What is left when an order of which nothing was shipped is called off in this state."""
+        if state in AWAITING:
+            return self.release_stock(MovementKind.RELEASED).return_coupons()
+        return self.deallocate_stock().return_coupons()
 
     def changes(self, reservation: Reservation, state: ReservationState) -> list[Change]:
         """All that shall be written; what did not change is left out by whoever writes."""

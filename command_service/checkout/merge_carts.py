@@ -1,7 +1,7 @@
 """MergeCarts: a guest's cart into a customer's, as one decision."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from command_service.cart.domain import (
@@ -10,15 +10,15 @@ from command_service.cart.domain import (
     Cart,
     CartLine,
     CartState,
-    changed,
     open_cart,
 )
+from command_service.cart.events import CartChanged, CartClosed
 from command_service.checkout.cart_edit import next_version
 from command_service.checkout.pricing_of_cart import (
     buyable_sku_ids,
     coupon_touches,
-    is_usable,
     pricing_touches,
+    usable_coupons,
 )
 from command_service.errors import CartsNotMergeable
 from command_service.world import Command, Decision, Touch, World
@@ -71,11 +71,11 @@ class MergeCarts(Command[MergedCarts]):
         buyable = buyable_sku_ids(coupled, [*target.lines, *source.lines], world, now)
         merged = coupled.with_lines_merged(line for line in source.lines if line.sku_id in buyable)
         after = next_version(target, merged, world, now, cart_idle=self.cart_idle)
-        closed, closing = source.closed(CartState.MERGED, target.cart_id, now)
+        closed = source.closed(CartState.MERGED, now)
         return Decision(
             MergedCarts(after, [line for line in source.lines if line.sku_id not in buyable]),
             [CART.changed(source.cart_id, closed), CART.changed(target.cart_id, after)],
-            [changed(target, after), closing],
+            [CartChanged.between(target, after), CartClosed.of(closed, target.cart_id)],
         )
 
     def _check_mergeable(self, source: Cart, target: Cart) -> None:
@@ -92,8 +92,8 @@ class MergeCarts(Command[MergedCarts]):
 
 def _with_coupons(target: Cart, source: Cart, world: World, now: datetime) -> Cart:
     """The cart with the other's coupons as far as its customer can use them and they fit."""
-    for coupon_code in source.coupon_codes:
-        fits = len(target.coupon_codes) < COUPON_COUNT_MAX
-        if fits and is_usable(coupon_code, target.customer_id, world, now):
+    as_target = replace(source, customer_id=target.customer_id)
+    for coupon_code in usable_coupons(as_target, world, now):
+        if len(target.coupon_codes) < COUPON_COUNT_MAX:
             target = target.with_coupon(coupon_code)
     return target

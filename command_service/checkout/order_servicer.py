@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.place_order import PlaceOrder
@@ -106,11 +107,29 @@ class OrderingServicer(ordering_command_service_pb2_grpc.OrderingCommandServiceS
             request, context, command, lambda order: service.CancelOrderResponse(order=_message(order))
         )
 
+    async def CancelOrderLines(
+        self, request: service.CancelOrderLinesRequest, context: ServicerContext
+    ) -> service.CancelOrderLinesResponse:
+        """Calls units off."""
+        command = CancelOrderLines(
+            order_id=request.order_id, units=_units(request.lines), etag=request.etag
+        )
+        return await self._door.carry_out(
+            request,
+            context,
+            command,
+            lambda order: service.CancelOrderLinesResponse(order=_message(order)),
+        )
+
     async def FulfillOrderLines(
         self, request: service.FulfillOrderLinesRequest, context: ServicerContext
     ) -> service.FulfillOrderLinesResponse:
         """Ships units."""
-        command = FulfillOrderLines(order_id=request.order_id, units=_units(request.lines))
+        command = FulfillOrderLines(
+            order_id=request.order_id,
+            units=_units(request.lines),
+            location_id=request.location_id,
+        )
         return await self._door.carry_out(
             request,
             context,

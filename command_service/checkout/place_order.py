@@ -5,22 +5,31 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from command_service.cart.domain import CART, Cart, CartLine, CartState, open_cart
+from command_service.cart.events import CartClosed
 from command_service.checkout.holdings import Holdings, demands_of, holding_touches
-from command_service.checkout.pricing_of_cart import priced, pricing_touches
-from command_service.errors import CartEmpty, CurrencyMismatch, PriceChanged
+from command_service.checkout.pricing_of_cart import (
+    PricedCart,
+    checked_coupon,
+    priced,
+    pricing_touches,
+)
+from command_service.errors import (
+    CartEmpty,
+    CartOfAnotherCustomer,
+    CurrencyMismatch,
+    PriceChanged,
+)
 from command_service.inventory.domain import RESERVATION, Reservation, ReservationState
 from command_service.money import Money
 from command_service.ordering.contact import Contact
 from command_service.ordering.domain import (
     ORDER,
-    LineAdjustment,
     Order,
     OrderLine,
     OrderState,
     PaymentMode,
 )
 from command_service.ordering.events import OrderPlaced
-from command_service.pricing.domain import PRICE_BOOK, PRICE_BOOK_KEY
 from command_service.world import Command, Decision, Touch, World
 
 _AWAITING_BY_PAYMENT_MODE = {
@@ -69,26 +78,28 @@ class PlaceOrder(Command[Order]):
         seen = open_cart(world.get(CART, self.cart_id), self.cart_id, self.etag, now)
         if not seen.lines_by_id:
             raise CartEmpty(cart_id=self.cart_id)
+        self._check_customer(seen)
         cart = self._for_customer(seen)
         self._check_currency(cart)
+        # Before the price: a coupon that is used up by now is the better answer than another total.
+        for coupon_code in cart.coupon_codes:
+            checked_coupon(coupon_code, cart.customer_id, world, now)
+        order = self._order(priced(cart, world, now), now)
+        self._check_terms(seen, order)
         holdings = Holdings.of_none(
             world,
             order_id=self.order_id,
-            customer_id=cart.customer_id,
-            sku_ids={line.sku_id for line in cart.lines},
-            coupon_codes=cart.coupon_codes,
+            customer_id=order.customer_id,
+            sku_ids={line.sku_id for line in order.lines},
+            coupon_codes=order.coupon_codes,
         )
-        # Before the price: a coupon that is used up by now is the better answer than another total.
-        holdings = holdings.take_coupons(world.get(PRICE_BOOK, PRICE_BOOK_KEY), now)
-        order = self._order(priced(cart, world, now), now)
-        self._check_total(order)
-        holdings = holdings.take_stock(demands_of(order))
+        holdings = holdings.take_coupons().take_stock(demands_of(order))
         reservation_state = ReservationState.HELD
         if order.total_minor == 0:
             order, holdings = order.settle(), holdings.commit_stock()
             reservation_state = ReservationState.COMMITTED
         # As it was seen: the prices of this moment are the order's, and no event tells them of the cart.
-        closed, cart_closed = seen.closed(CartState.ORDERED, self.order_id, now)
+        closed = seen.closed(CartState.ORDERED, now)
         return Decision(
             order,
             [
@@ -96,11 +107,16 @@ class PlaceOrder(Command[Order]):
                 ORDER.changed(self.order_id, order),
                 *holdings.changes(self._reservation(order), reservation_state),
             ],
-            [OrderPlaced(order), *holdings.events, cart_closed],
+            [OrderPlaced(order), *holdings.events, CartClosed.of(closed, self.order_id)],
         )
 
     def _for_customer(self, cart: Cart) -> Cart:
         return replace(cart, customer_id=self.customer_id or cart.customer_id)
+
+    def _check_customer(self, cart: Cart) -> None:
+        """A guest's cart may become anybody's order; a customer's only their own."""
+        if cart.customer_id and self.customer_id not in ("", cart.customer_id):
+            raise CartOfAnotherCustomer(cart_id=cart.cart_id)
 
     def _check_currency(self, cart: Cart) -> None:
         if self.expected_total.currency_code != cart.currency_code:
@@ -109,15 +125,20 @@ class PlaceOrder(Command[Order]):
                 expected_currency_code=cart.currency_code,
             )
 
-    def _check_total(self, order: Order) -> None:
-        if order.total != self.expected_total:
+    def _check_terms(self, seen: Cart, order: Order) -> None:
+        """Refuses another total, and the same total with less in it: tax or shipping."""
+        terms, expected_terms = _terms(order), _terms(seen)
+        if order.total != self.expected_total or terms != expected_terms:
             raise PriceChanged(
                 total_minor=order.total_minor,
                 currency_code=order.currency_code,
+                terms=terms,
                 expected_total_minor=self.expected_total.amount_minor,
+                expected_terms=expected_terms,
             )
 
-    def _order(self, cart: Cart, now: datetime) -> Order:
+    def _order(self, priced_cart: PricedCart, now: datetime) -> Order:
+        cart = priced_cart.cart
         return Order(
             order_id=self.order_id,
             order_number=self.order_number,
@@ -127,7 +148,7 @@ class PlaceOrder(Command[Order]):
             cart_id=cart.cart_id,
             currency_code=cart.currency_code,
             lines=tuple(_order_line(line) for line in cart.lines),
-            coupon_codes=cart.coupon_codes,
+            coupon_codes=priced_cart.coupon_codes_in_effect,
             free_shipping=cart.free_shipping,
             tax_inclusive=cart.tax_inclusive,
             payment_mode=self.payment_mode,
@@ -148,6 +169,12 @@ class PlaceOrder(Command[Order]):
         )
 
 
+def _terms(priced_thing: Cart | Order) -> str:
+    """What a total includes, in words."""
+    tax = "with tax" if priced_thing.tax_inclusive else "without tax"
+    return f"{tax}, free shipping" if priced_thing.free_shipping else tax
+
+
 def _order_line(line: CartLine) -> OrderLine:
     return OrderLine(
         line_id=line.line_id,
@@ -158,14 +185,5 @@ def _order_line(line: CartLine) -> OrderLine:
         discount_minor=line.discount_minor,
         price_list_id=line.price_list_id,
         price_tier_min_quantity=line.price_tier_min_quantity,
-        adjustments=tuple(
-            LineAdjustment(
-                promotion_id=adjustment.promotion_id,
-                title=adjustment.title,
-                coupon_code=adjustment.coupon_code,
-                amount_minor=adjustment.amount_minor,
-                exact_amount_minor=adjustment.exact_amount_minor,
-            )
-            for adjustment in line.adjustments
-        ),
+        adjustments=line.adjustments,
     )

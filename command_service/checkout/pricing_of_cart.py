@@ -5,10 +5,12 @@ must not keep people from editing the rest of their cart. Placing an order asks 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
-from command_service.cart.domain import Cart, CartLine, LineAdjustment
+from command_service.cart.domain import Cart, CartLine
 from command_service.catalog.domain import SKU
 from command_service.errors import AmountTooLarge, PriceNotFound, Refusal, SkuNotFound, SkuNotOnSale
 from command_service.money import AMOUNT_MINOR_MAX
@@ -49,7 +51,14 @@ def coupon_touches(coupon_codes: Iterable[str], customer_id: str) -> Iterator[To
             yield COUPON_CUSTOMER.read((coupon_code, customer_id))
 
 
-def priced(cart: Cart, world: World, now: datetime) -> Cart:
+class PricedCart(NamedTuple):
+    """A cart with its prices of now, and the coupons that have a part in them."""
+
+    cart: Cart
+    coupon_codes_in_effect: tuple[str, ...]
+
+
+def priced(cart: Cart, world: World, now: datetime) -> PricedCart:
     """The same version of the cart with every line as it is to be bought now.
 
     A coupon that is not valid now gives nothing.
@@ -60,7 +69,10 @@ def priced(cart: Cart, world: World, now: datetime) -> Cart:
     """
     for line in cart.lines_by_id.values():
         _check_on_sale(line.sku_id, world)
-    return _with_prices(cart, _price(cart, cart.lines, world, now), world, now)
+    prices = _price(cart, cart.lines, world, now)
+    for sku_id in prices.unpriced_sku_ids:
+        raise PriceNotFound(sku_id=sku_id, currency_code=cart.currency_code)
+    return PricedCart(_with_prices(cart, prices, world, now), prices.coupon_codes_in_effect)
 
 
 def priced_where_possible(cart: Cart, world: World, now: datetime, *, asked: Sequence[CartLine]) -> Cart:
@@ -74,7 +86,7 @@ def priced_where_possible(cart: Cart, world: World, now: datetime, *, asked: Seq
     """
     for line in asked:
         _check_on_sale(line.sku_id, world)
-    prices = _price_where_found(cart, cart.lines, world, now)
+    prices = _price_on_sale(cart, cart.lines, world, now)
     found = {line.line_id for line in prices.lines}
     for line in asked:
         if line.line_id not in found:
@@ -86,7 +98,7 @@ def buyable_sku_ids(
     cart: Cart, lines: Sequence[CartLine], world: World, now: datetime
 ) -> frozenset[str]:
     """SKUs of the lines that can be bought now, all lines together, by whoever the cart is for."""
-    prices = _price_where_found(cart, lines, world, now)
+    prices = _price_on_sale(cart, lines, world, now)
     return frozenset(line.sku_id for line in prices.lines)
 
 
@@ -104,13 +116,13 @@ def checked_coupon(coupon_code: str, customer_id: str, world: World, now: dateti
     return coupon
 
 
-def is_usable(coupon_code: str, customer_id: str, world: World, now: datetime) -> bool:
-    """True when the customer can use the coupon now."""
-    try:
-        checked_coupon(coupon_code, customer_id, world, now)
-    except Refusal:
-        return False
-    return True
+def usable_coupons(cart: Cart, world: World, now: datetime) -> dict[str, Coupon]:
+    """Of the cart's coupons those that its customer can use now, by code."""
+    usable = {}
+    for code in cart.coupon_codes:
+        with suppress(Refusal):
+            usable[code] = checked_coupon(code, cart.customer_id, world, now)
+    return usable
 
 
 def _check_on_sale(sku_id: str, world: World) -> None:
@@ -133,11 +145,7 @@ def _book(world: World) -> PriceBook:
 
 def _price(cart: Cart, lines: Sequence[CartLine], world: World, now: datetime) -> PricedLines:
     prices = {line.sku_id: world.get(SKU_PRICES, line.sku_id) for line in lines}
-    coupons = {
-        code: checked_coupon(code, cart.customer_id, world, now)
-        for code in cart.coupon_codes
-        if is_usable(code, cart.customer_id, world, now)
-    }
+    coupons = usable_coupons(cart, world, now)
     return price_lines(
         [LineToPrice(line.line_id, line.sku_id, line.quantity) for line in lines],
         Buyer(cart.currency_code, cart.customer_group, cart.price_list_id, tuple(coupons)),
@@ -148,32 +156,9 @@ def _price(cart: Cart, lines: Sequence[CartLine], world: World, now: datetime) -
     )
 
 
-def _price_where_found(
-    cart: Cart, lines: Iterable[CartLine], world: World, now: datetime
-) -> PricedLines:
+def _price_on_sale(cart: Cart, lines: Iterable[CartLine], world: World, now: datetime) -> PricedLines:
     """Prices what is on sale and has a price; nearly always that is every line."""
-    left = [line for line in lines if _is_on_sale(line.sku_id, world)]
-    try:
-        return _price(cart, left, world, now)
-    except PriceNotFound:
-        return _price(cart, list(_with_a_price(cart, left, world, now)), world, now)
-
-
-def _with_a_price(
-    cart: Cart, lines: Iterable[CartLine], world: World, now: datetime
-) -> Iterator[CartLine]:
-    """Lines whose SKU has a price; that of one SKU never depends on the lines of another."""
-    by_sku: dict[str, list[CartLine]] = {}
-    for line in lines:
-        by_sku.setdefault(line.sku_id, []).append(line)
-    # Coupons have no say in this.
-    plain = replace(cart, coupon_codes=())
-    for lines_of_sku in by_sku.values():
-        try:
-            _price(plain, lines_of_sku, world, now)
-        except PriceNotFound:
-            continue
-        yield from lines_of_sku
+    return _price(cart, [line for line in lines if _is_on_sale(line.sku_id, world)], world, now)
 
 
 def _with_prices(cart: Cart, prices: PricedLines, world: World, now: datetime) -> Cart:
@@ -208,10 +193,7 @@ def _with_price(line: CartLine, price: PricedLine, world: World) -> CartLine:
         discount_minor=price.discount_minor,
         price_list_id=price.price_list_id,
         price_tier_min_quantity=price.price_tier_min_quantity,
-        adjustments=tuple(
-            LineAdjustment(a.promotion_id, a.title, a.coupon_code, a.amount_minor, a.exact_amount_minor)
-            for a in price.adjustments
-        ),
+        adjustments=price.adjustments,
         ordinal=line.ordinal,
     )
     return line if after == line else after

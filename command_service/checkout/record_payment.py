@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from command_service.checkout.expire_order import given_back
 from command_service.checkout.holdings import (
     Holdings,
     demands_of,
@@ -23,8 +22,8 @@ from command_service.ordering.commands import check_currency, order_of
 from command_service.ordering.domain import (
     AWAITING,
     CLOSED,
+    MONEY_RECORD,
     ORDER,
-    PAYMENT,
     PAYMENT_RECORD,
     MoneyRecord,
     Order,
@@ -63,7 +62,7 @@ class _Step:
         after = self.order.expire(now)
         return _Step(
             after,
-            given_back(self.holdings),
+            self.holdings.expired(),
             ReservationState.EXPIRED,
             (OrderExpired(OrderProgress.between(self.order, after)),),
         )
@@ -93,7 +92,7 @@ class RecordPayment(Command[PaymentAnswer]):
 
     A payment that pays the order in full answers PAID, also when it is more than was asked:
     refund_due_minor then tells the surplus. Further payments answer REFUND_DUE. The same payment under
-    another request id is answered with the order as it is and has no second effect.
+    another request id is answered with its outcome and the order as it is; it has no second effect.
     """
 
     order_id: str
@@ -105,7 +104,7 @@ class RecordPayment(Command[PaymentAnswer]):
         return (
             ORDER.change(self.order_id),
             RESERVATION.change(self.order_id),
-            PAYMENT.create((PAYMENT_RECORD, self.payment_reference)),
+            MONEY_RECORD.create((PAYMENT_RECORD, self.payment_reference)),
         )
 
     def needs(self, world: World) -> Iterable[Touch]:
@@ -117,7 +116,7 @@ class RecordPayment(Command[PaymentAnswer]):
         """Counts the money and settles the order."""
         order = order_of(world, self.order_id)
         check_currency(order, self.amount)
-        recorded = world.get(PAYMENT, (PAYMENT_RECORD, self.payment_reference))
+        recorded = world.get(MONEY_RECORD, (PAYMENT_RECORD, self.payment_reference))
         if recorded is not None:
             return self._decide_again(order, recorded)
         if order.state not in _PAYABLE:
@@ -137,21 +136,22 @@ class RecordPayment(Command[PaymentAnswer]):
         )
 
     def _decide_again(self, order: Order, recorded: MoneyRecord) -> Decision[PaymentAnswer]:
-        if recorded != MoneyRecord(self.order_id, self.amount.amount_minor):
+        if (recorded.order_id, recorded.amount_minor) != (self.order_id, self.amount.amount_minor):
             raise PaymentAlreadyRecorded(
                 payment_reference=self.payment_reference, order_id=recorded.order_id
             )
-        return Decision(PaymentAnswer(order, outcome_now(order)))
+        assert recorded.outcome is not None, "every payment is recorded with its outcome"
+        return Decision(PaymentAnswer(order, recorded.outcome))
 
     def _decision(
         self, answer: PaymentAnswer, changes: list[Change], events: list[Event]
     ) -> Decision[PaymentAnswer]:
-        record = MoneyRecord(self.order_id, self.amount.amount_minor)
+        record = MoneyRecord(self.order_id, self.amount.amount_minor, outcome=answer.outcome)
         return Decision(
             answer,
             [
                 ORDER.changed(self.order_id, answer.order),
-                PAYMENT.changed((PAYMENT_RECORD, self.payment_reference), record),
+                MONEY_RECORD.changed((PAYMENT_RECORD, self.payment_reference), record),
                 *changes,
             ],
             events,

@@ -1,16 +1,16 @@
 """ReturnOrderLines: shipped units come back, to the shelf or not. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from command_service.checkout.holdings import Holdings, reservation_of
-from command_service.errors import LocationNotFound
+from command_service.inventory.commands import active_location
 from command_service.inventory.domain import (
     LOCATION,
     RESERVATION,
     STOCK,
-    Location,
     Reservation,
 )
 from command_service.inventory.movements import StockRow
@@ -24,7 +24,7 @@ from command_service.world import Command, Decision, Touch, World
 class ReturnedUnits:
     """Units of one line that came back.
 
-    location_id: where they go when restocked; "" stands for the first location that shipped the SKU.
+    location_id: where they go when restocked; "" stands for the locations that shipped the SKU.
     """
 
     line_id: str
@@ -60,7 +60,7 @@ class ReturnOrderLines(Command[Order]):
         after = before.take_back(units, now)
         reservation = reservation_of(world, before)
         rows = list(self._rows(before, reservation))
-        locations = [_active_location(world, row.location_id) for row in rows]
+        locations = [active_location(world, row.location_id) for row in rows]
         sku_ids = {row.sku_id for row in rows}
         holdings = Holdings.of_stock(world, before, sku_ids=sku_ids).shelve_stock(
             rows, {location.location_id: location.rank for location in locations}
@@ -78,26 +78,27 @@ class ReturnOrderLines(Command[Order]):
     def _rows(self, order: Order, reservation: Reservation) -> Iterator[StockRow]:
         """Where the units to be restocked go; what `take_back` will refuse goes nowhere."""
         sku_by_line = {line.line_id: line.sku_id for line in order.lines}
+        back = Counter[str]()
+        for line in order.lines:
+            back[line.sku_id] += line.returned_quantity
         for each in self.returned:
             sku_id = sku_by_line.get(each.line_id, "")
-            location_id = each.location_id or _first_shipper(reservation, sku_id)
-            if each.restock and sku_id and location_id:
-                yield StockRow(sku_id, location_id, each.quantity)
+            first, back[sku_id] = back[sku_id], back[sku_id] + each.quantity
+            if each.restock and sku_id and each.location_id:
+                yield StockRow(sku_id, each.location_id, each.quantity)
+            elif each.restock:
+                yield from _origins(reservation, sku_id, first, back[sku_id])
 
 
-def _first_shipper(reservation: Reservation, sku_id: str) -> str:
-    return next(
-        (
-            line.location_id
-            for line in reservation.lines
-            if line.sku_id == sku_id and line.shipped_quantity > 0
-        ),
-        "",
-    )
+def _origins(reservation: Reservation, sku_id: str, first: int, end: int) -> Iterator[StockRow]:
+    """Where a SKU's shipped units came from, counted from 0, from `first` up to before `end`.
 
-
-def _active_location(world: World, location_id: str) -> Location:
-    location = world.get(LOCATION, location_id)
-    if location is None or not location.active:
-        raise LocationNotFound(location_id=location_id)
-    return location
+    The units that came back before are the first ones: so every location gets back what it shipped,
+    one after the other, however many times units come back.
+    """
+    for line in reservation.lines:
+        if line.sku_id == sku_id:
+            quantity = min(end, line.shipped_quantity) - max(first, 0)
+            if quantity > 0:
+                yield StockRow(sku_id, line.location_id, quantity)
+            first, end = first - line.shipped_quantity, end - line.shipped_quantity

@@ -1,6 +1,6 @@
 """The commands of inventory: what each touches and what it decides. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
@@ -16,22 +16,22 @@ from command_service.inventory.domain import (
     STOCK,
     STOCK_DRIFT,
     Location,
+    MovementKind,
     Stock,
     StockChange,
     StockDrift,
     stock_changes,
 )
 from command_service.inventory.events import LocationUpserted
-from command_service.inventory.movements import StockRow, Stocks, receive, take_back
+from command_service.inventory.movements import StockRow, shelve, transfer
 from command_service.inventory.stocktaking import (
     Count,
     RepairedCounter,
     adjust,
     repair,
     set_policy,
-    transfer,
 )
-from command_service.row_outcome import RowOutcome, RowState, refused_row
+from command_service.row_outcome import Outcomes, RowOutcome, RowState, refused_row, upserted
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event
 
@@ -39,7 +39,7 @@ from event_log.events import Event
 
 
 @dataclass(frozen=True, slots=True)
-class UpsertLocations(Command[tuple[RowOutcome, ...]]):
+class UpsertLocations(Command[Outcomes]):
     """Creates or replaces locations, row by row."""
 
     is_bulk: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class UpsertLocations(Command[tuple[RowOutcome, ...]]):
         """Each location, which may not exist yet."""
         return [LOCATION.create(location.location_id) for location in self.locations]
 
-    def decide(self, world: World, now: datetime) -> Decision[tuple[RowOutcome, ...]]:
+    def decide(self, world: World, now: datetime) -> Decision[Outcomes]:
         """Refuses no more than rows: LocationNotEmpty for one that would close a location with stock."""
         after: dict[str, Location] = {}
         outcomes = []
@@ -80,17 +80,18 @@ def _upsert(before: Location | None, row: Location) -> tuple[Location, RowState]
     if before.active and not row.active and not before.is_empty:
         raise LocationNotEmpty(location_id=row.location_id)
     after = replace(row, is_empty=before.is_empty)
-    return after, RowState.UNCHANGED if after == before else RowState.UPDATED
+    return after, upserted(before, after)
 
 
 # --- the shelf ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _ShelveStock(Command[tuple[RowOutcome, ...]]):
+class _ShelveStock(Command[Outcomes]):
     """Puts units on shelves, row by row."""
 
     is_bulk: ClassVar[bool] = True
+    movement_kind: ClassVar[MovementKind]
     rows: tuple[StockRow, ...]
     reference: str
 
@@ -105,7 +106,7 @@ class _ShelveStock(Command[tuple[RowOutcome, ...]]):
             yield LOCATION.share(row.location_id)
             yield STOCK.create(row.sku_id)
 
-    def decide(self, world: World, now: datetime) -> Decision[tuple[RowOutcome, ...]]:
+    def decide(self, world: World, now: datetime) -> Decision[Outcomes]:
         """Refuses no more than rows: LocationNotFound, QuantityTooLarge."""
         stocks: dict[str, Stock | None] = {r.sku_id: world.get(STOCK, r.sku_id) for r in self.rows}
         outcomes: list[RowOutcome] = []
@@ -114,9 +115,11 @@ class _ShelveStock(Command[tuple[RowOutcome, ...]]):
         filled: dict[str, Location] = {}
         for index, row in enumerate(self.rows):
             try:
-                location = _active_location(world, row.location_id)
+                location = active_location(world, row.location_id)
                 ranks = {location.location_id: location.rank}
-                change = self._shelve(stocks, row, ranks)
+                change = shelve(
+                    stocks, [row], self.movement_kind, cause=self.reference, rank_by_location=ranks
+                )
             except Refusal as refusal:
                 outcomes.append(refused_row(index, row.sku_id, refusal))
                 continue
@@ -131,26 +134,19 @@ class _ShelveStock(Command[tuple[RowOutcome, ...]]):
         changes = [*stock_changes(StockChange(changed, events)), *_occupied(filled.values())]
         return Decision(tuple(outcomes), changes, events)
 
-    def _shelve(self, stocks: Stocks, row: StockRow, ranks: Mapping[str, int]) -> StockChange:
-        raise NotImplementedError
-
 
 class ReceiveStock(_ShelveStock):
     """Records goods that came in."""
 
     __slots__ = ()
-
-    def _shelve(self, stocks: Stocks, row: StockRow, ranks: Mapping[str, int]) -> StockChange:
-        return receive(stocks, [row], cause=self.reference, rank_by_location=ranks)
+    movement_kind = MovementKind.RECEIVED
 
 
 class ReturnStock(_ShelveStock):
     """Puts goods that came back on the shelf."""
 
     __slots__ = ()
-
-    def _shelve(self, stocks: Stocks, row: StockRow, ranks: Mapping[str, int]) -> StockChange:
-        return take_back(stocks, [row], cause=self.reference, rank_by_location=ranks)
+    movement_kind = MovementKind.RETURNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +165,7 @@ class AdjustStock(Command[Stock]):
 
     def decide(self, world: World, now: datetime) -> Decision[Stock]:
         """Refuses LocationNotFound, StockChanged."""
-        location = _active_location(world, self.location_id)
+        location = active_location(world, self.location_id)
         stock = _stock_or_none_yet(world, self.sku_id)
         count = Count(self.counted_quantity, self.expected_on_hand)
         return _staff_decision(stock, location, adjust(stock, location, count, cause=self.reference))
@@ -191,7 +187,7 @@ class TransferStock(Command[Stock]):
 
     def decide(self, world: World, now: datetime) -> Decision[Stock]:
         """Refuses LocationNotFound, StockNotFound, OutOfStock, QuantityTooLarge."""
-        to = _active_location(world, self.to_location_id)
+        to = active_location(world, self.to_location_id)
         stock = _stock_or_none_yet(world, self.sku_id)
         change = transfer(stock, self.from_location_id, to, self.quantity, cause=self.reference)
         return _staff_decision(stock, to, change)
@@ -212,7 +208,7 @@ class SetStockPolicy(Command[Stock]):
 
     def decide(self, world: World, now: datetime) -> Decision[Stock]:
         """Refuses LocationNotFound, BackorderLimitInUse."""
-        location = _active_location(world, self.location_id)
+        location = active_location(world, self.location_id)
         stock = _stock_or_none_yet(world, self.sku_id)
         change = set_policy(
             stock,
@@ -255,7 +251,12 @@ class RepairStock(Command[StockRepair]):
         return Decision(StockRepair(repaired, after), changes, change.events)
 
 
-def _active_location(world: World, location_id: str) -> Location:
+def active_location(world: World, location_id: str) -> Location:
+    """The location.
+
+    Raises:
+        LocationNotFound: there is none, or it is closed.
+    """
     location = world.get(LOCATION, location_id)
     if location is None or not location.active:
         raise LocationNotFound(location_id=location_id)

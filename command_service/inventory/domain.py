@@ -3,7 +3,8 @@
 How stock moves is told by movements.py, which locations fill a demand by allocation.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import IntEnum
@@ -46,6 +47,9 @@ class Level:
     safety_stock: int = 0
     backorder_limit: int = 0
     shortage: int = 0
+    active: bool = True
+    """Of the location, as read with the level: a closed one promises nothing, though a repair may have
+    found units there."""
 
     @property
     def promised(self) -> int:
@@ -56,6 +60,11 @@ class Level:
     def available(self) -> int:
         """Units that can be promised: negative when promised short."""
         return self.on_hand - self.promised - self.safety_stock + self.backorder_limit
+
+    @property
+    def spare(self) -> int:
+        """Units on the shelf that nobody holds and nothing keeps back."""
+        return max(0, self.on_hand - self.promised - self.safety_stock)
 
     @property
     def uncovered(self) -> int:
@@ -120,6 +129,10 @@ class MovementKind(IntEnum):
     OPENED = 13
 
 
+Place = tuple[str, str]
+"""A SKU at a location."""
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Units of a SKU that somebody wants; from any location when location_id is None."""
@@ -127,6 +140,23 @@ class Demand:
     sku_id: str
     quantity: int
     location_id: str | None = None
+
+    @property
+    def at(self) -> str:
+        """Where, as a part of a sentence: empty when it may be anywhere."""
+        return "" if self.location_id is None else f" at {self.location_id}"
+
+
+def summed(demands: Iterable[Demand]) -> list[Demand]:
+    """One demand for each SKU and location, and one for each SKU from anywhere: these come last."""
+    quantities = Counter[tuple[bool, str, str]]()
+    for demand in demands:
+        location_id = demand.location_id
+        quantities[location_id is None, demand.sku_id, location_id or ""] += demand.quantity
+    return [
+        Demand(sku_id, quantity, None if is_free else location_id)
+        for (is_free, sku_id, location_id), quantity in sorted(quantities.items())
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +167,11 @@ class HeldLine:
     location_id: str
     quantity: int
     shipped_quantity: int = 0
+
+    @property
+    def place(self) -> Place:
+        """What is held where."""
+        return self.sku_id, self.location_id
 
     @property
     def unshipped_quantity(self) -> int:

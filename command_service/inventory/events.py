@@ -74,8 +74,8 @@ class ReservationMade(InventoryEvent):
         return self.reservation.reservation_id
 
 
+@dataclass(frozen=True, slots=True)
 class _OfReservation(InventoryEvent):
-    __slots__ = ()
     reservation_id: str
 
     @property
@@ -88,7 +88,6 @@ class _OfReservation(InventoryEvent):
 class ReservationExtended(_OfReservation):
     """A hold was prolonged."""
 
-    reservation_id: str
     expire_time: datetime
 
 
@@ -96,7 +95,6 @@ class ReservationExtended(_OfReservation):
 class ReservationReleased(_OfReservation):
     """A hold or a commitment was given back, by someone or by time."""
 
-    reservation_id: str
     expired: bool
 
 
@@ -104,11 +102,9 @@ class ReservationReleased(_OfReservation):
 class ReservationCommitted(_OfReservation):
     """A hold was paid."""
 
-    reservation_id: str
-
 
 @dataclass(frozen=True, slots=True)
 class ReservationShipped(_OfReservation):
-    """Committed units were shipped."""
+    """Committed units were shipped, all of them or some."""
 
-    reservation_id: str
+    complete: bool

@@ -1,4 +1,4 @@
-"""How stock moves: what is promised, what leaves, what comes back. Pure.
+"""How stock moves: what is promised, what leaves, what comes, what changes place. Pure.
 
 The rule of `shortage`: after every movement it is exactly what neither the shelf nor the backorder
 limit covers of the promises (Level.uncovered). A movement that would raise it is refused; only what a
@@ -7,21 +7,31 @@ again, the same movement lowers it. So reserved + allocated <= on_hand + backord
 holds at all times, and shortage is never more than is needed for that.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from command_service.errors import OutOfStock, QuantityTooLarge
+from command_service.errors import (
+    OutOfStock,
+    QuantityTooLarge,
+    StockNotFound,
+    UnitsNotHeld,
+    Violation,
+)
 from command_service.inventory.allocation import allocate
 from command_service.inventory.domain import (
     COUNTER_MAX,
     Demand,
     HeldLine,
     Level,
+    Location,
     MovementKind,
+    Place,
     Stock,
     StockChange,
     StockDeltas,
+    summed,
 )
 from command_service.inventory.events import StockMoved
 
@@ -92,76 +102,68 @@ def deallocate(stocks: Stocks, lines: Sequence[HeldLine], *, cause: str) -> Stoc
 
 
 def ship(
-    stocks: Stocks,
-    reservation_lines: Sequence[HeldLine],
-    quantity_by_sku: Mapping[str, int],
-    *,
-    cause: str,
+    stocks: Stocks, held: Sequence[HeldLine], units: Sequence[Demand], *, cause: str
 ) -> StockChange:
     """Takes units of a committed reservation off the shelves that hold them.
 
-    `lines` of the result are all lines of the reservation, with their new shipped_quantity. A SKU held
-    at several locations leaves those first that come first among the lines and have units on hand.
+    `lines` of the result are all lines of the reservation, with their new shipped_quantity. Units leave
+    the location that is named; of a SKU without one, those that hold it and have units on hand, by rank.
 
     Raises:
+        UnitsNotHeld: fewer are held, there or at all, that were not shipped yet.
         OutOfStock: units are promised (backordered, or missed by a count) that are not on the shelf.
-        ValueError: more than is unshipped; the caller knows better what to call that.
     """
-    lines, moves, short = [], [], []
-    left_by_sku = dict(quantity_by_sku)
-    for line in reservation_lines:
-        on_hand = _level(stocks, line.sku_id, line.location_id).on_hand
-        quantity = min(left_by_sku.get(line.sku_id, 0), line.unshipped_quantity, on_hand)
+    picked = _picked(stocks, held, units)
+    lines, moves = [], []
+    for line in held:
+        quantity = picked[line.sku_id, line.location_id]
         if quantity > 0:
-            left_by_sku[line.sku_id] -= quantity
             deltas = StockDeltas(on_hand=-quantity, allocated=-quantity)
             moves.append(Move(line.sku_id, line.location_id, deltas))
         lines.append(replace(line, shipped_quantity=line.shipped_quantity + quantity))
-    for sku_id, left in sorted(left_by_sku.items()):
-        if left > _unshipped(lines, sku_id):
-            raise ValueError(f"{left} more of {sku_id} to ship than are unshipped")
-        if left > 0:
-            wanted = quantity_by_sku[sku_id]
-            short.append(f"{sku_id}: {wanted} to ship, {wanted - left} on hand")
-    if short:
-        raise OutOfStock(shortages="; ".join(short))
     return replace(record(stocks, moves, MovementKind.SHIPPED, cause=cause), lines=tuple(lines))
 
 
-def take_back(
+def shelve(
     stocks: Stocks,
-    rows: Sequence[tuple[str, str, int]],
-    *,
-    cause: str,
-    rank_by_location: Mapping[str, int] | None = None,
-) -> StockChange:
-    """Puts (sku_id, location_id, quantity) that came back on the shelf.
-
-    A level is opened where there is none. Its rank is that of its location if told, else 0 until it is
-    loaded again: that matters only to commands of the same batch that choose between locations.
-
-    Raises:
-        QuantityTooLarge: on_hand would exceed its bound.
-    """
-    ranks = rank_by_location or {}
-    kind = MovementKind.RETURNED
-    return record(stocks, _on_shelf(rows), kind, cause=cause, rank_by_location=ranks)
-
-
-def receive(
-    stocks: Stocks,
-    rows: Sequence[tuple[str, str, int]],
+    rows: Iterable[StockRow],
+    kind: MovementKind,
     *,
     cause: str,
     rank_by_location: Mapping[str, int],
 ) -> StockChange:
-    """Puts (sku_id, location_id, quantity) that came in on the shelf; opens levels as needed.
+    """Puts units on shelves, opening levels as needed; kind is RECEIVED or RETURNED.
 
     Raises:
         QuantityTooLarge: on_hand would exceed its bound.
     """
-    kind = MovementKind.RECEIVED
-    return record(stocks, _on_shelf(rows), kind, cause=cause, rank_by_location=rank_by_location)
+    moves = [Move(row.sku_id, row.location_id, StockDeltas(on_hand=row.quantity)) for row in rows]
+    return record(stocks, moves, kind, cause=cause, rank_by_location=rank_by_location)
+
+
+def transfer(
+    stock: Stock, from_location_id: str, to: Location, quantity: int, *, cause: str
+) -> StockChange:
+    """Moves units that nobody holds and nothing keeps back to another location.
+
+    Raises:
+        StockNotFound: the SKU never had stock there.
+        OutOfStock: fewer are on the shelf there beyond what is promised and the safety stock.
+        QuantityTooLarge: on_hand would exceed its bound.
+    """
+    source = stock.level_at(from_location_id)
+    if source is None:
+        raise StockNotFound(sku_id=stock.sku_id, location_id=from_location_id)
+    if quantity > source.spare:
+        wanted = f"{quantity} wanted at {from_location_id}, {source.spare} to spare"
+        raise OutOfStock([Violation(stock.sku_id, wanted)])
+    leaves = Move(stock.sku_id, from_location_id, StockDeltas(on_hand=-quantity))
+    out = record({stock.sku_id: stock}, [leaves], MovementKind.TRANSFERRED_OUT, cause=cause)
+    arrives = Move(stock.sku_id, to.location_id, StockDeltas(on_hand=quantity))
+    ranks = {to.location_id: to.rank}
+    kind = MovementKind.TRANSFERRED_IN
+    into = record(out.stocks, [arrives], kind, cause=cause, rank_by_location=ranks)
+    return StockChange(into.stocks, [*out.events, *into.events])
 
 
 def record(
@@ -211,8 +213,46 @@ def moved(level: Level, deltas: StockDeltas) -> Level:
     return replace(after, shortage=min(after.shortage, after.uncovered))
 
 
-def _on_shelf(rows: Iterable[tuple[str, str, int]]) -> list[Move]:
-    return [Move(sku_id, place, StockDeltas(on_hand=quantity)) for sku_id, place, quantity in rows]
+def _picked(stocks: Stocks, held: Sequence[HeldLine], units: Sequence[Demand]) -> Counter[Place]:
+    """How many of the units leave each place that holds them."""
+    picked = Counter[Place]()
+    short = []
+    lines = _by_rank(stocks, held)
+    for demand in summed(units):
+        places = [(line, level) for line, level in lines if _is_for(demand, line)]
+        held_quantity = sum(line.unshipped_quantity - picked[line.place] for line, _ in places)
+        _refuse_what_is_not_held(demand, held_quantity)
+        left = demand.quantity
+        for line, level in places:
+            part = min(left, min(line.unshipped_quantity, level.on_hand) - picked[line.place])
+            picked[line.place] += part
+            left -= part
+        if left > 0:
+            what = f"{demand.quantity} to ship{demand.at}, {demand.quantity - left} on hand"
+            short.append(Violation(demand.sku_id, what))
+    if short:
+        raise OutOfStock(short)
+    return picked
+
+
+def _by_rank(stocks: Stocks, held: Iterable[HeldLine]) -> list[tuple[HeldLine, Level]]:
+    """The lines in the order in which units leave them, each with its level."""
+    lines = [(line, _level(stocks, *line.place)) for line in held]
+    return sorted(lines, key=lambda each: (each[1].rank, each[0].location_id))
+
+
+def _is_for(demand: Demand, line: HeldLine) -> bool:
+    return demand.sku_id == line.sku_id and demand.location_id in (None, line.location_id)
+
+
+def _refuse_what_is_not_held(demand: Demand, held_quantity: int) -> None:
+    if demand.quantity > held_quantity:
+        raise UnitsNotHeld(
+            sku_id=demand.sku_id,
+            location_id=demand.location_id or "any location",
+            quantity=demand.quantity,
+            held_quantity=held_quantity,
+        )
 
 
 def _level(stocks: Stocks, sku_id: str, location_id: str) -> Level:
@@ -221,7 +261,3 @@ def _level(stocks: Stocks, sku_id: str, location_id: str) -> Level:
     if level is None:
         raise LookupError(f"{sku_id} was promised at {location_id}, where it never was")
     return level
-
-
-def _unshipped(lines: Iterable[HeldLine], sku_id: str) -> int:
-    return sum(line.unshipped_quantity for line in lines if line.sku_id == sku_id)

@@ -1,9 +1,9 @@
 """Locations, stock and reservations in PostgreSQL; the ledger of stock stands in ledger.py."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from itertools import groupby
 from operator import attrgetter, sub
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -36,7 +36,7 @@ LOCATIONS = sa.Table(
 )
 
 # The root of a SKU's stock: whoever changes any of its levels holds the lock on this row. It is there
-# from the first attempt to open a level on, and never written again.
+# from its first level on, and never written again.
 STOCK_ITEMS = sa.Table("stock_items", METADATA, sa.Column("sku_id", sa.Text, primary_key=True))
 
 STOCK_LEVELS = sa.Table(
@@ -130,15 +130,9 @@ class LocationRepository:
         *rows, empty_rows = results
         empty = {row[0] for row in empty_rows}
 
-        def build(
-            location_id: str,
-            version: int,
-            title: str,
-            rank: int,
-            active: bool,  # noqa: FBT001
-        ) -> Location | None:
-            is_empty = location_id in empty
-            return Location(location_id, title, rank, active, is_empty) if version else None
+        def build(location_id: str, _version: int, *rest: Any) -> Location:
+            title, rank, active = rest
+            return Location(location_id, title, rank, active, location_id in empty)
 
         return assemble_rows(keys, rows, build)
 
@@ -172,7 +166,7 @@ SELECT sku_id FROM stock_items WHERE sku_id = ANY(%s::text[]) ORDER BY sku_id
 
 READ_STOCK_LEVELS = """
 SELECT sku_id, location_id, rank,
-       on_hand, reserved, allocated, safety_stock, backorder_limit, shortage
+       on_hand, reserved, allocated, safety_stock, backorder_limit, shortage, active
 FROM stock_levels JOIN locations USING (location_id)
 WHERE sku_id = ANY(%s::text[])
 ORDER BY sku_id COLLATE "C", location_id COLLATE "C"
@@ -327,16 +321,8 @@ class ReservationRepository:
             for reservation_id, of_one in groupby(line_rows, key=lambda row: row[0])
         }
 
-        def build(
-            reservation_id: str,
-            version: int,
-            is_of_order: bool,  # noqa: FBT001
-            reference: str,
-            state: int,
-            expire_time: datetime,
-        ) -> Reservation | None:
-            if version == 0:
-                return None
+        def build(reservation_id: str, _version: int, *rest: Any) -> Reservation:
+            is_of_order, reference, state, expire_time = rest
             return Reservation(
                 reservation_id,
                 is_of_order,

@@ -121,7 +121,7 @@ class ExtendReservation(_OfReservation):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReservation(_OfReservation):
-    """Gives held or committed units back."""
+    """Gives held units back, or committed ones that were not shipped yet."""
 
     def decide(self, world: World, now: datetime) -> Decision[Reservation]:
         """Refuses ReservationNotFound, ReservationOwnedByOrder, ReservationNotHeld."""
@@ -150,21 +150,29 @@ class CommitReservation(_OfReservation):
 
 @dataclass(frozen=True, slots=True)
 class ShipReservation(_OfReservation):
-    """Takes all committed units off the shelf."""
+    """Takes committed units off the shelf; no units stand for all that were not shipped yet.
+
+    The reservation stays committed until all are shipped, or the rest is released.
+    """
+
+    units: tuple[Demand, ...] = ()
 
     def decide(self, world: World, now: datetime) -> Decision[Reservation]:
-        """Refuses ReservationNotFound, ReservationOwnedByOrder, ReservationNotCommitted, OutOfStock."""
+        """Refuses ReservationNotFound, ReservationOwnedByOrder, ReservationNotCommitted, UnitsNotHeld.
+
+        And OutOfStock for units that are not on the shelf.
+        """
         before = self._found(world)
         if before.state is not ReservationState.COMMITTED:
-            state = before.state_at(now).name
-            raise ReservationNotCommitted(reservation_id=self.reservation_id, state=state)
-        quantity_by_sku = dict.fromkeys((line.sku_id for line in before.lines), 0)
-        for line in before.lines:
-            quantity_by_sku[line.sku_id] += line.unshipped_quantity
-        stocks = _stocks(world, before)
-        change = ship(stocks, before.lines, quantity_by_sku, cause=self.reservation_id)
-        after = replace(before, state=ReservationState.SHIPPED, lines=change.lines)
-        return _reservation_decision(after, ReservationShipped(self.reservation_id), change)
+            raise ReservationNotCommitted(
+                reservation_id=self.reservation_id, state=before.state_at(now).name
+            )
+        units = self.units or _unshipped(before)
+        change = ship(_stocks(world, before), before.lines, units, cause=self.reservation_id)
+        complete = not any(line.unshipped_quantity for line in change.lines)
+        state = ReservationState.SHIPPED if complete else ReservationState.COMMITTED
+        after = replace(before, state=state, lines=change.lines)
+        return _reservation_decision(after, ReservationShipped(self.reservation_id, complete), change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +200,10 @@ def _held(reservation: Reservation, now: datetime) -> Reservation:
     if state is not ReservationState.HELD:
         raise ReservationNotHeld(reservation_id=reservation.reservation_id, state=state.name)
     return reservation
+
+
+def _unshipped(reservation: Reservation) -> list[Demand]:
+    return [Demand(line.sku_id, line.unshipped_quantity) for line in reservation.lines]
 
 
 def _stocks(world: World, reservation: Reservation) -> dict[str, Stock | None]:

@@ -1,6 +1,6 @@
 """InventoryCommandService: from requests to commands, from answers to responses."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 
 from google.protobuf.duration_pb2 import Duration
@@ -26,8 +26,7 @@ from command_service.inventory.reservation_commands import (
     ReserveStock,
     ShipReservation,
 )
-from command_service.row_outcome import RowOutcome
-from command_service.servicing import Door
+from command_service.servicing import Door, outcome_messages, refuse_repeated
 from event_log.codec import to_message
 from serving.interceptor import ServicerContext
 from shopkeeper.inventory.v1 import (
@@ -37,7 +36,6 @@ from shopkeeper.inventory.v1 import (
     inventory_command_service_pb2_grpc,
     inventory_pb2,
 )
-from shopkeeper.types.v1 import row_outcome_pb2
 
 
 class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryCommandServiceServicer):
@@ -50,13 +48,14 @@ class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryComma
         self, request: pb.UpsertLocationsRequest, context: ServicerContext
     ) -> pb.UpsertLocationsResponse:
         """Creates or replaces locations."""
-        _refuse_duplicates(request.locations)
+        ids = [location.location_id for location in request.locations]
+        refuse_repeated(ids, "locations[{}].location_id")
         command = UpsertLocations(tuple(map(_location, request.locations)))
         return await self._door.carry_out(
             request,
             context,
             command,
-            lambda rows: pb.UpsertLocationsResponse(outcomes=_outcomes(rows)),
+            lambda rows: pb.UpsertLocationsResponse(outcomes=outcome_messages(rows)),
         )
 
     async def ReceiveStock(
@@ -68,7 +67,7 @@ class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryComma
             request,
             context,
             command,
-            lambda rows: pb.ReceiveStockResponse(outcomes=_outcomes(rows)),
+            lambda rows: pb.ReceiveStockResponse(outcomes=outcome_messages(rows)),
         )
 
     async def ReturnStock(
@@ -80,7 +79,7 @@ class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryComma
             request,
             context,
             command,
-            lambda rows: pb.ReturnStockResponse(outcomes=_outcomes(rows)),
+            lambda rows: pb.ReturnStockResponse(outcomes=outcome_messages(rows)),
         )
 
     async def AdjustStock(
@@ -143,9 +142,7 @@ class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryComma
         command = ReserveStock(
             reservation_id=request.reservation_id,
             reference=request.reference,
-            demands=tuple(
-                Demand(line.sku_id, line.quantity, line.location_id or None) for line in request.lines
-            ),
+            demands=_demands(request.lines),
             hold_duration=_span(request.hold_duration),
         )
         return await self._door.carry_out(
@@ -195,7 +192,7 @@ class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryComma
         return await self._door.carry_out(
             request,
             context,
-            ShipReservation(request.reservation_id),
+            ShipReservation(request.reservation_id, _demands(request.lines)),
             lambda shipped: pb.ShipReservationResponse(reservation=_reservation(shipped)),
         )
 
@@ -211,15 +208,6 @@ class InventoryCommandServicer(inventory_command_service_pb2_grpc.InventoryComma
         )
 
 
-def _refuse_duplicates(locations: Sequence[inventory_pb2.Location]) -> None:
-    seen: set[str] = set()
-    for index, location in enumerate(locations):
-        if location.location_id in seen:
-            field = f"locations[{index}].location_id"
-            raise InvalidField(field=field, description="appears more than once")
-        seen.add(location.location_id)
-
-
 def _location(location: inventory_pb2.Location) -> Location:
     return Location(location.location_id, location.title, location.rank, location.active)
 
@@ -228,12 +216,12 @@ def _rows(rows: Iterable[pb.StockRow]) -> tuple[StockRow, ...]:
     return tuple(StockRow(row.sku_id, row.location_id, row.quantity) for row in rows)
 
 
+def _demands(lines: Iterable[inventory_pb2.ReservationLine]) -> tuple[Demand, ...]:
+    return tuple(Demand(line.sku_id, line.quantity, line.location_id or None) for line in lines)
+
+
 def _span(duration: Duration) -> timedelta:
     return duration.ToTimedelta()
-
-
-def _outcomes(rows: Iterable[RowOutcome]) -> list[row_outcome_pb2.RowOutcome]:
-    return [to_message(row, row_outcome_pb2.RowOutcome) for row in rows]
 
 
 def _stock(stock: Stock) -> inventory_pb2.Stock:

@@ -1,4 +1,4 @@
-"""What staff do to stock: count it, move it, set its policy, repair its books. Pure.
+"""What staff say of stock: what a count found, its policy, that its books be repaired. Pure.
 
 The rule of `shortage` stands in movements.py: only a count raises it, of the shelf or of the books.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from command_service.errors import BackorderLimitInUse, OutOfStock, StockChanged, StockNotFound
+from command_service.errors import BackorderLimitInUse, StockChanged
 from command_service.inventory.domain import (
     COUNTERS,
     Level,
@@ -20,7 +20,6 @@ from command_service.inventory.domain import (
     StockDrift,
 )
 from command_service.inventory.events import StockMoved, StockRepaired
-from command_service.inventory.movements import Move, record
 
 REPAIR_CAUSE = "repair"
 
@@ -61,31 +60,6 @@ def adjust(stock: Stock, location: Location, count: Count, *, cause: str) -> Sto
         )
     counted = replace(before, on_hand=count.counted_quantity)
     return _become(stock, replace(counted, shortage=counted.uncovered), MovementKind.ADJUSTED, cause)
-
-
-def transfer(
-    stock: Stock, from_location_id: str, to: Location, quantity: int, *, cause: str
-) -> StockChange:
-    """Moves units that nobody holds and nothing keeps back to another location.
-
-    Raises:
-        StockNotFound: the SKU never had stock there.
-        OutOfStock: fewer are on the shelf there beyond what is promised and the safety stock.
-    """
-    source = stock.level_at(from_location_id)
-    if source is None:
-        raise StockNotFound(sku_id=stock.sku_id, location_id=from_location_id)
-    spare = max(0, source.available - source.backorder_limit)
-    if quantity > spare:
-        shortages = f"{stock.sku_id} at {from_location_id}: {quantity} wanted, {spare} to spare"
-        raise OutOfStock(shortages=shortages)
-    leaves = Move(stock.sku_id, from_location_id, StockDeltas(on_hand=-quantity))
-    out = record({stock.sku_id: stock}, [leaves], MovementKind.TRANSFERRED_OUT, cause=cause)
-    arrives = Move(stock.sku_id, to.location_id, StockDeltas(on_hand=quantity))
-    ranks = {to.location_id: to.rank}
-    kind = MovementKind.TRANSFERRED_IN
-    into = record(out.stocks, [arrives], kind, cause=cause, rank_by_location=ranks)
-    return StockChange(into.stocks, [*out.events, *into.events])
 
 
 def set_policy(

@@ -7,12 +7,13 @@ from datetime import datetime
 from command_service.errors import CurrencyMismatch, OrderNotFound, RefundAlreadyRecorded
 from command_service.money import Money
 from command_service.ordering.domain import (
+    MONEY_RECORD,
     ORDER,
-    PAYMENT,
     REFUND_RECORD,
     MoneyRecord,
     Order,
     Units,
+    summed,
 )
 from command_service.ordering.events import OrderProgress, RefundRecorded
 from command_service.world import Command, Decision, Touch, World
@@ -41,22 +42,25 @@ class RecordRefund(Command[RefundAnswer]):
 
     def touches(self) -> Iterable[Touch]:
         """The order, and the reference so that it refunds once."""
-        return ORDER.change(self.order_id), PAYMENT.create((REFUND_RECORD, self.refund_reference))
+        return (
+            ORDER.change(self.order_id),
+            MONEY_RECORD.create((REFUND_RECORD, self.refund_reference)),
+        )
 
     def decide(self, world: World, now: datetime) -> Decision[RefundAnswer]:
         """Gives back at most what was paid and not yet given back."""
         order = order_of(world, self.order_id)
-        recorded = world.get(PAYMENT, (REFUND_RECORD, self.refund_reference))
+        recorded = world.get(MONEY_RECORD, (REFUND_RECORD, self.refund_reference))
         if recorded is not None:
             return self._decide_again(order, recorded)
         after = self._refunded(order, now)
         amount_minor = after.refunded_minor - order.refunded_minor
-        record = MoneyRecord(order.order_id, amount_minor, self.units)
+        record = MoneyRecord(order.order_id, amount_minor, summed(self.units))
         return Decision(
             RefundAnswer(after, Money(order.currency_code, amount_minor)),
             [
                 ORDER.changed(order.order_id, after),
-                PAYMENT.changed((REFUND_RECORD, self.refund_reference), record),
+                MONEY_RECORD.changed((REFUND_RECORD, self.refund_reference), record),
             ],
             [RefundRecorded(OrderProgress.between(order, after), self.refund_reference, amount_minor)],
         )
@@ -69,8 +73,8 @@ class RecordRefund(Command[RefundAnswer]):
 
     def _decide_again(self, order: Order, recorded: MoneyRecord) -> Decision[RefundAnswer]:
         amount = Money(order.currency_code, recorded.amount_minor)
-        is_same_amount = self.amount == amount if self.units == () else True
-        if recorded.order_id != self.order_id or recorded.units != self.units or not is_same_amount:
+        is_same = recorded.units == summed(self.units) and self.amount in (None, amount)
+        if recorded.order_id != self.order_id or not is_same:
             raise RefundAlreadyRecorded(
                 refund_reference=self.refund_reference, order_id=recorded.order_id
             )

@@ -1,22 +1,28 @@
 """Orders: their lines, their money, and the states that they pass through: pure.
 
-            PlaceOrder                      FulfillOrderLines
+            PlaceOrder                      FulfillOrderLines, CancelOrderLines
 AWAITING_PAYMENT / _INSTORE_PAYMENT --> PAID --> PARTIALLY_FULFILLED --> FULFILLED
     |            |           ^  ^          |
     | cancel     | expire    |  |          | cancel
     v            v           |  |          v
 CANCELLED     EXPIRED -------'  |       CANCELLED
                  late payment, if the stock can still be had
+
+An order whose units were all shipped or called off is at its end: FULFILLED if anything was shipped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, IntEnum, auto
 from typing import Any
 
+from command_service.adjustments import Adjustment
 from command_service.errors import (
     InvalidField,
+    NothingToRefund,
+    NothingToShip,
     OrderAlreadyClosed,
     OrderAlreadyPaid,
     OrderAlreadyShipped,
@@ -58,25 +64,40 @@ class Step(Enum):
 
     EXPIRE = auto()
     CANCEL = auto()
+    CANCEL_UNITS = auto()
     FULFILL = auto()
 
 
-# Each row: may it expire, be called off, be shipped? None says yes, else how it is refused.
-_TABLE: Mapping[OrderState, tuple[type[Refusal] | None, type[Refusal] | None, type[Refusal] | None]] = {
-    OrderState.AWAITING_PAYMENT: (None, None, OrderNotPaid),
-    OrderState.AWAITING_INSTORE_PAYMENT: (None, None, OrderNotPaid),
-    OrderState.PAID: (OrderAlreadyPaid, None, None),
-    OrderState.PARTIALLY_FULFILLED: (OrderAlreadyPaid, OrderAlreadyShipped, None),
-    OrderState.FULFILLED: (OrderAlreadyPaid, OrderAlreadyShipped, OrderAlreadyShipped),
-    OrderState.CANCELLED: (OrderAlreadyClosed, OrderAlreadyClosed, OrderNotPaid),
-    OrderState.EXPIRED: (OrderAlreadyClosed, OrderAlreadyClosed, OrderNotPaid),
+_REFUSALS: Mapping[Step, Mapping[OrderState, type[Refusal]]] = {
+    Step.EXPIRE: {
+        OrderState.PAID: OrderAlreadyPaid,
+        OrderState.PARTIALLY_FULFILLED: OrderAlreadyPaid,
+        OrderState.FULFILLED: OrderAlreadyPaid,
+        OrderState.CANCELLED: OrderAlreadyClosed,
+        OrderState.EXPIRED: OrderAlreadyClosed,
+    },
+    Step.CANCEL: {
+        OrderState.PARTIALLY_FULFILLED: OrderAlreadyShipped,
+        OrderState.FULFILLED: OrderAlreadyShipped,
+        OrderState.CANCELLED: OrderAlreadyClosed,
+        OrderState.EXPIRED: OrderAlreadyClosed,
+    },
+    Step.CANCEL_UNITS: {
+        OrderState.AWAITING_PAYMENT: OrderNotPaid,
+        OrderState.AWAITING_INSTORE_PAYMENT: OrderNotPaid,
+        OrderState.FULFILLED: OrderAlreadyShipped,
+        OrderState.CANCELLED: OrderAlreadyClosed,
+        OrderState.EXPIRED: OrderAlreadyClosed,
+    },
+    Step.FULFILL: {
+        OrderState.AWAITING_PAYMENT: OrderNotPaid,
+        OrderState.AWAITING_INSTORE_PAYMENT: OrderNotPaid,
+        OrderState.FULFILLED: OrderAlreadyShipped,
+        OrderState.CANCELLED: OrderNotPaid,
+        OrderState.EXPIRED: OrderNotPaid,
+    },
 }
-
-REFUSAL_BY_STATE_AND_STEP: Mapping[tuple[OrderState, Step], type[Refusal] | None] = {
-    (state, step): refusal
-    for state, row in _TABLE.items()
-    for step, refusal in zip((Step.EXPIRE, Step.CANCEL, Step.FULFILL), row, strict=True)
-}
+"""How each step is refused, by the state; a state that is absent allows it."""
 
 
 class PaymentMode(IntEnum):
@@ -95,17 +116,6 @@ class PaymentOutcome(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class LineAdjustment:
-    """A promotion's effect on one line, frozen; fields as in cart.proto."""
-
-    promotion_id: str
-    title: str
-    coupon_code: str
-    amount_minor: int
-    exact_amount_minor: str
-
-
-@dataclass(frozen=True, slots=True)
 class Units:
     """Units of one order line."""
 
@@ -115,7 +125,7 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class OrderLine:
-    """One line: price and discount are frozen, the three counts move; fields as in ordering.proto."""
+    """One line: price and discount are frozen, the rest moves; fields as in ordering.proto."""
 
     line_id: str
     sku_id: str
@@ -125,10 +135,12 @@ class OrderLine:
     discount_minor: int
     price_list_id: str
     price_tier_min_quantity: int
-    adjustments: tuple[LineAdjustment, ...]
+    adjustments: tuple[Adjustment, ...]
     fulfilled_quantity: int = 0
     returned_quantity: int = 0
     refunded_quantity: int = 0
+    cancelled_quantity: int = 0
+    refunded_minor: int = 0
 
     @property
     def subtotal_minor(self) -> int:
@@ -139,6 +151,32 @@ class OrderLine:
     def total_minor(self) -> int:
         """What the line costs."""
         return self.subtotal_minor + self.discount_minor
+
+    @property
+    def unshipped_quantity(self) -> int:
+        """Units that were neither shipped nor called off: what is still held for the line."""
+        return self.quantity - self.cancelled_quantity - self.fulfilled_quantity
+
+    @property
+    def shippable_quantity(self) -> int:
+        """Units that may be shipped: with those that the buyer has, only as many as we keep money for.
+
+        The money of a unit goes back once: when it is called off, when it is returned, or by a refund
+        before either. So a refund of units counts first for those called off and returned, then for
+        those not yet shipped, which therefore stay; only what is left of it is for units that the
+        buyer keeps. Counts alone cannot tell a refund of the unit that was shipped from one of the unit
+        that was not: the unit stays, for a unit too few can be put right and a unit too many cannot.
+        """
+        given_up_quantity = self.cancelled_quantity + self.returned_quantity
+        sold_quantity = self.quantity - max(given_up_quantity, self.refunded_quantity)
+        with_buyer_quantity = self.fulfilled_quantity - self.returned_quantity
+        return max(0, sold_quantity - with_buyer_quantity)
+
+    @property
+    def kept_minor(self) -> int:
+        """What of the line's price is ours: without the units called off, returned or refunded."""
+        given_up_minor = self.first_units_minor(self.cancelled_quantity + self.returned_quantity)
+        return self.total_minor - max(given_up_minor, self.refunded_minor)
 
     def first_units_minor(self, quantity: int) -> int:
         """What the first `quantity` units cost: differences of it are exact prices of single units."""
@@ -169,6 +207,8 @@ class Order:
     expire_time: datetime
     paid_minor: int = 0
     refunded_minor: int = 0
+    gifted_minor: int = 0
+    """Of refunded_minor, what was given back though it was not due."""
     cancel_reason: str = ""
     """In the words of whoever called it off, which may hold personal data: never in an event."""
     contact: Contact | None = None
@@ -206,30 +246,13 @@ class Order:
 
     @property
     def refund_due_minor(self) -> int:
-        """Money to give back: see ordering.proto.
-
-        A refund by amount counts against the surplus and the returned units alike; a refund of units
-        counts against the return of those units.
-        """
+        """Money to give back: what we have, less what is ours; see ordering.proto."""
         if self.state in CLOSED:
             return self.refundable_minor
         if self.state in AWAITING:
             return 0
-        surplus_minor = max(self.paid_minor - self.total_minor, 0)
-        refunded_as_units_minor = sum(
-            line.first_units_minor(line.refunded_quantity) for line in self.lines
-        )
-        due_minor = surplus_minor + self._returned_unrefunded_minor
-        due_minor -= self.refunded_minor - refunded_as_units_minor
-        return min(max(due_minor, 0), self.refundable_minor)
-
-    @property
-    def _returned_unrefunded_minor(self) -> int:
-        return sum(
-            line.first_units_minor(line.returned_quantity)
-            - line.first_units_minor(min(line.refunded_quantity, line.returned_quantity))
-            for line in self.lines
-        )
+        kept_minor = sum(line.kept_minor for line in self.lines) - self.gifted_minor
+        return min(max(self.refundable_minor - kept_minor, 0), self.refundable_minor)
 
     @property
     def is_covered(self) -> bool:
@@ -261,9 +284,7 @@ class Order:
 
         Units refunded before do not count any more: that money was given back, and has been paid anew.
         """
-        lines = tuple(
-            replace(line, refunded_quantity=0) if line.refunded_quantity else line for line in self.lines
-        )
+        lines = tuple(replace(line, refunded_quantity=0, refunded_minor=0) for line in self.lines)
         return replace(self, state=OrderState.PAID, lines=lines)
 
     def expire(self, now: datetime) -> "Order":
@@ -278,20 +299,32 @@ class Order:
         self._check(Step.CANCEL)
         return self._changed(now, state=OrderState.CANCELLED, cancel_reason=reason)
 
+    def cancel_units(self, units: Sequence[Units], now: datetime) -> "Order":
+        """Calls units off that were not shipped; with the last of them a shipped order is complete.
+
+        An order of which nothing was shipped is then still to be cancelled: see `is_all_cancelled`.
+        """
+        self._check(Step.CANCEL_UNITS)
+        return self._with_units_moved(self._counted(units, _cancelled), now)
+
+    @property
+    def is_all_cancelled(self) -> bool:
+        """True when every unit was called off, one by one."""
+        return all(line.cancelled_quantity == line.quantity for line in self.lines)
+
     def fulfill(self, units: Sequence[Units], now: datetime) -> "Order":
         """Counts units as shipped."""
         self._check(Step.FULFILL)
-        lines = self._counted(units, _fulfilled)
-        is_complete = all(line.fulfilled_quantity == line.quantity for line in lines)
-        state = OrderState.FULFILLED if is_complete else OrderState.PARTIALLY_FULFILLED
-        return self._changed(now, state=state, lines=lines)
+        if not units:
+            raise NothingToShip(order_id=self.order_id)
+        return self._with_units_moved(self._counted(units, _fulfilled), now)
 
-    def unshipped(self) -> tuple[Units, ...]:
-        """All units that were not shipped yet."""
+    def shippable(self) -> tuple[Units, ...]:
+        """All units that may be shipped."""
         return tuple(
-            Units(line.line_id, line.quantity - line.fulfilled_quantity)
+            Units(line.line_id, line.shippable_quantity)
             for line in self.lines
-            if line.fulfilled_quantity < line.quantity
+            if line.shippable_quantity
         )
 
     def take_back(self, units: Sequence[Units], now: datetime) -> "Order":
@@ -301,16 +334,20 @@ class Order:
     def refund_units(self, units: Sequence[Units], now: datetime) -> "Order":
         """Gives back what the units cost: exactly the line's total once all of them are refunded."""
         lines = self._counted(units, _refunded)
-        amount_minor = sum(
-            after.first_units_minor(after.refunded_quantity)
-            - before.first_units_minor(before.refunded_quantity)
-            for before, after in zip(self.lines, lines, strict=True)
-        )
+        before_minor = sum(line.refunded_minor for line in self.lines)
+        amount_minor = sum(line.refunded_minor for line in lines) - before_minor
+        if amount_minor <= 0:
+            raise NothingToRefund(order_id=self.order_id)
         return replace(self._refund(amount_minor, now), lines=lines)
 
     def refund_amount(self, amount_minor: int, now: datetime) -> "Order":
-        """Gives an amount back that no unit accounts for."""
-        return self._refund(amount_minor, now)
+        """Gives an amount back that no unit accounts for; what exceeds the due is a gift."""
+        after = self._refund(amount_minor, now)
+        # Before it is paid nothing is due, and the money has to be paid anew: no gift either.
+        if self.state in AWAITING:
+            return after
+        excess_minor = max(amount_minor - self.refund_due_minor, 0)
+        return replace(after, gifted_minor=self.gifted_minor + excess_minor)
 
     def _refund(self, amount_minor: int, now: datetime) -> "Order":
         if amount_minor > self.refundable_minor:
@@ -319,8 +356,16 @@ class Order:
             )
         return self._changed(now, refunded_minor=self.refunded_minor + amount_minor)
 
+    def _with_units_moved(self, lines: tuple[OrderLine, ...], now: datetime) -> "Order":
+        """The paid order with these lines, in the state that their shipped units call for."""
+        state = self.state
+        if any(line.fulfilled_quantity for line in lines):
+            is_complete = not any(line.unshipped_quantity for line in lines)
+            state = OrderState.FULFILLED if is_complete else OrderState.PARTIALLY_FULFILLED
+        return self._changed(now, state=state, lines=lines)
+
     def _check(self, step: Step) -> None:
-        refusal = REFUSAL_BY_STATE_AND_STEP[self.state, step]
+        refusal = _REFUSALS[step].get(self.state)
         if refusal is not None:
             raise refusal(order_id=self.order_id, state=self.state.name)
 
@@ -340,8 +385,13 @@ class Order:
         return tuple(lines.values())
 
 
+def _cancelled(line: OrderLine, quantity: int) -> OrderLine:
+    _check_units(line, quantity, quantity_max=line.unshipped_quantity)
+    return replace(line, cancelled_quantity=line.cancelled_quantity + quantity)
+
+
 def _fulfilled(line: OrderLine, quantity: int) -> OrderLine:
-    _check_units(line, quantity, quantity_max=line.quantity - line.fulfilled_quantity)
+    _check_units(line, quantity, quantity_max=line.shippable_quantity)
     return replace(line, fulfilled_quantity=line.fulfilled_quantity + quantity)
 
 
@@ -351,8 +401,11 @@ def _returned(line: OrderLine, quantity: int) -> OrderLine:
 
 
 def _refunded(line: OrderLine, quantity: int) -> OrderLine:
+    """With the money for all units refunded so far: what was given back before is made up for."""
     _check_units(line, quantity, quantity_max=line.quantity - line.refunded_quantity)
-    return replace(line, refunded_quantity=line.refunded_quantity + quantity)
+    refunded_quantity = line.refunded_quantity + quantity
+    refunded_minor = line.first_units_minor(refunded_quantity)
+    return replace(line, refunded_quantity=refunded_quantity, refunded_minor=refunded_minor)
 
 
 def _check_units(line: OrderLine, quantity: int, *, quantity_max: int) -> None:
@@ -364,17 +417,27 @@ def _check_units(line: OrderLine, quantity: int, *, quantity_max: int) -> None:
 class MoneyRecord:
     """A payment or a refund under its provider's name: one belongs to one order, for good.
 
-    units: what a refund was for, when it was asked for by units.
+    units: what a refund was for, when it was asked for by units; as `summed` by line. outcome: what a
+    payment did, None for a refund.
     """
 
     order_id: str
     amount_minor: int
     units: tuple[Units, ...] = ()
+    outcome: PaymentOutcome | None = None
+
+
+def summed(units: Iterable[Units]) -> tuple[Units, ...]:
+    """The units of each line together, by line id: equal for whatever comes to the same."""
+    quantity_by_line = Counter[str]()
+    for unit in units:
+        quantity_by_line[unit.line_id] += unit.quantity
+    return tuple(Units(line_id, quantity) for line_id, quantity in sorted(quantity_by_line.items()))
 
 
 PAYMENT_RECORD = "payment"
 REFUND_RECORD = "refund"
 
 ORDER: Kind[str, Order] = Kind("order", LockRank.ORDER)
-PAYMENT: Kind[tuple[str, str], MoneyRecord] = Kind("payment", LockRank.PAYMENT)
+MONEY_RECORD: Kind[tuple[str, str], MoneyRecord] = Kind("money record", LockRank.MONEY_RECORD)
 """Keys are (PAYMENT_RECORD or REFUND_RECORD, the provider's name for it)."""

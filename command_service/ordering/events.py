@@ -20,6 +20,7 @@ class OrderProgress:
     paid_minor: int
     refunded_minor: int
     refund_due_minor: int
+    gifted_minor: int
     changed_lines: tuple[OrderLine, ...]
     update_time: datetime
 
@@ -35,6 +36,7 @@ class OrderProgress:
             paid_minor=after.paid_minor,
             refunded_minor=after.refunded_minor,
             refund_due_minor=after.refund_due_minor,
+            gifted_minor=after.gifted_minor,
             changed_lines=tuple(
                 line
                 for line, line_before in zip(after.lines, before.lines, strict=True)
@@ -94,6 +96,13 @@ class RefundRecorded(OrderProgressed):
 @dataclass(frozen=True, slots=True)
 class OrderCancelled(OrderProgressed):
     """The order was called off."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLinesCancelled(OrderProgressed):
+    """Units were called off. If they were the last of the order, OrderCancelled follows."""
+
+    lines: tuple[Units, ...]
 
 
 @dataclass(frozen=True, slots=True)

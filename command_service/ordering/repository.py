@@ -13,17 +13,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from command_service import adjustments
+from command_service.keyed_rows import columns
 from command_service.ordering.contact import PostalAddress
 from command_service.ordering.domain import (
     AWAITING,
+    CLOSED,
+    MONEY_RECORD,
     ORDER,
-    PAYMENT,
-    LineAdjustment,
     MoneyRecord,
     Order,
     OrderLine,
     OrderState,
     PaymentMode,
+    PaymentOutcome,
     Units,
 )
 from command_service.repository import Changed, Keys
@@ -32,6 +35,7 @@ from command_service.world import Kind, Mode
 from event_log.tables import METADATA
 
 _AWAITING_SQL = ", ".join(str(int(state)) for state in sorted(AWAITING))
+_PAID_SQL = ", ".join(str(int(state)) for state in sorted(set(OrderState) - AWAITING - CLOSED))
 
 ORDERS = sa.Table(
     "orders",
@@ -51,6 +55,8 @@ ORDERS = sa.Table(
     sa.Column("total_minor", sa.BigInteger, nullable=False),
     sa.Column("paid_minor", sa.BigInteger, nullable=False),
     sa.Column("refunded_minor", sa.BigInteger, nullable=False),
+    # Of refunded_minor, what was given back though it was not due.
+    sa.Column("gifted_minor", sa.BigInteger, nullable=False),
     sa.Column("free_shipping", sa.Boolean, nullable=False),
     sa.Column("tax_inclusive", sa.Boolean, nullable=False),
     # PaymentMode by its number in ordering_command_service.proto.
@@ -69,6 +75,9 @@ ORDERS = sa.Table(
         name="total",
     ),
     sa.CheckConstraint("refunded_minor BETWEEN 0 AND paid_minor", name="refunded"),
+    sa.CheckConstraint("gifted_minor BETWEEN 0 AND refunded_minor", name="gifted"),
+    # The last line of defence: nothing is shipped that was not paid for.
+    sa.CheckConstraint(f"state NOT IN ({_PAID_SQL}) OR paid_minor >= total_minor", name="paid"),
     sa.Index("ix_orders_customer_id", "customer_id", "placed_time"),
     sa.Index("ix_orders_state", "state", "placed_time"),
     sa.Index(
@@ -90,15 +99,29 @@ ORDER_LINES = sa.Table(
     sa.Column("discount_minor", sa.BigInteger, nullable=False),
     sa.Column("price_list_id", sa.Text, nullable=False),
     sa.Column("price_tier_min_quantity", sa.Integer, nullable=False),
-    # Adjustments of cart.proto as objects with its field names.
+    # As command_service.adjustments stores them.
     sa.Column("adjustments", JSONB, nullable=False),
     sa.Column("fulfilled_quantity", sa.Integer, nullable=False),
     sa.Column("returned_quantity", sa.Integer, nullable=False),
     sa.Column("refunded_quantity", sa.Integer, nullable=False),
+    sa.Column("cancelled_quantity", sa.Integer, nullable=False),
+    # Money given back for units of the line since the order was paid.
+    sa.Column("refunded_minor", sa.BigInteger, nullable=False),
     sa.CheckConstraint("quantity > 0", name="quantity"),
-    sa.CheckConstraint("fulfilled_quantity BETWEEN 0 AND quantity", name="fulfilled"),
+    sa.CheckConstraint("unit_price_minor >= 0 AND price_list_id <> ''", name="price"),
+    sa.CheckConstraint(
+        "discount_minor <= 0 AND unit_price_minor * quantity + discount_minor >= 0", name="total"
+    ),
+    sa.CheckConstraint("cancelled_quantity BETWEEN 0 AND quantity", name="cancelled"),
+    sa.CheckConstraint(
+        "fulfilled_quantity BETWEEN 0 AND quantity - cancelled_quantity", name="fulfilled"
+    ),
     sa.CheckConstraint("returned_quantity BETWEEN 0 AND fulfilled_quantity", name="returned"),
     sa.CheckConstraint("refunded_quantity BETWEEN 0 AND quantity", name="refunded"),
+    sa.CheckConstraint(
+        "refunded_minor BETWEEN 0 AND unit_price_minor * quantity + discount_minor",
+        name="refunded_minor",
+    ),
 )
 
 # Personal data: not in the log, not in Redis, in no other table.
@@ -116,7 +139,7 @@ ORDER_CONTACTS = sa.Table(
     sa.Index("ix_order_contacts_email", sa.text("lower(email)")),
 )
 
-# A row without an order is the key of a command that was refused: it means that there is no record.
+# A row without an order is a key row: it means that there is no record.
 MONEY_RECORDS = sa.Table(
     "money_records",
     METADATA,
@@ -128,9 +151,15 @@ MONEY_RECORDS = sa.Table(
     sa.Column("amount_minor", sa.BigInteger),
     # [{"line_id": ..., "quantity": ...}] of a refund that was asked for by units.
     sa.Column("units", JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
+    # What a payment did: PaymentOutcome by its number in ordering_command_service.proto.
+    sa.Column("outcome", sa.SmallInteger),
     sa.CheckConstraint("kind IN ('payment', 'refund')", name="kind"),
     sa.CheckConstraint("(order_id IS NULL) = (amount_minor IS NULL)", name="complete"),
-    sa.CheckConstraint("amount_minor >= 0", name="amount"),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint("outcome BETWEEN 1 AND 3", name="outcome"),
+    sa.CheckConstraint(
+        "(outcome IS NULL) = (kind = 'refund' OR order_id IS NULL)", name="outcome_of_payment"
+    ),
     sa.Index("ix_money_records_order_id", "order_id"),
     sa.Index("ix_money_records_reference", "reference"),
 )
@@ -138,11 +167,12 @@ MONEY_RECORDS = sa.Table(
 _ORDER_COLUMNS = (
     "order_id order_number version state customer_id cart_id currency_code coupon_codes "
     "free_shipping tax_inclusive payment_mode placed_time update_time expire_time "
-    "paid_minor refunded_minor cancel_reason"
+    "paid_minor refunded_minor gifted_minor cancel_reason"
 ).split()
 _LINE_COLUMNS = (
     "line_id sku_id title quantity unit_price_minor discount_minor price_list_id "
-    "price_tier_min_quantity adjustments fulfilled_quantity returned_quantity refunded_quantity"
+    "price_tier_min_quantity adjustments fulfilled_quantity returned_quantity refunded_quantity "
+    "cancelled_quantity refunded_minor"
 ).split()
 
 _READ_ORDERS = f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE order_id = ANY(%s::text[])"
@@ -157,30 +187,33 @@ _INSERT = """
 WITH placed AS (
     INSERT INTO orders (order_id, order_number, version, state, customer_id, cart_id, currency_code,
         coupon_codes, subtotal_minor, discount_minor, total_minor, paid_minor, refunded_minor,
-        free_shipping, tax_inclusive, payment_mode, placed_time, update_time, expire_time)
+        gifted_minor, free_shipping, tax_inclusive, payment_mode, placed_time, update_time, expire_time)
     SELECT order_id, order_number, version, state, customer_id, cart_id, currency_code,
         array(SELECT jsonb_array_elements_text(coupon_codes)), subtotal_minor, discount_minor,
-        total_minor, paid_minor, refunded_minor, free_shipping, tax_inclusive, payment_mode,
-        placed_time, update_time, expire_time
+        total_minor, paid_minor, refunded_minor, gifted_minor, free_shipping, tax_inclusive,
+        payment_mode, placed_time, update_time, expire_time
     FROM unnest(%(order_id)s::text[], %(order_number)s::text[], %(version)s::bigint[],
         %(state)s::bigint[], %(customer_id)s::text[], %(cart_id)s::text[], %(currency_code)s::text[],
         %(coupon_codes)s::text[]::jsonb[], %(subtotal_minor)s::bigint[], %(discount_minor)s::bigint[],
         %(total_minor)s::bigint[], %(paid_minor)s::bigint[], %(refunded_minor)s::bigint[],
-        %(free_shipping)s::bool[], %(tax_inclusive)s::bool[], %(payment_mode)s::bigint[],
-        %(placed_time)s::timestamptz[], %(update_time)s::timestamptz[], %(expire_time)s::timestamptz[])
+        %(gifted_minor)s::bigint[], %(free_shipping)s::bool[], %(tax_inclusive)s::bool[],
+        %(payment_mode)s::bigint[], %(placed_time)s::timestamptz[], %(update_time)s::timestamptz[],
+        %(expire_time)s::timestamptz[])
         AS o(order_id, order_number, version, state, customer_id, cart_id, currency_code,
             coupon_codes, subtotal_minor, discount_minor, total_minor, paid_minor, refunded_minor,
-            free_shipping, tax_inclusive, payment_mode, placed_time, update_time, expire_time)
+            gifted_minor, free_shipping, tax_inclusive, payment_mode, placed_time, update_time,
+            expire_time)
 ), lines AS (
     INSERT INTO order_lines (order_id, line_id, ordinal, sku_id, title, quantity, unit_price_minor,
         discount_minor, price_list_id, price_tier_min_quantity, adjustments, fulfilled_quantity,
-        returned_quantity, refunded_quantity)
+        returned_quantity, refunded_quantity, cancelled_quantity, refunded_minor)
     SELECT * FROM unnest(%(line_order_id)s::text[], %(line_id)s::text[], %(ordinal)s::bigint[]::int[],
         %(sku_id)s::text[], %(title)s::text[], %(quantity)s::bigint[]::int[],
         %(unit_price_minor)s::bigint[], %(line_discount_minor)s::bigint[], %(price_list_id)s::text[],
         %(price_tier_min_quantity)s::bigint[]::int[], %(adjustments)s::text[]::jsonb[],
         %(fulfilled_quantity)s::bigint[]::int[], %(returned_quantity)s::bigint[]::int[],
-        %(refunded_quantity)s::bigint[]::int[])
+        %(refunded_quantity)s::bigint[]::int[], %(cancelled_quantity)s::bigint[]::int[],
+        %(line_refunded_minor)s::bigint[])
 )
 INSERT INTO order_contacts (order_id, email, full_name, phone, shipping_address, billing_address, notes)
 SELECT * FROM unnest(%(contact_order_id)s::text[], %(email)s::text[], %(full_name)s::text[],
@@ -191,19 +224,23 @@ SELECT * FROM unnest(%(contact_order_id)s::text[], %(email)s::text[], %(full_nam
 _UPDATE = """
 WITH stepped AS (
     UPDATE orders SET version = o.version, state = o.state, paid_minor = o.paid_minor,
-        refunded_minor = o.refunded_minor, update_time = o.update_time,
-        cancel_reason = o.cancel_reason
+        refunded_minor = o.refunded_minor, gifted_minor = o.gifted_minor,
+        update_time = o.update_time, cancel_reason = o.cancel_reason
     FROM unnest(%(order_id)s::text[], %(version)s::bigint[], %(state)s::bigint[],
-        %(paid_minor)s::bigint[], %(refunded_minor)s::bigint[], %(update_time)s::timestamptz[],
-        %(cancel_reason)s::text[])
-        AS o(order_id, version, state, paid_minor, refunded_minor, update_time, cancel_reason)
+        %(paid_minor)s::bigint[], %(refunded_minor)s::bigint[], %(gifted_minor)s::bigint[],
+        %(update_time)s::timestamptz[], %(cancel_reason)s::text[])
+        AS o(order_id, version, state, paid_minor, refunded_minor, gifted_minor, update_time,
+            cancel_reason)
     WHERE orders.order_id = o.order_id
 )
 UPDATE order_lines SET fulfilled_quantity = l.fulfilled_quantity,
-    returned_quantity = l.returned_quantity, refunded_quantity = l.refunded_quantity
+    returned_quantity = l.returned_quantity, refunded_quantity = l.refunded_quantity,
+    cancelled_quantity = l.cancelled_quantity, refunded_minor = l.refunded_minor
 FROM unnest(%(line_order_id)s::text[], %(line_id)s::text[], %(fulfilled_quantity)s::bigint[]::int[],
-    %(returned_quantity)s::bigint[]::int[], %(refunded_quantity)s::bigint[]::int[])
-    AS l(order_id, line_id, fulfilled_quantity, returned_quantity, refunded_quantity)
+    %(returned_quantity)s::bigint[]::int[], %(refunded_quantity)s::bigint[]::int[],
+    %(cancelled_quantity)s::bigint[]::int[], %(line_refunded_minor)s::bigint[])
+    AS l(order_id, line_id, fulfilled_quantity, returned_quantity, refunded_quantity,
+        cancelled_quantity, refunded_minor)
 WHERE order_lines.order_id = l.order_id AND order_lines.line_id = l.line_id
 """
 
@@ -219,18 +256,21 @@ INSERT INTO money_records (kind, reference)
 SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
 """
 _READ_RECORDS = """
-SELECT kind, reference, order_id, amount_minor, units FROM money_records
+SELECT kind, reference, order_id, amount_minor, units, outcome FROM money_records
 WHERE (kind, reference) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
 _LOCK_RECORDS = _READ_RECORDS + "ORDER BY kind, reference FOR NO KEY UPDATE"
 _WRITE_RECORDS = """
-UPDATE money_records SET order_id = r.order_id, amount_minor = r.amount_minor, units = r.units
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[]::jsonb[])
-    AS r(kind, reference, order_id, amount_minor, units)
+UPDATE money_records SET order_id = r.order_id, amount_minor = r.amount_minor, units = r.units,
+    outcome = r.outcome
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[]::jsonb[], %s::bigint[])
+    AS r(kind, reference, order_id, amount_minor, units, outcome)
 WHERE money_records.kind = r.kind AND money_records.reference = r.reference
 """
 
-_LINE_COUNTS = ("line_id", "fulfilled_quantity", "returned_quantity", "refunded_quantity")
+_LINE_COUNTS = (
+    "line_id fulfilled_quantity returned_quantity refunded_quantity cancelled_quantity"
+).split()
 
 
 class OrderRepository:
@@ -255,8 +295,8 @@ class OrderRepository:
         """Orders with their lines."""
         *order_rows, line_rows = results
         lines: dict[str, list[OrderLine]] = {}
-        for order_id, *columns in line_rows:
-            lines.setdefault(order_id, []).append(_line(columns))
+        for order_id, *row in line_rows:
+            lines.setdefault(order_id, []).append(_line(row))
         found: dict[str, Order | None] = dict.fromkeys(keys.all)
         found.update({row[0]: _order(row, tuple(lines[row[0]])) for rows in order_rows for row in rows})
         return found
@@ -268,21 +308,21 @@ class OrderRepository:
         return [*_inserts(new), *_updates(stepped)]
 
 
-class PaymentRepository:
+class MoneyRecordRepository:
     """Keeps payments and refunds."""
 
     @property
     def kind(self) -> Kind[tuple[str, str], MoneyRecord]:
         """Payments and refunds."""
-        return PAYMENT
+        return MONEY_RECORD
 
     def load(self, keys: Keys[tuple[str, str]]) -> list[Statement]:
         """Key rows for new references, then all of them, locked if any is."""
         created, every = keys.created, keys.all
         read = _LOCK_RECORDS if keys.locked else _READ_RECORDS
         return [
-            *([Statement(_CREATE_RECORDS, _columns_of(created))] if created else []),
-            Statement(read, _columns_of(every)),
+            *([Statement(_CREATE_RECORDS, columns(created))] if created else []),
+            Statement(read, columns(every)),
         ]
 
     def assemble(
@@ -290,43 +330,34 @@ class PaymentRepository:
     ) -> dict[tuple[str, str], MoneyRecord | None]:
         """Records; a bare key row is none."""
         found: dict[tuple[str, str], MoneyRecord | None] = dict.fromkeys(keys.all)
-        for kind, reference, order_id, amount_minor, units in results[-1]:
+        for kind, reference, order_id, amount_minor, units, outcome in results[-1]:
             if order_id is not None:
-                parts = tuple(Units(**unit) for unit in units)
-                found[kind, reference] = MoneyRecord(order_id, amount_minor, parts)
+                found[kind, reference] = MoneyRecord(
+                    order_id,
+                    amount_minor,
+                    units=tuple(Units(**unit) for unit in units),
+                    outcome=None if outcome is None else PaymentOutcome(outcome),
+                )
         return found
 
     def save(self, changed: Sequence[Changed[tuple[str, str], MoneyRecord]]) -> list[Statement]:
         """Fills the key rows."""
-        kinds, references = _columns_of([change.key for change in changed])
-        records = [change.after for change in changed]
-        values = (
-            kinds,
-            references,
-            [record.order_id for record in records],
-            [record.amount_minor for record in records],
-            [_json(record.units) for record in records],
-        )
-        return [Statement(_WRITE_RECORDS, values)]
-
-
-def _columns_of(keys: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    pairs = list(keys)
-    return [kind for kind, _ in pairs], [reference for _, reference in pairs]
+        rows = [(*key, *_record_row(after)) for key, _, after in changed]
+        return [Statement(_WRITE_RECORDS, columns(rows))]
 
 
 def _order(row: Row, lines: tuple[OrderLine, ...]) -> Order:
-    columns: dict[str, Any] = dict(zip(_ORDER_COLUMNS, row, strict=True))
-    columns["state"] = OrderState(columns["state"])
-    columns["payment_mode"] = PaymentMode(columns["payment_mode"])
-    columns["coupon_codes"] = tuple(columns["coupon_codes"])
-    return Order(lines=lines, **columns)
+    fields: dict[str, Any] = dict(zip(_ORDER_COLUMNS, row, strict=True))
+    fields["state"] = OrderState(fields["state"])
+    fields["payment_mode"] = PaymentMode(fields["payment_mode"])
+    fields["coupon_codes"] = tuple(fields["coupon_codes"])
+    return Order(lines=lines, **fields)
 
 
 def _line(row: Sequence[Any]) -> OrderLine:
-    columns: dict[str, Any] = dict(zip(_LINE_COLUMNS, row, strict=True))
-    adjustments = tuple(LineAdjustment(**parts) for parts in columns["adjustments"])
-    return OrderLine(**{**columns, "adjustments": adjustments})
+    fields: dict[str, Any] = dict(zip(_LINE_COLUMNS, row, strict=True))
+    fields["adjustments"] = adjustments.restored(fields["adjustments"])
+    return OrderLine(**fields)
 
 
 def _inserts(orders: Sequence[Order]) -> list[Statement]:
@@ -341,7 +372,8 @@ def _inserts(orders: Sequence[Order]) -> list[Statement]:
         "ordinal": [ordinal for _, ordinal, _ in lines],
         **_gathered([line for _, _, line in lines], _LINE_FIELDS),
         "line_discount_minor": [line.discount_minor for _, _, line in lines],
-        "adjustments": [_json(line.adjustments) for _, _, line in lines],
+        "line_refunded_minor": [line.refunded_minor for _, _, line in lines],
+        "adjustments": [adjustments.stored(line.adjustments) for _, _, line in lines],
         "contact_order_id": [order_id for order_id, _ in contacts],
         **_gathered([contact for _, contact in contacts], _CONTACT_FIELDS),
         "shipping_address": [_address(contact.shipping_address) for _, contact in contacts],
@@ -352,14 +384,16 @@ def _inserts(orders: Sequence[Order]) -> list[Statement]:
 
 _ORDER_FIELDS = (
     "order_id order_number version state customer_id cart_id currency_code subtotal_minor "
-    "discount_minor total_minor paid_minor refunded_minor free_shipping tax_inclusive payment_mode "
-    "placed_time update_time expire_time"
+    "discount_minor total_minor paid_minor refunded_minor gifted_minor free_shipping tax_inclusive "
+    "payment_mode placed_time update_time expire_time"
 ).split()
 _LINE_FIELDS = (
     "line_id sku_id title quantity unit_price_minor price_list_id price_tier_min_quantity "
-    "fulfilled_quantity returned_quantity refunded_quantity"
+    "fulfilled_quantity returned_quantity refunded_quantity cancelled_quantity"
 ).split()
-_STEP_FIELDS = "order_id version state paid_minor refunded_minor update_time cancel_reason".split()
+_STEP_FIELDS = (
+    "order_id version state paid_minor refunded_minor gifted_minor update_time cancel_reason"
+).split()
 _CONTACT_FIELDS = ("email", "full_name", "phone", "notes")
 
 
@@ -377,6 +411,7 @@ def _updates(steps: Sequence[tuple[Order, Order]]) -> list[Statement]:
         **_gathered(orders, _STEP_FIELDS),
         "line_order_id": [order_id for order_id, _ in lines],
         **_gathered([line for _, line in lines], _LINE_COUNTS),
+        "line_refunded_minor": [line.refunded_minor for _, line in lines],
     }
     return [Statement(_UPDATE, parameters)]
 
@@ -391,8 +426,10 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, OrderState | PaymentMode) else value
 
 
-def _json(parts: Iterable[Any]) -> str:
-    return json.dumps([dataclasses.asdict(part) for part in parts])
+def _record_row(record: MoneyRecord) -> Row:
+    units = json.dumps([dataclasses.asdict(each) for each in record.units])
+    outcome = None if record.outcome is None else int(record.outcome)
+    return record.order_id, record.amount_minor, units, outcome
 
 
 def _address(address: PostalAddress | None) -> str | None:

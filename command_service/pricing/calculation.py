@@ -1,6 +1,7 @@
 """The prices of a cart's lines: pure, and the same whatever order the lines come in.
 
-1. Each SKU takes the best list that prices it, at the tier of its quantity over all lines.
+1. Each SKU takes the best list that prices it, at the tier of its quantity over all lines; lists with
+   tax and lists without are never mixed.
 2. The promotions in force apply one after another, highest priority first, each to what the ones
    before have left of its lines. `Adjustment` keeps every step, so that a total can be explained.
 """
@@ -11,10 +12,9 @@ from datetime import datetime
 from math import gcd
 from typing import NamedTuple
 
-from command_service.errors import PriceNotFound
-from command_service.money import spread
+from command_service.adjustments import Adjustment
+from command_service.money import round_half_away, spread
 from command_service.pricing.domain import (
-    Adjustment,
     AmountOff,
     Buyer,
     BuyXGetY,
@@ -76,33 +76,32 @@ def price_lines(
 
     prices: by SKU id. coupons: by code in capitals; whether a coupon may still be used is for
     `check_coupon` to say, here it only has to be active.
-
-    Raises:
-        PriceNotFound: no list that the buyer may use prices a SKU.
     """
     quantity_by_sku: dict[str, int] = {}
     for line in lines:
         quantity_by_sku[line.sku_id] = quantity_by_sku.get(line.sku_id, 0) + line.quantity
     lists = _lists_of(buyer, book)
-    ranked = _usable_by_rank(lists, now)
-    units = _unit_prices(ranked, quantity_by_sku, prices, buyer.currency_code)
-    switched = _switched_on(book, buyer.coupon_codes, coupons, quantity_by_sku)
+    tax_inclusive, units = _unit_prices(_in_force_by_rank(lists, now), quantity_by_sku, prices)
+    switched = _switched_on(book, buyer.coupon_codes, coupons, units)
     in_force = [s for s in switched if holds_at(s.promotion, now)]
-    adjusted, free_shipping = _adjust(lines, units, in_force, buyer.currency_code)
+    found = [line for line in lines if line.sku_id in units]
+    effect = _adjust(found, units, in_force, buyer.currency_code)
     priced = tuple(
         PricedLine(
             line.line_id,
             line.sku_id,
             line.quantity,
             *units[line.sku_id],
-            adjusted.get(line.line_id, ()),
+            effect.adjustments.get(line.line_id, ()),
         )
-        for line in lines
+        for line in found
     )
     return PricedLines(
         lines=priced,
-        free_shipping=free_shipping,
-        tax_inclusive=bool(ranked) and ranked[0].tax_inclusive,
+        unpriced_sku_ids=tuple(sku_id for sku_id in quantity_by_sku if sku_id not in units),
+        free_shipping=effect.free_shipping,
+        coupon_codes_in_effect=effect.coupon_codes,
+        tax_inclusive=tax_inclusive,
         valid_until=first_edge_after(now, lists, [s.promotion for s in switched]),
     )
 
@@ -126,29 +125,46 @@ def _is_for(price_list: PriceList, buyer: Buyer) -> bool:
     )
 
 
-def _usable_by_rank(lists: Iterable[PriceList], now: datetime) -> list[PriceList]:
-    """The lists in force, best first: all of them include tax or none does.
-
-    A sum of prices with and without tax means nothing. The best list decides, and those of the other
-    kind are not used for this buyer: whatever is on the cart, so that no line depends on another.
-    """
-    in_force = sorted((found for found in lists if holds_at(found, now)), key=PriceList.rank)
-    return [found for found in in_force if found.tax_inclusive is in_force[0].tax_inclusive]
+def _in_force_by_rank(lists: Iterable[PriceList], now: datetime) -> list[PriceList]:
+    return sorted((found for found in lists if holds_at(found, now)), key=PriceList.rank)
 
 
 def _unit_prices(
     ranked: Sequence[PriceList],
     quantity_by_sku: Mapping[str, int],
     prices: Mapping[str, SkuPrices],
-    currency_code: str,
+) -> tuple[bool, dict[str, _UnitPrice]]:
+    """Whether the prices include tax, and the price of each SKU that has one.
+
+    A sum of prices with and without tax means nothing, so all lists in use are of one kind: the kind
+    that prices more of these SKUs, or that of the best list where both price as many. The best list
+    alone must not decide: a new one has no prices yet.
+    """
+    kinds = list(dict.fromkeys(found.tax_inclusive for found in ranked))
+    if not kinds:
+        return False, {}
+    found_by_kind = {
+        kind: _unit_prices_of(
+            [found for found in ranked if found.tax_inclusive is kind], quantity_by_sku, prices
+        )
+        for kind in kinds
+    }
+    # The first of equals is the best list's.
+    chosen = max(kinds, key=lambda kind: len(found_by_kind[kind]))
+    return chosen, found_by_kind[chosen]
+
+
+def _unit_prices_of(
+    ranked: Sequence[PriceList],
+    quantity_by_sku: Mapping[str, int],
+    prices: Mapping[str, SkuPrices],
 ) -> dict[str, _UnitPrice]:
     units = {}
     for sku_id, quantity in quantity_by_sku.items():
         sku_prices = prices.get(sku_id)
         unit = None if sku_prices is None else _best_unit(ranked, sku_prices.tiers_by_list, quantity)
-        if unit is None:
-            raise PriceNotFound(sku_id=sku_id, currency_code=currency_code)
-        units[sku_id] = unit
+        if unit is not None:
+            units[sku_id] = unit
     return units
 
 
@@ -196,18 +212,29 @@ def _switched_on(
     return sorted(switched, key=lambda s: (-s.promotion.priority, s.promotion.promotion_id))
 
 
+class _Effect(NamedTuple):
+    """What the promotions in force did."""
+
+    adjustments: Mapping[str, tuple[Adjustment, ...]]
+    """By line id."""
+    free_shipping: bool
+    coupon_codes: tuple[str, ...]
+    """Coupons that took something off, or that alone made shipping free."""
+
+
 def _adjust(
     lines: Iterable[LineToPrice],
     units: Mapping[str, _UnitPrice],
     in_force: Sequence[_Switched],
     currency_code: str,
-) -> tuple[dict[str, tuple[Adjustment, ...]], bool]:
-    """Applies the promotions; returns the adjustments by line id, and whether shipping is free."""
+) -> _Effect:
+    """Applies the promotions."""
     if not in_force:
-        return {}, False
+        return _Effect({}, free_shipping=False, coupon_codes=())
     # By line id, so that what is spread or given away never depends on the order of the lines.
     opened = [_open(line, units) for line in sorted(lines, key=lambda line: line.line_id)]
-    free_shipping = False
+    coupon_codes: list[str] = []
+    free_shipping_by: list[str] = []
     for promotion, coupon_code in in_force:
         concerned = [
             o
@@ -217,10 +244,14 @@ def _adjust(
         if not concerned or not _reaches_minimum(promotion, concerned, currency_code):
             continue
         if isinstance(promotion.benefit, FreeShipping):
-            free_shipping = True
-        else:
-            _apply(promotion, coupon_code, concerned, currency_code)
-    return {o.line.line_id: tuple(o.adjustments) for o in opened if o.adjustments}, free_shipping
+            free_shipping_by.append(coupon_code)
+        elif _apply(promotion, coupon_code, concerned, currency_code) and coupon_code:
+            coupon_codes.append(coupon_code)
+    # Where a promotion without a coupon makes it free as well, no coupon is used up for it.
+    if free_shipping_by and "" not in free_shipping_by:
+        coupon_codes.append(free_shipping_by[0])
+    adjustments = {o.line.line_id: tuple(o.adjustments) for o in opened if o.adjustments}
+    return _Effect(adjustments, bool(free_shipping_by), tuple(coupon_codes))
 
 
 def _open(line: LineToPrice, units: Mapping[str, _UnitPrice]) -> _OpenLine:
@@ -241,7 +272,9 @@ def _reaches_minimum(promotion: Promotion, concerned: Iterable[_OpenLine], curre
 
 def _apply(
     promotion: Promotion, coupon_code: str, concerned: Sequence[_OpenLine], currency_code: str
-) -> None:
+) -> bool:
+    """Takes the promotion off its lines; False when that comes to nothing."""
+    does_something = False
     for o, off in zip(concerned, _discounts(promotion, concerned, currency_code), strict=True):
         if off.numerator == 0:
             continue
@@ -252,6 +285,8 @@ def _apply(
             )
         )
         o.is_closed = promotion.exclusive and off.amount_minor > 0
+        does_something = does_something or off.amount_minor > 0
+    return does_something
 
 
 class _Discount(NamedTuple):
@@ -284,8 +319,8 @@ def _discounts(
 def _percentage(remaining_minor: int, basis_points: int) -> _Discount:
     """The one rounding of a percentage: half away from zero."""
     scaled = remaining_minor * basis_points
-    rounded = (2 * scaled + BASIS_POINTS_OF_WHOLE) // (2 * BASIS_POINTS_OF_WHOLE)
-    return _Discount(rounded, scaled, BASIS_POINTS_OF_WHOLE)
+    rounded_minor = round_half_away(scaled, denominator=BASIS_POINTS_OF_WHOLE)
+    return _Discount(rounded_minor, scaled, BASIS_POINTS_OF_WHOLE)
 
 
 def _amount_spread(amount_minor: int, remaining_minor: Sequence[int]) -> list[_Discount]:

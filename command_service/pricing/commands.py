@@ -39,11 +39,9 @@ from command_service.pricing.events import (
     PromotionUpserted,
     SkuPricesChanged,
 )
-from command_service.row_outcome import RowOutcome, RowState, refused_row
+from command_service.row_outcome import Outcomes, RowOutcome, RowState, refused_row, upserted
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event
-
-Outcomes = tuple[RowOutcome, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ class UpsertPriceLists(Command[Outcomes]):
                 outcomes.append(refused_row(index, row.price_list_id, _currency_fixed(old)))
                 continue
             new = _next_price_list(old, row, now)
-            outcomes.append(RowOutcome(index, row.price_list_id, _state(old, new)))
+            outcomes.append(RowOutcome(index, row.price_list_id, upserted(old, new)))
             if new != old:
                 changed.append(new)
         book = _book(world)
@@ -270,7 +268,7 @@ class UpsertPromotions(Command[Outcomes]):
             old = world.get(PROMOTION, row.promotion_id)
             same = old is not None and replace(row, shown_in_force=old.shown_in_force) == old
             new = old if same else replace(row, shown_in_force=row.is_in_force(now))
-            outcomes.append(RowOutcome(index, row.promotion_id, _state(old, new)))
+            outcomes.append(RowOutcome(index, row.promotion_id, upserted(old, new)))
             if new is not None and new is not old:
                 changed.append(new)
         book = _book(world)
@@ -347,7 +345,7 @@ class UpsertCoupons(Command[Outcomes]):
                 continue
             old = world.get(COUPON, row.coupon_code)
             new = row if old is None else _with_uses_of(old, row)
-            outcomes.append(RowOutcome(index, row.coupon_code, _state(old, new)))
+            outcomes.append(RowOutcome(index, row.coupon_code, upserted(old, new)))
             if new != old:
                 changed.append(new)
         return Decision(
@@ -365,9 +363,3 @@ def _book(world: World) -> PriceBook:
     book = world.get(PRICE_BOOK, PRICE_BOOK_KEY)
     assert book is not None, "the price book is always there"
     return book
-
-
-def _state(old: object, new: object) -> RowState:
-    if old is None:
-        return RowState.CREATED
-    return RowState.UNCHANGED if old == new else RowState.UPDATED

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import Protocol
 
+from command_service.adjustments import Adjustment
 from command_service.money import Money
 from command_service.world import Kind, LockRank
 
@@ -246,17 +247,6 @@ class LineToPrice:
 
 
 @dataclass(frozen=True, slots=True)
-class Adjustment:
-    """A promotion's effect on one line; fields as in cart.proto. exact: fraction text or ''."""
-
-    promotion_id: str
-    title: str
-    coupon_code: str
-    amount_minor: int
-    exact_amount_minor: str
-
-
-@dataclass(frozen=True, slots=True)
 class PricedLine:
     """One line with its price and why."""
 
@@ -286,10 +276,16 @@ class PricedLine:
 
 @dataclass(frozen=True, slots=True)
 class PricedLines:
-    """All lines of a cart, priced together as of one moment."""
+    """All lines of a cart, priced together as of one moment.
+
+    unpriced_sku_ids: SKUs that none of the lists in use prices; their lines are not among the lines.
+    coupon_codes_in_effect: the coupons that took something off, or made shipping free.
+    """
 
     lines: tuple[PricedLine, ...]
+    unpriced_sku_ids: tuple[str, ...]
     free_shipping: bool
+    coupon_codes_in_effect: tuple[str, ...]
     tax_inclusive: bool
     valid_until: datetime | None
     """First moment at which a window that matters opens or closes; None when none is known."""

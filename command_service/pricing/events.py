@@ -62,8 +62,8 @@ class CouponUpserted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CouponUseHeld(Event):
-    """An order holds one use of a coupon."""
+class CouponUseCounted(Event):
+    """The uses of a coupon are one more or one fewer; each subclass says which."""
 
     context: ClassVar[str] = "pricing"
     coupon_code: str
@@ -78,16 +78,10 @@ class CouponUseHeld(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CouponUseReturned(Event):
+class CouponUseHeld(CouponUseCounted):
+    """An order holds one use of a coupon."""
+
+
+@dataclass(frozen=True, slots=True)
+class CouponUseReturned(CouponUseCounted):
     """An order gave its use of a coupon back."""
-
-    context: ClassVar[str] = "pricing"
-    coupon_code: str
-    order_id: str
-    customer_id: str
-    used_count: int
-
-    @property
-    def key(self) -> str:
-        """The code."""
-        return self.coupon_code

@@ -1,6 +1,5 @@
 """PricingCommandService: requests to commands, answers to responses."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -27,13 +26,10 @@ from command_service.pricing.domain import (
     PriceTier,
     Promotion,
 )
-from command_service.row_outcome import RowOutcome
-from command_service.servicing import Door
-from event_log.codec import to_message
+from command_service.servicing import Door, outcome_messages, refuse_repeated
 from serving.interceptor import ServicerContext
 from shopkeeper.pricing.v1 import pricing_command_service_pb2 as service
 from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc, pricing_pb2
-from shopkeeper.types.v1 import row_outcome_pb2
 
 # Nearer to the ends of what a datetime can hold, a time could not be read back in each time zone.
 YEAR_2_SECONDS = int(datetime(2, 1, 1, tzinfo=UTC).timestamp())
@@ -51,21 +47,21 @@ class PricingServicer(pricing_command_service_pb2_grpc.PricingCommandServiceServ
     ) -> service.UpsertPriceListsResponse:
         """Creates or replaces price lists."""
         ids = [row.price_list_id for row in request.price_lists]
-        _refuse_repeated(ids, "price_lists[{}].price_list_id")
+        refuse_repeated(ids, "price_lists[{}].price_list_id")
         rows = enumerate(request.price_lists)
         command = UpsertPriceLists(tuple(_price_list(row, f"price_lists[{n}]") for n, row in rows))
         return await self._door.carry_out(
             request,
             context,
             command,
-            lambda outcomes: service.UpsertPriceListsResponse(outcomes=_outcomes(outcomes)),
+            lambda outcomes: service.UpsertPriceListsResponse(outcomes=outcome_messages(outcomes)),
         )
 
     async def UpsertPrices(
         self, request: service.UpsertPricesRequest, context: ServicerContext
     ) -> service.UpsertPricesResponse:
         """Sets the prices of SKUs in one list."""
-        _refuse_repeated([row.sku_id for row in request.rows], "rows[{}].sku_id")
+        refuse_repeated([row.sku_id for row in request.rows], "rows[{}].sku_id")
         rows = [
             PriceRow(row.sku_id, _tiers(row, f"rows[{n}].tiers")) for n, row in enumerate(request.rows)
         ]
@@ -73,7 +69,7 @@ class PricingServicer(pricing_command_service_pb2_grpc.PricingCommandServiceServ
             request,
             context,
             UpsertPrices(request.price_list_id, tuple(rows)),
-            lambda outcomes: service.UpsertPricesResponse(outcomes=_outcomes(outcomes)),
+            lambda outcomes: service.UpsertPricesResponse(outcomes=outcome_messages(outcomes)),
         )
 
     async def UpsertPromotions(
@@ -81,14 +77,14 @@ class PricingServicer(pricing_command_service_pb2_grpc.PricingCommandServiceServ
     ) -> service.UpsertPromotionsResponse:
         """Creates or replaces promotions."""
         ids = [row.promotion_id for row in request.promotions]
-        _refuse_repeated(ids, "promotions[{}].promotion_id")
+        refuse_repeated(ids, "promotions[{}].promotion_id")
         rows = enumerate(request.promotions)
         command = UpsertPromotions(tuple(_promotion(row, f"promotions[{n}]") for n, row in rows))
         return await self._door.carry_out(
             request,
             context,
             command,
-            lambda outcomes: service.UpsertPromotionsResponse(outcomes=_outcomes(outcomes)),
+            lambda outcomes: service.UpsertPromotionsResponse(outcomes=outcome_messages(outcomes)),
         )
 
     async def UpsertCoupons(
@@ -96,19 +92,19 @@ class PricingServicer(pricing_command_service_pb2_grpc.PricingCommandServiceServ
     ) -> service.UpsertCouponsResponse:
         """Creates or replaces coupons."""
         codes = [normalised_code(row.coupon_code) for row in request.coupons]
-        _refuse_repeated(codes, "coupons[{}].coupon_code")
+        refuse_repeated(codes, "coupons[{}].coupon_code")
         return await self._door.carry_out(
             request,
             context,
             UpsertCoupons(tuple(_coupon(row) for row in request.coupons)),
-            lambda outcomes: service.UpsertCouponsResponse(outcomes=_outcomes(outcomes)),
+            lambda outcomes: service.UpsertCouponsResponse(outcomes=outcome_messages(outcomes)),
         )
 
     async def ApplyPriceWindow(
         self, request: service.ApplyPriceWindowRequest, context: ServicerContext
     ) -> service.ApplyPriceWindowResponse:
         """Shows a list as it is now for some of its SKUs."""
-        _refuse_repeated(request.sku_ids, "sku_ids[{}]")
+        refuse_repeated(request.sku_ids, "sku_ids[{}]")
         if request.last_chunk and not request.HasField("listed_time"):
             raise InvalidField(field="listed_time", description="is required with the last chunk")
         command = ApplyPriceWindow(
@@ -134,14 +130,6 @@ class PricingServicer(pricing_command_service_pb2_grpc.PricingCommandServiceServ
             ApplyPromotionWindow(request.promotion_id),
             lambda in_force: service.ApplyPromotionWindowResponse(in_force=in_force),
         )
-
-
-def _refuse_repeated(keys: Sequence[str], path: str) -> None:
-    seen = set()
-    for index, key in enumerate(keys):
-        if key in seen:
-            raise InvalidField(field=path.format(index), description="appears twice in the request")
-        seen.add(key)
 
 
 def _price_list(row: pricing_pb2.PriceList, path: str) -> PriceList:
@@ -232,7 +220,3 @@ def _moment(message: Timestamp, path: str) -> datetime:
     if not YEAR_2_SECONDS <= message.seconds < YEAR_9999_SECONDS:
         raise InvalidField(field=path, description="must be a time between the years 2 and 9998")
     return message.ToDatetime(tzinfo=UTC)
-
-
-def _outcomes(outcomes: Sequence[RowOutcome]) -> list[row_outcome_pb2.RowOutcome]:
-    return [to_message(outcome, row_outcome_pb2.RowOutcome) for outcome in outcomes]

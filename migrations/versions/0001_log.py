@@ -36,9 +36,10 @@ def upgrade() -> None:
             incarnation text NOT NULL,
             create_time timestamptz NOT NULL
         )""")
+    # The second in which it is made: see event_log.tokens.
     op.execute("""
         INSERT INTO log_incarnation (incarnation, create_time)
-        VALUES (substr(md5(gen_random_uuid()::text), 1, 8), now())""")
+        VALUES (lpad(to_hex(extract(epoch FROM now())::bigint), 8, '0'), now())""")
     op.execute("""
         CREATE TABLE requests (
             request_id uuid CONSTRAINT pk_requests PRIMARY KEY,

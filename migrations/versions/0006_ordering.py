@@ -27,6 +27,7 @@ def upgrade() -> None:
             total_minor bigint NOT NULL,
             paid_minor bigint NOT NULL,
             refunded_minor bigint NOT NULL,
+            gifted_minor bigint NOT NULL,
             free_shipping boolean NOT NULL,
             tax_inclusive boolean NOT NULL,
             payment_mode smallint NOT NULL,
@@ -38,7 +39,10 @@ def upgrade() -> None:
             CONSTRAINT ck_orders_total CHECK (
                 total_minor = subtotal_minor + discount_minor
                 AND total_minor >= 0 AND discount_minor <= 0),
-            CONSTRAINT ck_orders_refunded CHECK (refunded_minor BETWEEN 0 AND paid_minor)
+            CONSTRAINT ck_orders_refunded CHECK (refunded_minor BETWEEN 0 AND paid_minor),
+            CONSTRAINT ck_orders_gifted CHECK (gifted_minor BETWEEN 0 AND refunded_minor),
+            CONSTRAINT ck_orders_paid CHECK (
+                state NOT IN (3, 4, 5) OR paid_minor >= total_minor)
         )""")
     op.execute("CREATE INDEX ix_orders_customer_id ON orders (customer_id, placed_time)")
     op.execute("CREATE INDEX ix_orders_state ON orders (state, placed_time)")
@@ -59,12 +63,21 @@ def upgrade() -> None:
             fulfilled_quantity integer NOT NULL,
             returned_quantity integer NOT NULL,
             refunded_quantity integer NOT NULL,
+            cancelled_quantity integer NOT NULL,
+            refunded_minor bigint NOT NULL,
             CONSTRAINT pk_order_lines PRIMARY KEY (order_id, line_id),
             CONSTRAINT ck_order_lines_quantity CHECK (quantity > 0),
-            CONSTRAINT ck_order_lines_fulfilled CHECK (fulfilled_quantity BETWEEN 0 AND quantity),
+            CONSTRAINT ck_order_lines_price CHECK (unit_price_minor >= 0 AND price_list_id <> ''),
+            CONSTRAINT ck_order_lines_total CHECK (
+                discount_minor <= 0 AND unit_price_minor * quantity + discount_minor >= 0),
+            CONSTRAINT ck_order_lines_cancelled CHECK (cancelled_quantity BETWEEN 0 AND quantity),
+            CONSTRAINT ck_order_lines_fulfilled CHECK (
+                fulfilled_quantity BETWEEN 0 AND quantity - cancelled_quantity),
             CONSTRAINT ck_order_lines_returned CHECK (
                 returned_quantity BETWEEN 0 AND fulfilled_quantity),
-            CONSTRAINT ck_order_lines_refunded CHECK (refunded_quantity BETWEEN 0 AND quantity)
+            CONSTRAINT ck_order_lines_refunded CHECK (refunded_quantity BETWEEN 0 AND quantity),
+            CONSTRAINT ck_order_lines_refunded_minor CHECK (
+                refunded_minor BETWEEN 0 AND unit_price_minor * quantity + discount_minor)
         )""")
     op.execute("""
         CREATE TABLE order_contacts (
@@ -85,11 +98,15 @@ def upgrade() -> None:
             order_id text CONSTRAINT fk_money_records_order_id REFERENCES orders,
             amount_minor bigint,
             units jsonb NOT NULL DEFAULT '[]',
+            outcome smallint,
             CONSTRAINT pk_money_records PRIMARY KEY (kind, reference),
             CONSTRAINT ck_money_records_kind CHECK (kind IN ('payment', 'refund')),
             CONSTRAINT ck_money_records_complete CHECK (
                 (order_id IS NULL) = (amount_minor IS NULL)),
-            CONSTRAINT ck_money_records_amount CHECK (amount_minor >= 0)
+            CONSTRAINT ck_money_records_amount CHECK (amount_minor > 0),
+            CONSTRAINT ck_money_records_outcome CHECK (outcome BETWEEN 1 AND 3),
+            CONSTRAINT ck_money_records_outcome_of_payment CHECK (
+                (outcome IS NULL) = (kind = 'refund' OR order_id IS NULL))
         )""")
     op.execute("CREATE INDEX ix_money_records_order_id ON money_records (order_id)")
     op.execute("CREATE INDEX ix_money_records_reference ON money_records (reference)")

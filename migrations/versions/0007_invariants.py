@@ -133,19 +133,21 @@ ORDERS = {
         """,
     ),
     "inv_order_reservation_lines": (
-        "An order's reservation holds its lines' units; as many were shipped as were fulfilled.",
+        "An order's reservation holds the units not called off; as many were shipped as were fulfilled.",
         """
         SELECT order_id, sku_id, ordered.quantity AS ordered, held.quantity AS held,
                ordered.fulfilled, held.shipped
         FROM (
-            SELECT order_id, sku_id, sum(quantity) AS quantity, sum(fulfilled_quantity) AS fulfilled
+            SELECT order_id, sku_id, sum(quantity - cancelled_quantity) AS quantity,
+                   sum(fulfilled_quantity) AS fulfilled
             FROM order_lines GROUP BY order_id, sku_id) AS ordered
         FULL JOIN (
             SELECT reservation_id AS order_id, sku_id, sum(quantity) AS quantity,
                    sum(shipped_quantity) AS shipped
             FROM reservation_lines JOIN reservations USING (reservation_id)
             WHERE is_of_order GROUP BY reservation_id, sku_id) AS held USING (order_id, sku_id)
-        WHERE (ordered.quantity, ordered.fulfilled) IS DISTINCT FROM (held.quantity, held.shipped)
+        WHERE (ordered.quantity, ordered.fulfilled)
+            IS DISTINCT FROM (coalesce(held.quantity, 0), coalesce(held.shipped, 0))
         """,
     ),
     "inv_order_totals": (
@@ -172,11 +174,13 @@ ORDERS = {
         """,
     ),
     "inv_order_line_quantities": (
-        "No more is fulfilled or refunded than was ordered, no more returned than fulfilled.",
+        "No more is fulfilled, called off or refunded than ordered, nor returned than fulfilled.",
         """
-        SELECT order_id, line_id, quantity, fulfilled_quantity, returned_quantity, refunded_quantity
+        SELECT order_id, line_id, quantity, fulfilled_quantity, returned_quantity, refunded_quantity,
+               cancelled_quantity
         FROM order_lines
-        WHERE fulfilled_quantity NOT BETWEEN 0 AND quantity
+        WHERE cancelled_quantity NOT BETWEEN 0 AND quantity
+           OR fulfilled_quantity NOT BETWEEN 0 AND quantity - cancelled_quantity
            OR returned_quantity NOT BETWEEN 0 AND fulfilled_quantity
            OR refunded_quantity NOT BETWEEN 0 AND quantity
         """,
@@ -192,6 +196,18 @@ ORDERS = {
             FROM money_records WHERE order_id IS NOT NULL GROUP BY order_id) AS recorded USING (order_id)
         WHERE paid_minor <> coalesce(recorded.paid, 0)
            OR refunded_minor <> coalesce(recorded.refunded, 0) OR refunded_minor > paid_minor
+        """,
+    ),
+    "inv_order_refunds": (
+        "Refunds of units and gifts are part of what an order gave back, and no line more than it cost.",
+        """
+        SELECT order_id, refunded_minor, gifted_minor, lines.refunded AS lines_refunded_minor
+        FROM orders JOIN (
+            SELECT order_id, sum(refunded_minor) AS refunded,
+                   bool_and(refunded_minor BETWEEN 0 AND unit_price_minor * quantity + discount_minor
+                            AND (refunded_minor = 0 OR refunded_quantity > 0)) AS is_sound
+            FROM order_lines GROUP BY order_id) AS lines USING (order_id)
+        WHERE gifted_minor < 0 OR gifted_minor + lines.refunded > refunded_minor OR NOT lines.is_sound
         """,
     ),
     "inv_money_events": (
@@ -223,21 +239,25 @@ ORDERS = {
         """,
     ),
     "inv_order_states": (
-        "An order's state is what its money and its shipped units call for.",
+        "An order's state is what its money and its units, shipped or called off, call for.",
         f"""
         SELECT order_id, {ORDER_STATES}[state] AS state, total_minor, paid_minor, refunded_minor,
-               lines.quantity, lines.fulfilled
+               lines.quantity, lines.fulfilled, lines.cancelled
         FROM orders JOIN (
-            SELECT order_id, sum(quantity) AS quantity, sum(fulfilled_quantity) AS fulfilled
+            SELECT order_id, sum(quantity) AS quantity, sum(fulfilled_quantity) AS fulfilled,
+                   sum(cancelled_quantity) AS cancelled
             FROM order_lines GROUP BY order_id) AS lines USING (order_id)
         WHERE CASE
-            WHEN state IN (1, 2)
-                THEN paid_minor - refunded_minor >= total_minor OR lines.fulfilled > 0
-            WHEN state = 3 THEN paid_minor < total_minor OR lines.fulfilled > 0
-            WHEN state = 4
-                THEN paid_minor < total_minor OR lines.fulfilled NOT BETWEEN 1 AND lines.quantity - 1
-            WHEN state = 5 THEN paid_minor < total_minor OR lines.fulfilled <> lines.quantity
-            WHEN state IN (6, 7) THEN lines.fulfilled > 0
+            WHEN state IN (1, 2) THEN paid_minor - refunded_minor >= total_minor
+                OR lines.fulfilled > 0 OR lines.cancelled > 0
+            WHEN state = 3 THEN paid_minor < total_minor
+                OR lines.fulfilled > 0 OR lines.cancelled >= lines.quantity
+            WHEN state = 4 THEN paid_minor < total_minor
+                OR lines.fulfilled < 1 OR lines.fulfilled + lines.cancelled >= lines.quantity
+            WHEN state = 5 THEN paid_minor < total_minor
+                OR lines.fulfilled < 1 OR lines.fulfilled + lines.cancelled <> lines.quantity
+            WHEN state = 6 THEN lines.fulfilled > 0
+            WHEN state = 7 THEN lines.fulfilled > 0 OR lines.cancelled > 0
             ELSE true END
         """,
     ),
@@ -259,15 +279,17 @@ ORDERS = {
         CROSS JOIN LATERAL (SELECT CASE
             WHEN orders.order_id IS NULL THEN 'there is no such order'
             WHEN (events_before = 0) <> (happening = 'OrderPlaced') THEN 'it is placed first, and once'
-            WHEN cancelled > 0 AND happening IN ('OrderCancelled', 'OrderExpired', 'OrderLinesFulfilled')
+            WHEN cancelled > 0 AND happening IN (
+                'OrderCancelled', 'OrderExpired', 'OrderLinesFulfilled', 'OrderLinesCancelled')
                 THEN 'it had been called off'
             WHEN fulfilled > 0 AND happening IN ('OrderCancelled', 'OrderExpired')
                 THEN 'units had been shipped'
             WHEN expired_at IS NOT NULL AND happening = 'OrderExpired' THEN 'it had expired before'
             WHEN expired_at > coalesce(paid_at, 0)
-                AND happening IN ('OrderCancelled', 'OrderLinesFulfilled')
+                AND happening IN ('OrderCancelled', 'OrderLinesFulfilled', 'OrderLinesCancelled')
                 THEN 'it had expired and not been paid since'
-            WHEN paid_at IS NULL AND orders.total_minor > 0 AND happening = 'OrderLinesFulfilled'
+            WHEN paid_at IS NULL AND orders.total_minor > 0
+                AND happening IN ('OrderLinesFulfilled', 'OrderLinesCancelled')
                 THEN 'it had not been paid'
             WHEN paid_at IS NULL AND happening = 'RefundRecorded' THEN 'nothing had been paid'
             WHEN fulfilled = 0 AND happening = 'OrderLinesReturned' THEN 'nothing had been shipped'

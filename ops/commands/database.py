@@ -1,14 +1,14 @@
 """Commands on the database itself: its schema, and which log this is."""
 
-import secrets
 from typing import Annotated
 
 import psycopg
 import typer
 
 from event_log.appending import LOCK_LOG
+from event_log.tokens import next_incarnation
 from ops.commands.options import DATA_DIR, REPAIR, RUN, DatabaseUrl, DataDir, console
-from ops.failures import Problem
+from ops.failures import NO_SHOP, Problem
 from ops.migrate import migrate as apply_migrations
 from ops.whereabouts import server_url
 
@@ -16,11 +16,9 @@ app = typer.Typer()
 
 CONNECT_SECONDS_MAX = 5
 
-RENEW_INCARNATION = """
-UPDATE log_incarnation SET incarnation = %s, create_time = now()
-FROM (SELECT incarnation AS before FROM log_incarnation) AS old
-RETURNING old.before
-"""
+# The database's clock: whoever runs the command may sit anywhere.
+INCARNATION_AND_TIME = "SELECT incarnation, clock_timestamp() FROM log_incarnation"
+RENEW_INCARNATION = "UPDATE log_incarnation SET incarnation = %s, create_time = %s"
 
 
 @app.command(rich_help_panel=RUN)
@@ -63,12 +61,14 @@ def new_incarnation(
             "all consistency tokens given out so far become void, and the read models are built anew.\n"
             "Right after a restore or a promotion, and only then; say --yes to go ahead."
         )
-    incarnation = secrets.token_hex(4)
     url = server_url("DATABASE_URL", database_url, data_dir)
     with psycopg.connect(url, connect_timeout=CONNECT_SECONDS_MAX) as connection:
         # Events are written under this lock: none can be of both incarnations.
         connection.execute(LOCK_LOG)
-        row = connection.execute(RENEW_INCARNATION, [incarnation]).fetchone()
-    if row is None:
-        raise Problem("the database has no log; run `shopkeeper migrate` first")
-    console.print(f"the log's incarnation is {incarnation}; it was {row[0]}")
+        row = connection.execute(INCARNATION_AND_TIME).fetchone()
+        if row is None:
+            raise Problem(NO_SHOP)
+        before, now = row
+        incarnation = next_incarnation(before, now)
+        connection.execute(RENEW_INCARNATION, [incarnation, now])
+    console.print(f"the log's incarnation is {incarnation}; it was {before}")

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import grpc
 import typer
 from google.protobuf import descriptor_pool, json_format, message_factory
 from rich.text import Text
@@ -13,7 +14,7 @@ from rich.text import Text
 from event_log.tokens import ConsistencyToken
 from ops.commands.options import DATA_DIR, LOOK, Address, DataDir, console
 from ops.explanations import moment_text
-from ops.failures import visible
+from ops.failures import errors, visible
 from ops.rpc import CALL_SECONDS_MAX, address_of, channel_to
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
 from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceStub
@@ -23,6 +24,7 @@ log = typer.Typer(name="log", no_args_is_help=True, help="Read the event log.")
 app.add_typer(log, rich_help_panel=LOOK)
 
 EVENTS_SHOWN = 20
+RECONNECT_SECONDS = 1.0
 CONTEXTS = ("catalog", "pricing", "cart", "inventory", "ordering")
 
 
@@ -57,24 +59,45 @@ def tail(
         raise typer.BadParameter(
             f"{', '.join(sorted(unknown))}: no such context; there are {', '.join(CONTEXTS)}"
         )
-    request = ReadEventsRequest(after_token=after, contexts=context or (), key=key, follow=follow)
+    request = ReadEventsRequest(after_token=after, contexts=context or (), key=key)
     where = address_of("history_service", address, data_dir)
-    asyncio.run(_tail(where, request, last_count=None if after else lines, as_json=as_json))
+    last_count = None if after else lines
+    asyncio.run(_tail(where, request, last_count=last_count, follow=follow, as_json=as_json))
 
 
 async def _tail(
-    address: str, request: ReadEventsRequest, *, last_count: int | None, as_json: bool
+    address: str,
+    request: ReadEventsRequest,
+    *,
+    last_count: int | None,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     async with channel_to(address) as channel:
         stub = LogServiceStub(channel)
         if last_count is not None:
             request.after_token = await _token_before_last(stub, request, last_count)
-        seconds_max = None if request.follow else CALL_SECONDS_MAX
-        async for event in _events(stub, request, seconds_max=seconds_max):
-            if as_json:
-                console.out(json.dumps(_as_dict(event), ensure_ascii=False), highlight=False)
-            else:
-                console.print(_as_text(event), soft_wrap=True)
+        await _show(stub, request, as_json=as_json)
+        while follow:
+            request.follow = True
+            try:
+                await _show(stub, request, as_json=as_json)
+            except grpc.aio.AioRpcError as error:
+                # It restarts, or renews its connections, as it does every ten minutes.
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                errors.print("waiting for the history service", highlight=False)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _show(stub: LogServiceStub, request: ReadEventsRequest, *, as_json: bool) -> None:
+    """Prints the events asked for; the request then asks for those behind them."""
+    async for event in _events(stub, request, seconds_max=None):
+        if as_json:
+            console.out(json.dumps(_as_dict(event), ensure_ascii=False), highlight=False)
+        else:
+            console.print(_as_text(event), soft_wrap=True)
+        request.after_token = event.token
 
 
 async def _token_before_last(stub: LogServiceStub, request: ReadEventsRequest, count: int) -> str:
@@ -118,7 +141,8 @@ async def _events(
     stub: LogServiceStub, request: ReadEventsRequest, *, seconds_max: float | None
 ) -> AsyncIterator[ReadEventsResponse]:
     """The events asked for; the call ends with the loop that reads them."""
-    call = stub.ReadEvents(request, timeout=seconds_max)
+    # A follower was answered before: it waits until the service is there again.
+    call = stub.ReadEvents(request, timeout=seconds_max, wait_for_ready=request.follow)
     try:
         async for event in call:
             yield event

@@ -69,11 +69,13 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 async def _serve(deployment: Deployment, servers: Servers, started_seconds: float) -> None:
     stop = _StopRequest(deployment)
     starting = asyncio.create_task(deployment.start())
-    if not await stop.comes_before(starting):
-        _print_summary(deployment, servers, time.monotonic() - started_seconds)
-        await stop.comes_before(asyncio.create_task(_keep_servers_running(servers)))
-    _say("stopping: commands in flight are finished first (Ctrl-C once more to kill)")
-    await deployment.stop()
+    try:
+        if not await stop.comes_before(starting):
+            _print_summary(deployment, servers, time.monotonic() - started_seconds)
+            await stop.comes_before(asyncio.create_task(_keep_servers_running(servers)))
+        _say("stopping: commands in flight are finished first (Ctrl-C once more to kill)")
+    finally:
+        await deployment.stop()
 
 
 class _StopRequest:

@@ -37,9 +37,9 @@ def cases(plan: Plan) -> Iterator[tuple[str, str]]:
     yield _case(
         "traffic",
         f"{IN_FLIGHT} invoices at a time, begun in the order of time. Every {TWICE_ONE_IN}th command is",
-        "sent twice under one request id: both answers must be the same bytes. After each command a",
-        "query at least as fresh as its token must see what it did. query_p99_ms is over all queries",
-        "as their caller sees them, waiting for that freshness included.",
+        "sent twice under one request id: both answers must be the same bytes. After each command of a",
+        "buyer a query at least as fresh as its token must see what it did. query_p99_ms is over all",
+        "queries as their caller sees them, waiting for that freshness included.",
     )
 
 
@@ -60,6 +60,11 @@ def _cases_of_sales(plan: Plan) -> Iterator[tuple[str, str]]:
         f"become a second order: {len(split)} of {plan.order_count_max} orders.",
     )
     yield _case("no customer", f"A guest's cart: {len(guests)} invoices.")
+    yield _case(
+        "countries",
+        f"The region of the shipping address: {len({line.country for line in sales})} of them. No price",
+        "hangs on it.",
+    )
     yield _case(
         "codes that differ by case",
         f"Different SKUs: {_differing_by_case(plan)} pairs, as in the file.",

@@ -4,27 +4,19 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from types import FrameType
 
 import psycopg
 import uvloop
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 from ops.account import temporary_data_dir
 from ops.console import LogPrinter
 from ops.demo.accounts import Accounts
 from ops.demo.audit import audit
-from ops.demo.errands import Errand, Plan, plan
+from ops.demo.errands import Plan, plan
 from ops.demo.replay import Replay
 from ops.demo.report import Outcome, print_report
 from ops.demo.sales import Line, read_sales
@@ -32,13 +24,19 @@ from ops.demo.shop import Addresses, Shop
 from ops.demo.staff import Staff
 from ops.failures import ExitStatus, Problem
 from ops.migrate import migrate
+from ops.progress import progress
 from ops.servers import Servers, running_servers
 from ops.services import free_addresses
 from ops.supervisor import Deployment
 from ops.verify import verify
+from read_models.connections import connect
+from read_models.registry import load_registry
 
 LOG_LEVEL = "WARNING"
 """Refusals are news to a log and business as usual to this demo."""
+
+REDIS_SECONDS_MAX = 5.0
+"""For one small key."""
 
 
 def run_demo(
@@ -50,7 +48,7 @@ def run_demo(
     servers to use, which must hold no shop yet; what is not named runs embedded, and is gone afterwards.
 
     Raises:
-        Problem: the database is in use.
+        Problem: the database or Redis is in use.
         ServerDidNotStart, ServiceDidNotStart: see their last words.
     """
     work = plan(read_sales() if lines is None else lines)
@@ -77,6 +75,7 @@ async def _demo(
     work: Plan, servers: Servers, environment: Mapping[str, str], console: Console
 ) -> Outcome:
     _cancel_on_signals()
+    await _refuse_used_views(servers.redis_url)
     deployment = Deployment(
         {"LOG_LEVEL": LOG_LEVEL, **environment, **servers.environment, **free_addresses()},
         on_log=LogPrinter(console),
@@ -95,8 +94,11 @@ async def _sell(work: Plan, servers: Servers, addresses: Addresses, console: Con
     async with Shop(addresses) as shop:
         with console.status("filling the shop"):
             await Staff(shop).fill_shop(work)
-        with _progress(work, console) as on_done:
-            replay_seconds = await Replay.of(work, shop, accounts).run(work, on_done)
+        with progress(console, "invoices") as on_progress:
+            done = count(1)
+            replay_seconds = await Replay.of(work, shop, accounts).run(
+                work, lambda _errand: on_progress("selling", next(done), len(work.errands))
+            )
         with console.status("counting orders and stock"):
             found = await audit(shop, work, accounts)
     await _verify(servers, accounts, console)
@@ -116,24 +118,6 @@ async def _verify(servers: Servers, accounts: Accounts, console: Console) -> Non
     accounts.mismatches += [f"{each.check}: {each.subject}: {each.explanation}" for each in violations]
 
 
-@contextmanager
-def _progress(work: Plan, console: Console) -> Iterator[Callable[[Errand], None]]:
-    """A bar over the invoices, in days as they pass."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("invoices"),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("selling", total=len(work.errands))
-        yield lambda _errand: progress.advance(task)
-
-
 def _addresses(deployment: Deployment) -> Addresses:
     return Addresses(
         command=deployment.command_address,
@@ -151,6 +135,16 @@ def _refuse_used_shop(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         if connection.execute("SELECT FROM events LIMIT 1").fetchone() is not None:
             raise Problem("the demo needs an empty database: this one holds a shop already")
+
+
+async def _refuse_used_views(redis_url: str) -> None:
+    """The demo's projector would take another shop's views for those of a log that is gone."""
+    connection = connect(redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
+    try:
+        if (await load_registry(connection)).generations:
+            raise Problem("the demo needs an empty Redis: this one holds the views of a shop already")
+    finally:
+        await connection.close()
 
 
 def _cancel_on_signals() -> None:

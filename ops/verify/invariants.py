@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import psycopg
 
+from ops.failures import NO_SHOP, Problem
 from ops.verify.violations import OnProgress, Violation
 
 VIOLATIONS_PER_CHECK_MAX = 100
@@ -23,6 +24,7 @@ async def check_invariants(database_url: str, on_progress: OnProgress) -> list[V
 
     Raises:
         psycopg.OperationalError: the database cannot be reached.
+        Problem: it has no rules.
     """
     violations: list[Violation] = []
     connection = await psycopg.AsyncConnection.connect(
@@ -34,6 +36,9 @@ async def check_invariants(database_url: str, on_progress: OnProgress) -> list[V
     )
     async with connection:
         rules = await (await connection.execute(RULES.encode())).fetchall()
+        if not rules:
+            # Of nothing every rule holds; whoever asks does not mean that.
+            raise Problem(NO_SHOP)
         for done, (view, rule) in enumerate(rules):
             on_progress("invariants", done, len(rules))
             # The name comes from the catalogue, where nobody but a migration puts one.

@@ -17,12 +17,10 @@ from read_models.partitions import (
     generation_pattern,
 )
 from read_models.reading import read_checkpoints
+from read_models.views import is_index
 from read_models.writing import read_views
 
 POLL_SECONDS = 0.05
-
-INDEXES = ("customer-orders", "orders-by-state")
-"""Names, up to the colon, of what is a sorted set of entries; everything else is a document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class ServedViews:
             if name == CHECKPOINT:
                 continue
             partition = int(partition_text.strip("{p}"))
-            if name.partition(":")[0] not in INDEXES:
+            if not is_index(name):
                 yield DocumentAddress(partition, name)
                 continue
             for member in await self.connection.call("ZRANGE", key, 0, -1):

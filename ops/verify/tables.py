@@ -10,6 +10,7 @@ from command_service.repository import Keys, Repository
 from command_service.session import Row
 from command_service.world import Mode
 from event_log.tokens import ConsistencyToken
+from ops.failures import NO_SHOP, Problem
 
 # Over all orders of a big shop; a check that takes longer would not be run.
 SESSION_OPTIONS = "-c default_transaction_read_only=on -c statement_timeout=10min -c jit=off"
@@ -18,20 +19,17 @@ BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 # The first query fixes the snapshot: token and time belong to all that is read after it.
 MOMENT = """
-SELECT incarnation, (SELECT coalesce(max(position), 0) FROM events), now() FROM log_incarnation
+SELECT incarnation, (SELECT coalesce(max(position), 0) FROM events), now(), pg_is_in_recovery()
+FROM log_incarnation
 """
 
 
-class LogHasNoIncarnation(Exception):
-    """The database was never migrated, or its log's incarnation was deleted."""
-
-
 class Tables:
-    """A snapshot of the database."""
+    """A snapshot of the database. is_standby: others may have seen more of the log than it."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Row], moment: Row) -> None:
         self._connection = connection
-        incarnation, position, self.now = moment
+        incarnation, position, self.now, self.is_standby = moment
         self.token = ConsistencyToken(incarnation, position)
 
     async def rows(
@@ -60,7 +58,7 @@ async def snapshot(database_url: str) -> AsyncIterator[Tables]:
 
     Raises:
         psycopg.OperationalError: the database cannot be reached.
-        LogHasNoIncarnation: there is no log to compare with.
+        Problem: there is no log to compare with.
     """
     connection = await psycopg.AsyncConnection.connect(
         database_url,
@@ -73,5 +71,5 @@ async def snapshot(database_url: str) -> AsyncIterator[Tables]:
         await connection.execute(BEGIN.encode())
         moment = await (await connection.execute(MOMENT.encode())).fetchone()
         if moment is None:
-            raise LogHasNoIncarnation
+            raise Problem(NO_SHOP)
         yield Tables(connection, moment)

@@ -16,8 +16,9 @@ from ops.verify.invariants import check_invariants
 from ops.verify.served import ServedViews
 from ops.verify.tables import Tables, snapshot
 from ops.verify.violations import OnProgress, Violation
+from read_models.checkpoints import Checkpoint
 from read_models.connections import connect
-from read_models.partitions import Address
+from read_models.partitions import PARTITIONS, Address
 from read_models.registry import load_registry
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,8 @@ ROUNDS_MAX = 15
 ROUND_SECONDS = 0.7
 """A price whose window opens is told within a second: over ROUNDS_MIN rounds that time has passed."""
 
+UNPROVEN_SHOWN = 5
+
 TOUCHED = "SELECT DISTINCT context, key FROM events WHERE position > %s"
 
 
@@ -48,6 +51,7 @@ async def verify(
 
     Raises:
         psycopg.OperationalError, redis.RedisError: what was to be checked cannot be reached.
+        Problem: the database holds no shop.
     """
     violations = await check_invariants(database_url, on_progress)
     if redis_url is not None:
@@ -80,10 +84,11 @@ class _Comparison:
 
     async def compare_all(self) -> list[Violation]:
         """Looks at every view once; returns why it could not, if it could not."""
+        before = await self.served.checkpoints()
         async with snapshot(self.database_url) as tables:
-            late = await self._late(tables)
-            if late:
-                return late
+            astray = _beyond(tables, before) or await self._late(tables)
+            if astray:
+                return astray
             known: set[Address] = set()
             for kind, source in SOURCES.items():
                 ids = await tables.column(source.ids)
@@ -114,7 +119,8 @@ class _Comparison:
             proven = {address for address in self.suspects if not _is_touched(address, touched)}
         unproven = set(self.suspects) - proven
         if unproven:
-            log.warning("views kept changing and could not be compared", count=len(unproven))
+            some = sorted(map(subject, unproven))[:UNPROVEN_SHOWN]
+            log.warning("views kept changing and could not be compared", count=len(unproven), some=some)
         return [_violation(each, told) for each, told in self.suspects.items() if each in proven]
 
     async def _late(self, tables: Tables) -> list[Violation]:
@@ -156,6 +162,24 @@ class _Comparison:
         async with snapshot(self.database_url) as newer:
             rows = await newer.rows(TOUCHED, (tables.token.position,))
         return {(context, key) for context, key in rows}
+
+
+def _beyond(tables: Tables, before: Sequence[Checkpoint | None]) -> list[Violation]:
+    """Partitions that were further than the log is now: they tell what a restored log has lost."""
+    if tables.is_standby:
+        return []
+    return [
+        Violation(
+            "read models",
+            f"partition {partition}",
+            f"It is at {checkpoint}, beyond the log, which ends at {tables.token}: after a restore say"
+            " `shopkeeper new-incarnation --yes`.",
+        )
+        for partition, checkpoint in zip(PARTITIONS, before, strict=True)
+        if checkpoint is not None
+        and checkpoint.incarnation == tables.token.incarnation
+        and checkpoint.position > tables.token.position
+    ]
 
 
 async def _in_batches(addresses: AsyncIterator[Address]) -> AsyncIterator[list[Address]]:

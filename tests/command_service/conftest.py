@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -50,7 +51,7 @@ class CarryOut:
 
     def _recording(self, answers: dict[UUID, Any]) -> Storage:
         """Refusals are kept as exceptions, not as bytes, in the order in which they are decided."""
-        return Storage(self.storage.repositories, self.storage.ledgers, _Refusals(answers))
+        return replace(self.storage, encode_failure=_Refusals(answers))
 
     async def rehearse(self, command: Command[AnswerT]) -> AnswerT:
         """What validate_only would answer."""

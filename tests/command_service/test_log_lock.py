@@ -40,3 +40,17 @@ async def test_who_has_facts_to_tell_waits_for_the_log_and_who_has_none_does_not
     await waiting
     await other.close()
     assert await carry_out.fetch("SELECT position FROM events") == [(1,)]
+
+
+async def test_positions_are_drawn_only_when_the_log_is_ours(carry_out: CarryOut) -> None:
+    """What another process wrote while we waited comes before what we have to tell."""
+    async with await psycopg.AsyncConnection.connect(carry_out.database_url) as holder:
+        await holder.execute(LOCK_LOG.encode())
+        waiting = asyncio.create_task(carry_out(UpsertLocations((Location("main", "", 0, True),))))
+        await eventually(lambda: waits_for_the_log(carry_out), seconds=30)
+        await holder.execute(
+            "INSERT INTO events VALUES (1, now(), 'inventory', 't', 'k', '', 'other', gen_random_uuid())"
+        )
+    await waiting
+    told = await carry_out.fetch("SELECT position, actor FROM events ORDER BY position")
+    assert told == [(1, "other"), (2, "tester")]

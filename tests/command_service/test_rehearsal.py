@@ -1,20 +1,25 @@
 """validate_only on a session that many callers share, some of whom go away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from datetime import datetime
 from uuid import uuid4
 
 import psycopg
 import pytest
 import pytest_asyncio
 
+from command_service.cart.domain import CART
+from command_service.errors import Internal
 from command_service.inventory.commands import UpsertLocations
-from command_service.inventory.domain import Location
+from command_service.inventory.domain import LOCATION, Location
 from command_service.ordering.order_numbers import OrderNumbers
 from command_service.rehearsal import Rehearsal
 from command_service.session import Session
 from command_service.submission import Submission
+from command_service.world import Command, Decision, Touch, World
+from tests.command_service.checkout.orders_on_postgresql import fill_cart, open_stocked_shop
 from tests.command_service.conftest import CarryOut
 from tests.eventually import eventually
 
@@ -35,6 +40,11 @@ def submission(location: Location) -> Submission:
     command = UpsertLocations((location,))
     loop_now = asyncio.get_running_loop().time()
     return Submission(uuid4(), "x", b"", "tester", command, encode, loop_now + 30)
+
+
+TABLES = """
+SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
 
 
 async def is_waiting(shop: CarryOut) -> bool:
@@ -65,6 +75,91 @@ async def test_a_caller_that_goes_away_leaves_no_old_snapshot_to_the_next(
     assert b"UNCHANGED" in again.body
     renamed = await rehearsal.rehearse(submission(replace(MAIN, title="Other")))
     assert b"UPDATED" in renamed.body
+
+
+LOCKS = """
+SELECT DISTINCT locktype, mode FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE datname = current_database() AND application_name = 'shared' AND locktype <> 'virtualxid'
+"""
+
+
+async def test_a_rehearsal_locks_no_row_makes_none_and_claims_no_id(
+    carry_out: CarryOut, session: Session
+) -> None:
+    """It is stopped at its last question, when everything that it decides on is loaded."""
+    await open_stocked_shop(carry_out)
+    command = await fill_cart(carry_out, "c1", "ada", sku1=1)
+    rehearsed = replace(submission(MAIN), command=command, encode=lambda order: order.order_id.encode())
+    async with await psycopg.AsyncConnection.connect(carry_out.database_url) as others:
+        for (table,) in await carry_out.fetch(TABLES):
+            # Held so, a table can be read and nothing else.
+            await others.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
+        await others.execute("LOCK TABLE log_incarnation IN ACCESS EXCLUSIVE MODE")
+        waiting = asyncio.create_task(Rehearsal(session, carry_out.storage).rehearse(rehearsed))
+        await eventually(lambda: is_waiting(carry_out), seconds=30)
+        assert await carry_out.fetch(LOCKS) == [("relation", "AccessShareLock")]
+    assert (await waiting).body == command.order_id.encode()
+
+
+class NamesNoKey(Command[None]):
+    """A command with a bug: what it names is no key."""
+
+    def touches(self) -> Iterable[Touch]:
+        return [LOCATION.read(object())]  # type: ignore[arg-type]  # the bug
+
+    def decide(self, world: World, now: datetime) -> Decision[None]:
+        raise AssertionError("it cannot be loaded")
+
+
+class NamesAKeyWithoutForm(NamesNoKey):
+    """A command with a bug: PostgreSQL has no form for the key that it names."""
+
+    def touches(self) -> Iterable[Touch]:
+        return [LOCATION.read("m\0in")]
+
+
+class ForgetsItsKey(NamesNoKey):
+    """A command with a bug: it needs a key that it did not name."""
+
+    def touches(self) -> Iterable[Touch]:
+        return []
+
+    def decide(self, world: World, now: datetime) -> Decision[None]:
+        world.get(LOCATION, "main")
+        raise AssertionError("it was not loaded")
+
+
+class NamesRootsTooLate(ForgetsItsKey):
+    """A command with a bug: it names a root when only dependents may be named."""
+
+    def needs(self, world: World) -> Iterable[Touch]:
+        return [CART.read("late")]
+
+
+OPEN_TRANSACTIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'shared' AND xact_start IS NOT NULL
+"""
+
+
+BUGS = [
+    (NamesNoKey(), KeyError),
+    (NamesAKeyWithoutForm(), psycopg.DataError),
+    (NamesRootsTooLate(), AssertionError),
+    (ForgetsItsKey(), Internal),
+]
+
+
+@pytest.mark.parametrize(("command", "error"), BUGS, ids=[type(bug[0]).__name__ for bug in BUGS])
+async def test_a_bug_in_a_command_leaves_no_transaction_open(
+    carry_out: CarryOut, session: Session, command: Command[None], error: type[Exception]
+) -> None:
+    """Nor is it taken for a database that is away, where to come again would help."""
+    rehearsal = Rehearsal(session, carry_out.storage)
+    with pytest.raises(error):
+        await rehearsal.rehearse(replace(submission(MAIN), command=command))
+    assert await carry_out.fetch(OPEN_TRANSACTIONS) == [(0,)]
+    assert b"CREATED" in (await rehearsal.rehearse(submission(MAIN))).body
 
 
 async def test_callers_that_go_away_while_order_numbers_are_fetched_spoil_none(

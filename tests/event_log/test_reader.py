@@ -28,7 +28,7 @@ async def reader(database_url: str) -> AsyncIterator[LogReader]:
 async def test_an_empty_log_tells_its_incarnation_and_that_it_ends_at_zero(
     log: Log, reader: LogReader
 ) -> None:
-    assert await reader.read(after=0) == (log.incarnation(), 0, 0, ())
+    assert await reader.read(after=0) == (log.incarnation(), 0, 0, (), False)
 
 
 async def test_batches_follow_each_other_to_the_end(log: Log, reader: LogReader) -> None:

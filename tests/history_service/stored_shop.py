@@ -25,6 +25,18 @@ HELD, COMMITTED, RELEASED, LAPSED, SHIPPED = 1, 2, 3, 4, 5
 
 COUNTERS = ("on_hand", "reserved", "allocated", "safety_stock", "backorder_limit", "shortage")
 
+LINE_COUNTERS = (
+    "fulfilled_quantity",
+    "returned_quantity",
+    "refunded_quantity",
+    "cancelled_quantity",
+    "refunded_minor",
+)
+"""What may have happened to an order's line."""
+
+PAID_IN_FULL = 1
+"""What a payment led to, by its number."""
+
 
 class Line(NamedTuple):
     """One line to order."""
@@ -219,6 +231,7 @@ class StoredShop:
             total_minor=_total(lines),
             paid_minor=0,
             refunded_minor=0,
+            gifted_minor=0,
             free_shipping=False,
             tax_inclusive=True,
             payment_mode=1,
@@ -227,7 +240,7 @@ class StoredShop:
             expire_time=placed_time + held_for,
         )
         for ordinal, line in enumerate(lines):
-            counts = {"fulfilled_quantity": 0, "returned_quantity": 0, "refunded_quantity": 0}
+            counts = dict.fromkeys(LINE_COUNTERS, 0)
             self.insert("order_lines", order_id=order_id, **_line_row(ordinal, line), **counts)
         if email:
             self.contact(order_id, email)
@@ -297,6 +310,26 @@ class StoredShop:
         )
         self.record(order_id, event)
 
+    def cancel_units(self, order_id: str, line_id: str, quantity: int, state: int) -> None:
+        """Calls units of a paid order off; `state` is the order's after it."""
+        self._step(order_id, state, SHIPPED if state == FULFILLED else COMMITTED)
+        self.execute(
+            "UPDATE order_lines SET cancelled_quantity = cancelled_quantity + %s"
+            " WHERE order_id = %s AND line_id = %s",
+            *(quantity, order_id, line_id),
+        )
+        self.execute(
+            "UPDATE reservation_lines SET quantity = quantity - %s"
+            " WHERE reservation_id = %s AND sku_id = %s",
+            *(quantity, order_id, line_id),
+        )
+        self.move(line_id, 9, cause=order_id, allocated=-quantity)
+        event = ordering_events.OrderLinesCancelled(
+            progress=self._progress(order_id),
+            lines=[OrderLineUnits(line_id=line_id, quantity=quantity)],
+        )
+        self.record(order_id, event)
+
     def take_back(self, order_id: str, line_id: str, quantity: int) -> None:
         self.execute(
             "UPDATE order_lines SET returned_quantity = returned_quantity + %s"
@@ -356,6 +389,7 @@ class StoredShop:
             reference=reference,
             order_id=order_id,
             amount_minor=amount_minor,
+            outcome=PAID_IN_FULL if kind == "payment" else None,
         )
 
     def _step(self, order_id: str, state: int, held: int, *, paid_minor: int = 0) -> None:

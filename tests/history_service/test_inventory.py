@@ -11,10 +11,11 @@ from event_log.codec import timestamp
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import (
     ExplainStockRequest,
     ExplainStockResponse,
+    GetReservationRequest,
 )
-from shopkeeper.inventory.v1.inventory_pb2 import MovementKind, Stock
+from shopkeeper.inventory.v1.inventory_pb2 import MovementKind, Reservation, ReservationLine, Stock
 from tests.history_service.conftest import History, refused
-from tests.history_service.stored_shop import COUNTERS, StoredShop
+from tests.history_service.stored_shop import COUNTERS, Line, StoredShop
 
 LOCATIONS = ("main", "annex")
 
@@ -178,3 +179,43 @@ async def test_a_time_that_no_calendar_has_is_refused(shop: StoredShop, history:
     request.at_time.seconds = 2**62
     failure = await refused(history.inventory.ExplainStock(request))
     assert failure.fields == ["at_time"]
+
+
+# --- reservations ---------------------------------------------------------------------------------
+
+
+async def test_an_order_tells_where_its_units_are_held(shop: StoredShop, history: History) -> None:
+    shop.move("A", on_hand=3)
+    shop.place("o1", [Line("A", 2, 100)], held_for=timedelta(hours=1))
+    shop.execute("UPDATE reservations SET reference = '100-000-0005'")
+    shop.execute("UPDATE reservation_lines SET shipped_quantity = 1")
+    shop.insert(
+        "reservation_lines",
+        reservation_id="o1",
+        sku_id="A",
+        location_id="annex",
+        quantity=1,
+        shipped_quantity=0,
+    )
+    answer = await history.inventory.GetReservation(GetReservationRequest(reservation_id="o1"))
+    assert answer.reservation == Reservation(
+        reservation_id="o1",
+        reference="100-000-0005",
+        state=Reservation.STATE_HELD,
+        lines=[
+            ReservationLine(sku_id="A", location_id="annex", quantity=1),
+            ReservationLine(sku_id="A", location_id="main", quantity=2, shipped_quantity=1),
+        ],
+        expire_time=timestamp(shop.now + timedelta(hours=1)),
+    )
+
+
+async def test_a_reservation_that_was_never_made_is_not_found(
+    shop: StoredShop, history: History
+) -> None:
+    # A key row, made so that its absence could be locked.
+    shop.insert("reservations", reservation_id="r1")
+    for reservation_id in ("r1", "r2"):
+        request = GetReservationRequest(reservation_id=reservation_id)
+        failure = await refused(history.inventory.GetReservation(request))
+        assert (failure.code, failure.reason) == (grpc.StatusCode.NOT_FOUND, "RESERVATION_NOT_FOUND")

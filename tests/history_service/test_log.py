@@ -93,6 +93,13 @@ async def test_a_token_of_another_incarnation_is_refused(shop: StoredShop, histo
     assert failure.reason == "LOG_INCARNATION_CHANGED"
 
 
+async def test_a_token_that_the_replica_has_yet_to_hear_of_is_worth_another_try(
+    shop: StoredShop, history: History
+) -> None:
+    failure = await refusal(history, ReadEventsRequest(after_token="ffffffff.0"))
+    assert failure.reason == "DATABASE_UNAVAILABLE"
+
+
 async def test_a_follower_is_told_when_the_incarnation_changes(
     shop: StoredShop, history: History
 ) -> None:
@@ -100,7 +107,7 @@ async def test_a_follower_is_told_when_the_incarnation_changes(
     call = history.log.ReadEvents(ReadEventsRequest(follow=True), timeout=20)
     heard = aiter(call)
     await anext(heard)
-    shop.execute("UPDATE log_incarnation SET incarnation = '00000000'")
+    shop.execute("UPDATE log_incarnation SET incarnation = 'ffffffff'")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await anext(heard)
     assert Refused(caught.value).reason == "LOG_INCARNATION_CHANGED"

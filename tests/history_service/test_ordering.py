@@ -18,6 +18,7 @@ from shopkeeper.ordering.v1.ordering_pb2 import OrderState
 from tests.history_service.conftest import History, refused
 from tests.history_service.stored_shop import (
     FULFILLED,
+    PAID,
     PARTIALLY_FULFILLED,
     Line,
     StoredShop,
@@ -226,6 +227,30 @@ async def test_an_order_that_was_called_off_or_expired_says_so(
     }
 
 
+async def test_units_that_were_called_off_are_told(stocked: StoredShop, history: History) -> None:
+    stocked.place("o1", [Line("A", 3)])
+    stocked.pay("o1", 765)
+    stocked.cancel_units("o1", "A", 2, PAID)
+    answer = await history.orders.ExplainOrder(ExplainOrderRequest(order_id="o1"))
+    told = answer.happenings[-1]
+    assert told.type == "OrderLinesCancelled"
+    assert told.explanation == "Called off 2 of line A; it is now PAID, 7.65 GBP received."
+
+
+def test_a_gift_is_told_as_one() -> None:
+    progress = ordering_events_pb2.OrderProgress(
+        state=OrderState.ORDER_STATE_PAID, paid_minor=500, refunded_minor=300, gifted_minor=100
+    )
+    event = ordering_events_pb2.RefundRecorded(
+        progress=progress, refund_reference="re_1", amount_minor=300
+    )
+    tell = TELLERS[event.DESCRIPTOR.full_name]
+    assert tell(event.SerializeToString(), "GBP") == (
+        "Gave back 3.00 GBP as refund re_1; it is now PAID, 5.00 GBP received,"
+        " 3.00 GBP given back (1.00 GBP of it as a gift)."
+    )
+
+
 def test_every_event_of_an_order_has_a_sentence() -> None:
     parts = {"OrderProgress", "OrderLineProgress"}
     messages = ordering_events_pb2.DESCRIPTOR.message_types_by_name
@@ -248,6 +273,7 @@ async def test_the_steps_of_a_total_add_up_to_it(stocked: StoredShop, history: H
     assert answer.steps[1].exact_amount_minor == "-153/2"
     assert sum(step.amount_minor for step in answer.steps) == answer.total.amount_minor == 1670
     assert "half away from zero" in answer.rounding_rule
+    assert "their exact share, rounded down" in answer.rounding_rule
 
 
 async def test_amounts_are_written_in_the_currency_s_own_units(

@@ -29,12 +29,12 @@ class Standby(EmbeddedPostgres):
     def _password(self) -> str:
         return self._primary._password
 
-    def _initialise_cluster(self) -> None:
+    def _initialise_cluster(self, cluster: Path) -> None:
         account = unprivileged()
         program = str(postgres_programs(account) / "pg_basebackup")
         copy = account.run(
             [
-                *(program, "--write-recovery-conf", "--checkpoint=fast", f"--pgdata={self._cluster}"),
+                *(program, "--write-recovery-conf", "--checkpoint=fast", f"--pgdata={cluster}"),
                 f"--dbname={self._primary.url()}",
             ]
         )
@@ -74,7 +74,8 @@ async def standby_url(shop: StoredShop, standby: Standby, database_url: str) -> 
 
 async def test_the_log_of_a_standby_is_read_and_waited_for(shop: StoredShop, standby_url: str) -> None:
     reader = LogReader(standby_url)
-    assert (await reader.read(after=0)).events == ()
+    empty = await reader.read(after=0)
+    assert (empty.events, empty.is_standby) == ((), True)
     shop.move("A", on_hand=1)
 
     async def has_arrived() -> bool:

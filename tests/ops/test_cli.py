@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from ops.commands.call import _actor
-from ops.embedded import free_port
+from ops.embedded import EmbeddedPostgres, free_port
 from ops.failures import Problem
 from ops.services import SERVICES, free_addresses
 from ops.whereabouts import FILE_NAME, remembered
@@ -126,6 +126,17 @@ def test_the_database_of_a_running_up_is_found(database_url: str, tmp_path: Path
     assert not left.exists()
 
 
+@pytest.mark.parametrize("command", ["verify --database-only", "new-incarnation --yes"])
+def test_a_database_without_a_shop_is_told(
+    postgres: EmbeddedPostgres, command: str, tmp_path: Path
+) -> None:
+    ended = run(*command.split(), cwd=tmp_path, DATABASE_URL=postgres.url())
+    assert ended.returncode == REFUSED
+    assert ended.stderr == (
+        "error: the database holds no shop of this version; run `shopkeeper migrate` first\n"
+    )
+
+
 def test_a_new_incarnation_is_not_made_without_yes(database_url: str, tmp_path: Path) -> None:
     before = incarnation(database_url)
     ended = run("new-incarnation", cwd=tmp_path, DATABASE_URL=database_url)
@@ -164,6 +175,19 @@ def test_as_a_process_it_answers_with_a_sentence_and_an_exit_status_too(tmp_path
     [
         ("migrate --database-url nonsense", "DATABASE_URL must begin with postgresql:// or postgres://"),
         ("verify --database-url postgres://x --redis-url x", "REDIS_URL must begin with redis:// or"),
+        ("migrate --database-url postgresql://u@h:abc/d", "DATABASE_URL is wrong: "),
+        (
+            "verify --database-url postgresql://u@h/d?x=y --database-only",
+            "DATABASE_URL must be an address as libpq understands it",
+        ),
+        (
+            "rebuild --database-url postgres://x --redis-url redis://:p@h:abc",
+            "REDIS_URL must have a number for its port",
+        ),
+        (
+            "rebuild --status --database-url postgres://x --redis-url redis+cluster://127.0.0.1:1/0",
+            "Redis cannot be used: ",
+        ),
         ("call GetStock", "GetStock names no method"),
         ("repair stock X", "cannot be reached"),
     ],
@@ -190,7 +214,7 @@ def test_a_context_that_does_not_exist_is_not_an_empty_log(tmp_path: Path) -> No
 def test_up_looks_for_a_used_port_before_it_starts_anything(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        ended = run("up", cwd=tmp_path, HISTORY_ADDRESS=address)
+        ended = run("up", cwd=tmp_path, **{**free_addresses(), "HISTORY_ADDRESS": address})
     assert ended.returncode == UNREACHABLE
     assert ended.stderr.startswith(f"error: {address} is in use; ")
     assert not (tmp_path / ".shopkeeper").exists()

@@ -142,6 +142,41 @@ async def test_following_the_log_goes_on_with_what_is_committed(desk: Desk) -> N
         await tail.communicate()
 
 
+async def test_following_the_log_goes_on_when_the_service_comes_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "DATABASE_URL": database_url, **free_addresses()}
+    address = environment["HISTORY_ADDRESS"]
+
+    async def next_cause() -> str:
+        assert tail.stdout is not None
+        return str(json.loads(await tail.stdout.readline())["payload"]["cause"])
+
+    with StoredShop(database_url) as shop:
+        async with Deployment(environment, services=HISTORY), asyncio.timeout(100):
+            shop.move("MUG", on_hand=1, cause="before")
+            tail = await asyncio.create_subprocess_exec(
+                *(*SHOPKEEPER, "log", "tail", "--json", "-f", "--address", address),
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            assert await next_cause() == "before"
+            shop.move("MUG", on_hand=1, cause="followed")
+            assert await next_cause() == "followed"
+        try:
+            assert tail.stderr is not None
+            async with asyncio.timeout(60):
+                assert await tail.stderr.readline() == b"waiting for the history service\n"
+            async with Deployment(environment, services=HISTORY), asyncio.timeout(60):
+                shop.move("MUG", on_hand=1, cause="after")
+                assert await next_cause() == "after"
+        finally:
+            tail.kill()
+            await tail.communicate()
+
+
 async def test_any_method_can_be_called_in_json_without_its_package(desk: Desk) -> None:
     desk.shop.move("MUG", on_hand=10)
     ended = await desk.ask("call", "InventoryHistoryService/ExplainStock", '{"skuId": "MUG"}')

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.service_process import LogLine
+from ops.service_process import LogLine, ServiceProcess
 from ops.services import SERVICES, Service, free_addresses
 from ops.supervisor import (
     SUPERVISOR,
@@ -75,6 +75,28 @@ async def test_a_killed_worker_is_restarted_and_that_is_said() -> None:
     said = [json.loads(line.text) for line in log if line.source == SUPERVISOR]
     assert [(entry["level"], entry["exit_status"]) for entry in said] == [("error", -signal.SIGKILL)]
     assert said[0]["event"] == f"{SECOND} ended by itself: restarting"
+
+
+async def test_a_worker_that_cannot_be_started_again_is_tried_until_it_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log: list[LogLine] = []
+    failures = [OSError("no memory"), OSError("no memory")]
+    start = ServiceProcess.start
+
+    async def fail_twice(process: ServiceProcess) -> None:
+        if failures:
+            raise failures.pop()
+        await start(process)
+
+    async with deployment(log) as shop:
+        monkeypatch.setattr(ServiceProcess, "start", fail_twice)
+        shop[SECOND].kill()
+        await until(lambda: [line.source for line in log].count(SUPERVISOR) == 5)
+        await shop.wait_until_ready()
+    said = [json.loads(line.text)["event"] for line in log if line.source == SUPERVISOR]
+    ended, failed = f"{SECOND} ended by itself: restarting", f"{SECOND} cannot be started: no memory"
+    assert said == [ended, failed, ended, failed, ended]
 
 
 async def test_a_paused_worker_keeps_the_deployment_from_nothing_and_can_be_ended() -> None:

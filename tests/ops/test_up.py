@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+import ops.commands.up
 from ops.account import temporary_data_dir
+from ops.embedded import ServerDidNotStart
+from ops.servers import Servers
+from ops.service_process import LogLine
 from ops.services import free_addresses
 from ops.supervisor import is_serving
 from ops.whereabouts import FILE_NAME
 from tests.ops.test_cli import DONE, SHOPKEEPER, UNREACHABLE, run
+from tests.ops.test_supervisor import deployment
 
 SECONDS_MAX = 50.0
 READY = "shopkeeper is up"
@@ -152,3 +157,19 @@ async def test_a_database_that_is_not_there_is_told_and_nothing_is_started(tmp_p
         assert await shop.ends() == UNREACHABLE
     assert shop.printed.startswith("error: the database cannot be used: ")
     assert "Traceback" not in shop.printed
+
+
+async def test_services_are_drained_when_a_server_cannot_be_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def revive(_servers: Servers) -> list[str]:
+        raise ServerDidNotStart("no space left")
+
+    monkeypatch.setattr(Servers, "revive", revive)
+    monkeypatch.setattr(ops.commands.up, "_print_summary", lambda *_: None)
+    log: list[LogLine] = []
+    shop = deployment(log)
+    with pytest.raises(ServerDidNotStart, match="no space left"):
+        await ops.commands.up._serve(shop, Servers("", ""), 0.0)
+    assert [json.loads(line.text)["event"] for line in log].count("stopped") == len(shop.processes)
+    assert not any(process.is_running for process in shop.processes)

@@ -1,10 +1,15 @@
 """The read models come back by themselves, whatever is lost."""
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from prometheus_client import REGISTRY
 
 import projections.projector
-from projections.projector import LogIsPast, Projector
+from event_log.reader import LogBatch, LogReader
+from projections.projector import LogIsPast, Projector, begin_generation
 from projections.retelling import UnknownEvent
 from projections.sweeper import Sweeper
 from read_models.connections import Connection
@@ -73,7 +78,6 @@ async def test_a_restored_backup_is_told_anew_and_what_never_happened_is_gone(
     kept = log.record(stock_moved("MUG", 3))
     log.record(stock_moved("CUP", 4))
     await settle(projector)
-    old_incarnation = log.incarnation()
     new_incarnation = log.restore(kept)
     # The next event takes the position of the one that is gone.
     log.record(stock_moved("PEN", 5))
@@ -83,7 +87,25 @@ async def test_a_restored_backup_is_told_anew_and_what_never_happened_is_gone(
     assert names == {"MUG", "PEN"}
     checkpoints = await read_checkpoints(connection, number, PARTITIONS)
     assert {each and each.incarnation for each in checkpoints} == {new_incarnation}
-    assert (await load_registry(connection)).past_incarnations == (old_incarnation,)
+    assert (await load_registry(connection)).newest_incarnation == new_incarnation
+
+
+async def test_a_log_that_was_cut_off_unannounced_is_told_anew(
+    log: Log, connection: Connection, projector: Projector
+) -> None:
+    kept = log.record(stock_moved("MUG", 3))
+    log.record(stock_moved("CUP", 4))
+    await settle(projector)
+    before = await serving(connection)
+    log.cut_off(kept)
+    await settle(projector)
+    # The next event takes the position of the one that is gone.
+    log.record(stock_moved("PEN", 5))
+    await settle(projector)
+    number = await serving(connection)
+    names = {name.rpartition(":")[2] for name in await all_values(connection, number)}
+    assert number != before
+    assert names == {"MUG", "PEN"}
 
 
 async def test_an_event_that_is_not_known_stops_the_views_and_is_not_skipped(
@@ -104,6 +126,53 @@ def metric(name: str) -> float:
     value = REGISTRY.get_sample_value(name)
     assert value is not None, name
     return value
+
+
+async def test_while_the_first_views_are_filled_the_lag_is_told(
+    log: Log, connection: Connection, new_projector: Callable[..., Projector]
+) -> None:
+    log.record(*(stock_moved("MUG", n) for n in range(10)))
+    projector = new_projector(batch_events_max=4)
+    await settle(projector)
+    assert metric("shopkeeper_projection_lag_events") == 0
+    await connection.call("FLUSHALL")
+    # One round finds the loss, another one begins anew, the third tells the first batch.
+    lags = set()
+    while (await load_registry(connection)).serving is None:
+        await projector.round()
+        lags.add(metric("shopkeeper_projection_lag_events"))
+    assert lags == {0, 6, 2}
+
+
+async def test_a_projector_that_reads_a_replica_that_lags_does_not_spin_meanwhile(
+    log: Log,
+    connection: Connection,
+    new_projector: Callable[..., Projector],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = LogReader.read
+
+    async def read_standby(reader: LogReader, **what: Any) -> LogBatch:
+        return (await read(reader, **what))._replace(is_standby=True)
+
+    monkeypatch.setattr(LogReader, "read", read_standby)
+    log.record(*(stock_moved("MUG", n) for n in range(10)))
+    projector = new_projector(batch_events_max=4)
+    # One round begins the generation, the second fills a part of it.
+    assert await projector.round()
+    assert await projector.round()
+    log.cut_off(2)
+    assert not await projector.round()
+    assert (await load_registry(connection)).serving is None
+
+
+async def test_a_generation_is_begun_once_however_many_begin_it(connection: Connection) -> None:
+    begun = await asyncio.gather(
+        *(begin_generation(connection, "0a1b2c3d", only_if_none=True) for _ in range(5))
+    )
+    [generation] = (await load_registry(connection)).generations
+    # In the same millisecond they make the same number.
+    assert set(begun) - {None} == {generation.number}
 
 
 class HealthRecord:
@@ -171,6 +240,9 @@ async def test_a_projector_of_the_database_that_was_replaced_cannot_undo_the_new
     log.rename(replaced)
     with pytest.raises(LogIsPast, match=replaced):
         await settle(projector)
+    with pytest.raises(LogIsPast, match=replaced):
+        await begin_generation(connection, replaced)
     registry = await load_registry(connection)
     assert registry.serving == number
+    assert len(registry.generations) == 2
     assert len(await all_values(connection, number)) == 1

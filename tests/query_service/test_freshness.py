@@ -8,8 +8,12 @@ import grpc
 import pytest
 
 from projections.projector import Projector
-from query_service.freshness import CheckpointWatch
+from query_service.freshness import Freshness
+from query_service.views import Views
+from read_models.checkpoints import Token
 from read_models.connections import Connection
+from read_models.views import STOCK
+from shopkeeper.inventory.v1.inventory_pb2 import Stock
 from shopkeeper.inventory.v1.inventory_query_service_pb2 import (
     BatchGetStockRequest,
     GetStockRequest,
@@ -70,25 +74,6 @@ async def test_nobody_waits_longer_than_two_seconds(log: Log, shop: Shop, projec
     assert refusal.reason == "READ_MODEL_BEHIND"
 
 
-async def test_positions_that_were_waited_for_are_forgotten_while_others_wait(
-    log: Log, connection: Connection, projector: Projector
-) -> None:
-    position = log.record(stock_moved("MUG", 1))
-    await settle(projector)
-    watch, generation = CheckpointWatch(connection), await serving(connection)
-    until = asyncio.get_running_loop().time() + 1.0
-    never = asyncio.create_task(watch.reached(generation, 0, 10**17, until))
-    for number in range(1, 21):
-        waiting = asyncio.create_task(watch.reached(generation, 1, position + number, until))
-        await asyncio.sleep(0.01)
-        log.record(stock_moved("MUG", 1))
-        await settle(projector)
-        assert await waiting
-    assert len(watch._deadline_by_goal) <= 2
-    assert not await never
-    await watch.close()
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -121,14 +106,51 @@ async def test_after_a_restore_old_tokens_are_refused_and_new_ones_are_kept(
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "LOG_INCARNATION_CHANGED")
 
 
-async def test_a_token_of_an_incarnation_that_nobody_remembers_is_refused_in_the_end(
+async def test_a_token_older_than_the_log_is_refused_also_if_nobody_remembers_it(
     log: Log, shop: Shop, projector: Projector
 ) -> None:
     log.record(stock_moved("MUG", 1))
     await settle(projector)
     request = GetStockRequest(sku_id="MUG", at_least_as_fresh="00000000.1")
-    refusal = await shop.refusal(shop.inventory.GetStock(request, timeout=30))
+    refusal = await shop.refusal(shop.inventory.GetStock(request))
     assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "LOG_INCARNATION_CHANGED")
+
+
+async def test_a_token_of_a_log_that_the_views_have_not_heard_of_is_asked_for_again_and_then_kept(
+    log: Log, shop: Shop, projector: Projector
+) -> None:
+    kept = log.record(stock_moved("MUG", 1))
+    await settle(projector)
+    log.restore(kept)
+    token = log.token(log.record(stock_moved("MUG", 7)))
+    # The projector is down: nobody can tell yet, and the client must not throw its token away.
+    request = GetStockRequest(sku_id="MUG", at_least_as_fresh=token)
+    refusal = await shop.refusal(shop.inventory.GetStock(request))
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "READ_MODEL_BEHIND")
+    assert refusal.retry_seconds == 0.2
+    await settle(projector)
+    assert await available(shop, "MUG", token) == 7
+
+
+async def test_who_waits_for_a_new_log_is_answered_once_the_views_tell_it(
+    log: Log, connection: Connection, projector: Projector
+) -> None:
+    kept = log.record(stock_moved("MUG", 1))
+    await settle(projector)
+    log.restore(kept)
+    token = Token.parse(log.token(log.record(stock_moved("MUG", 7))))
+    views = Views(connection, in_flight_max=1)
+    wanted = Freshness(token, asyncio.get_running_loop().time() + 60)
+    waiting = asyncio.create_task(views.documents([STOCK.address("MUG")], wanted))
+
+    async def waits() -> bool:
+        return bool(views._registry._waiting)
+
+    await eventually(waits, seconds=30)
+    await settle(projector)
+    [view] = await waiting
+    assert Stock.FromString(view or b"").available == 7
+    await views.close()
 
 
 async def test_a_batch_is_as_fresh_as_asked_in_every_partition(

@@ -1,12 +1,15 @@
-"""What callers are told when the client hangs up on them."""
+"""Calls to a cluster, and what both kinds of connection tell of their servers."""
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import closing
 
 import pytest
+import redis
 from redis.asyncio.connection import AbstractConnection
 
 from ops.embedded import EmbeddedValkey
-from read_models.connections import CLUSTER_SCHEME, REDIS_AWAY, connect
+from read_models.connections import CLUSTER_SCHEME, REDIS_AWAY, Connection, connect
 
 
 @pytest.mark.parametrize("command_count", [1, 2])
@@ -32,3 +35,26 @@ async def test_a_cluster_s_connection_closed_under_a_caller_is_redis_being_away(
             await connection.call(*get)
     assert await connection.call_all([get] * command_count) == [None] * command_count
     await connection.close()
+
+
+async def test_more_callers_than_connections_to_a_cluster_take_turns(
+    cluster_valkey: EmbeddedValkey,
+) -> None:
+    url = CLUSTER_SCHEME + cluster_valkey.url.removeprefix("redis://")
+    connection = connect(url, answer_seconds_max=30.0, connection_count_max=4)
+    get = ("GET", "{a}nothing")
+    assert await asyncio.gather(*(connection.call(*get) for _ in range(100))) == [None] * 100
+    pipelines = [connection.call_all([get, get]) for _ in range(100)]
+    assert await asyncio.gather(*pipelines) == [[None, None]] * 100
+    await connection.close()
+
+
+async def test_the_eviction_policy_is_told_by_a_server_whose_configuration_is_not_shown(
+    connection: Connection, read_models_server: EmbeddedValkey
+) -> None:
+    with closing(redis.Redis.from_url(read_models_server.url)) as client:
+        client.acl_setuser("default", enabled=True, commands=["-config"])
+        try:
+            assert await connection.eviction_policies() == {"noeviction"}
+        finally:
+            client.acl_setuser("default", enabled=True, commands=["+config"])

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 
 import pytest
 import redis
+import uvloop
 
 from ops.embedded import EmbeddedValkey
 from read_models.connections import Connection, connect
@@ -68,3 +70,38 @@ async def test_a_server_that_comes_back_is_found_again(
     assert all(isinstance(outcome, redis.ConnectionError) for outcome in outcomes)
     valkey.start()
     assert await impatient.call("ECHO", "back") == b"back"
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("turns_before", [0, 1, 2])
+def test_a_process_that_is_busy_does_not_take_a_server_that_answers_for_away(
+    redis_url: str, new_loop: Callable[[], asyncio.AbstractEventLoop], turns_before: int
+) -> None:
+    async def ask_and_be_busy() -> None:
+        connection = connect(redis_url, answer_seconds_max=ANSWER_SECONDS_MAX)
+        await connection.call("ECHO", "before")
+        asked = asyncio.create_task(connection.call("ECHO", "answer"))
+        # Busy before the question is sent, or when its answer lies there unread.
+        for _ in range(turns_before):
+            await asyncio.sleep(0)
+        time.sleep(3 * ANSWER_SECONDS_MAX)  # noqa: ASYNC251 busy is what it is
+        assert await asked == b"answer"
+        await connection.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask_and_be_busy())
+
+
+async def test_a_server_that_became_a_replica_is_looked_for_anew(
+    impatient: Connection, valkey: EmbeddedValkey
+) -> None:
+    id_before = await impatient.call("CLIENT", "ID")
+    with closing(redis.Redis.from_url(valkey.url)) as other:
+        other.replicaof(valkey.url.rpartition("@")[2].partition(":")[0], 1)
+        try:
+            with pytest.raises(redis.ReadOnlyError):
+                await impatient.call("SET", "key", "value")
+        finally:
+            other.replicaof("NO", "ONE")
+    assert await impatient.call("SET", "key", "value") == b"OK"
+    assert await impatient.call("CLIENT", "ID") != id_before

@@ -48,15 +48,23 @@ def test_a_number_is_never_used_again() -> None:
     assert Registry(None, (Generation(2000, "aaaaaaaa"),)).next_number(1766) == 2001
 
 
-def test_generations_of_another_incarnation_are_dropped_and_it_is_remembered() -> None:
-    changed = registry(COMPLETE, BUILDING, serving=1).without_incarnation_other_than("bbbbbbbb")
+def test_generations_of_an_older_incarnation_are_dropped_and_the_newer_is_remembered() -> None:
+    changed = registry(COMPLETE, BUILDING, serving=1).without_older_than("bbbbbbbb")
     assert changed.serving is None
     assert [each.state for each in changed.generations] == [DROPPING, DROPPING]
-    assert changed.past_incarnations == ("aaaaaaaa",)
+    assert changed.newest_incarnation == "bbbbbbbb"
+    assert changed.without(1).without(2).newest_incarnation == "bbbbbbbb"
+
+
+def test_generations_of_a_newer_incarnation_are_not_dropped_for_an_older_one() -> None:
+    known = registry(COMPLETE, serving=1).with_new(Generation(2, "bbbbbbbb"))
+    assert known.without_older_than("aaaaaaab").serving is None
+    assert [each.number for each in known.without_older_than("aaaaaaab").in_state(BUILDING)] == [2]
+    assert known.without_older_than("00000000") == known
 
 
 def test_it_is_stored_and_read_back() -> None:
-    stored = registry(COMPLETE, DROPPING, serving=1).with_past("bbbbbbbb")
+    stored = registry(COMPLETE, DROPPING, serving=1).without_older_than("aaaaaaaa")
     assert Registry.from_text(stored.to_text().encode()) == stored
     assert Registry.from_text(None) == Registry()
 

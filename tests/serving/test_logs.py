@@ -29,6 +29,26 @@ def test_what_a_library_logs_is_a_json_line_like_ours() -> None:
     }
 
 
+COMMAND_FAILS = """
+import structlog
+from serving.logs import configure_logs
+configure_logs("shop")
+address = "12 St James's Square"
+try:
+    raise ValueError("no such street")
+except ValueError:
+    structlog.get_logger().exception("a command failed")
+"""
+
+
+def test_an_exception_is_told_without_the_values_of_variables() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", COMMAND_FAILS], capture_output=True, check=True, text=True, timeout=60
+    )
+    assert "no such street" in ended.stderr
+    assert "St James" not in ended.stderr
+
+
 def test_trouble_that_lasts_is_said_at_once_and_then_now_and_then() -> None:
     now = 0.0
     reminder = Reminder(lambda: now)

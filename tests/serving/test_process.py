@@ -60,6 +60,21 @@ def test_wrong_settings_are_named_without_the_secrets_among_them(
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(
+    ("variable", "url", "reason"),
+    [
+        ("HISTORY_DATABASE_URL", "mysql://u:hush@h/d", "must begin with postgresql:// or postgres://"),
+        ("HISTORY_DATABASE_URL", "hush", "must begin with postgresql:// or postgres://"),
+    ],
+)
+def test_an_address_of_a_server_that_is_none_is_named(variable: str, url: str, reason: str) -> None:
+    status, [line], text = start("history_service", **{variable: url})
+    assert status == 1
+    assert line["reason"] == f"{variable}: Value error, {reason}"
+    assert "hush" not in text
+    assert "Traceback" not in text
+
+
 @pytest.mark.parametrize("is_number", [True, False])
 def test_an_address_on_which_it_cannot_listen_is_named(is_number: bool) -> None:
     with closing(socket.create_server((HOST, 0))) as taken:

@@ -1,4 +1,4 @@
-"""The server under more calls than it can take up at once."""
+"""The server under more calls than it can take up at once, and what it counts."""
 
 import asyncio
 from collections import Counter
@@ -6,8 +6,19 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 
 from serving.server import GrpcServer
+from shopkeeper.cart.v1.cart_history_service_pb2 import (
+    ExplainCartTotalRequest,
+    ExplainCartTotalResponse,
+)
+from shopkeeper.cart.v1.cart_history_service_pb2_grpc import (
+    CartHistoryServiceServicer,
+    CartHistoryServiceStub,
+    add_CartHistoryServiceServicer_to_server,
+)
+from tests.eventually import eventually
 
 CALL_COUNT = 6_000
 
@@ -21,3 +32,34 @@ async def test_a_flood_on_one_connection_waits_and_is_not_cancelled() -> None:
         codes = Counter(await asyncio.gather(*(call.code() for call in calls)))
     await server.drain()
     assert codes == {grpc.StatusCode.OK: CALL_COUNT}
+
+
+class _NeverAnswers(CartHistoryServiceServicer):
+    async def ExplainCartTotal(  # noqa: N802 gRPC dictates the name
+        self, request: ExplainCartTotalRequest, context: Any
+    ) -> ExplainCartTotalResponse:
+        """Waits for ever."""
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+async def test_a_call_whose_caller_gave_up_is_counted_as_cancelled() -> None:
+    path = "/shopkeeper.cart.v1.CartHistoryService/ExplainCartTotal"
+
+    def register(server: grpc.aio.Server) -> None:
+        add_CartHistoryServiceServicer_to_server(_NeverAnswers(), server)
+
+    async def is_counted() -> bool:
+        labels = {"method": path, "code": "CANCELLED"}
+        return REGISTRY.get_sample_value("grpc_server_handled_total", labels) == 1
+
+    server = GrpcServer("127.0.0.1:0", [], register)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = CartHistoryServiceStub(channel).ExplainCartTotal(
+            ExplainCartTotalRequest(cart_id="cart"), timeout=0.5
+        )
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await eventually(is_counted, seconds=30)
+    await server.drain()
+    assert REGISTRY.get_sample_value("grpc_server_in_flight", {"method": path}) == 0

@@ -4,7 +4,8 @@ from typing import Any, Self
 from uuid import uuid4
 
 import grpc
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
@@ -15,7 +16,7 @@ from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_gr
 from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_command_service_pb2_grpc as inventory_grpc
-from shopkeeper.inventory.v1.inventory_pb2 import Location
+from shopkeeper.inventory.v1.inventory_pb2 import Location, ReservationLine
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_command_service_pb2_grpc as ordering_grpc
 from shopkeeper.ordering.v1.ordering_pb2 import Order
@@ -107,6 +108,17 @@ class Client:
         ]
         request = inventory_pb.ReceiveStockRequest(request_id=new_id(), rows=rows)
         await self.inventory.ReceiveStock(request, timeout=DEADLINE_SECONDS)
+
+    async def reserve(self, quantity_by_sku: dict[str, int]) -> None:
+        """Holds units for an hour, for nobody in particular."""
+        request = inventory_pb.ReserveStockRequest(
+            request_id=new_id(),
+            reservation_id=new_id(),
+            reference="auction",
+            lines=[ReservationLine(sku_id=s, quantity=q) for s, q in quantity_by_sku.items()],
+            hold_duration=Duration(seconds=3600),
+        )
+        await self.inventory.ReserveStock(request, timeout=DEADLINE_SECONDS)
 
     async def add_coupon(self, code: str, *, usage_limit: int | None = None) -> None:
         """A coupon of 10 % off."""
@@ -211,6 +223,13 @@ def wrong_fields(error: grpc.aio.AioRpcError) -> set[str]:
     bad_request = BadRequest()
     assert any(detail.Unpack(bad_request) for detail in status_of(error).details), error.details()
     return {violation.field for violation in bad_request.field_violations}
+
+
+def retry_seconds(error: grpc.aio.AioRpcError) -> float:
+    """The RetryInfo's delay: when the same request may be sent again."""
+    retry = RetryInfo()
+    assert any(detail.Unpack(retry) for detail in status_of(error).details), error.details()
+    return float(retry.retry_delay.ToTimedelta().total_seconds())
 
 
 def status_of(error: grpc.aio.AioRpcError) -> Status:

@@ -1,6 +1,9 @@
 """Real processes, real sockets: command services of one database, as in production."""
 
+import json
 import os
+import urllib.request
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +11,8 @@ from functools import partial
 
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from ops.embedded import HOST, free_port
 from ops.service_process import LogLine, ServiceProcess
@@ -18,12 +23,21 @@ from tests.system.client import Client
 
 
 class CommandServices:
-    """Several processes of the command service on one database, each with a port of its own."""
+    """Several processes of the command service on one database, each with ports of its own."""
 
-    def __init__(self, database_url: str, processes: list[ServiceProcess], addresses: list[str]) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        processes: list[ServiceProcess],
+        addresses: list[str],
+        metrics_ports: list[int],
+        lines: list[LogLine],
+    ) -> None:
         self.database_url = database_url
         self.processes = processes
         self.addresses = addresses
+        self.metrics_ports = metrics_ports
+        self._lines = lines
 
     def client(self, index: int = 0) -> Client:
         """A client of one of the processes."""
@@ -34,12 +48,33 @@ class CommandServices:
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             return connection.execute(sql.encode(), parameters).fetchall()
 
+    def logged(self, event: str) -> list[dict[str, str]]:
+        """What the processes have logged of this event, each line as its JSON."""
+        entries = [json.loads(line.text) for line in self._lines if line.text.startswith("{")]
+        return [entry for entry in entries if entry["event"] == event]
+
+    def retry_counts(self) -> dict[str, float]:
+        """How often batches were tried again by SQLSTATE class: 40 deadlocks, 55 lock timeouts."""
+        counts: dict[str, float] = defaultdict(float)
+        for port in self.metrics_ports:
+            for sample in scraped(port):
+                if sample.name == "shopkeeper_batch_retries_total":
+                    counts[sample.labels["sqlstate_class"]] += sample.value
+        return counts
+
     def broken_invariants(self) -> dict[str, list[tuple[object, ...]]]:
         """What every inv_* view returns, where it returns anything."""
         views = self.fetch("SELECT viewname FROM pg_views WHERE starts_with(viewname, 'inv_')")
         assert views, "the invariants are views of the database"
         rows = {str(name): self.fetch(f"SELECT * FROM {name}") for (name,) in views}
         return {name: broken for name, broken in rows.items() if broken}
+
+
+def scraped(metrics_port: int) -> list[Sample]:
+    """What Prometheus would read of a process."""
+    with urllib.request.urlopen(f"http://{HOST}:{metrics_port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
 @dataclass(frozen=True)
@@ -70,10 +105,15 @@ async def command_services(
     """
     lines: list[LogLine] = []
     async with AsyncExitStack() as stack:
-        processes, addresses = [], []
+        processes, addresses, metrics_ports = [], [], []
         for index in range(count):
-            address = f"{HOST}:{free_port()}"
-            variables = {**os.environ, "DATABASE_URL": database_url, "COMMAND_ADDRESS": address}
+            address, metrics_port = f"{HOST}:{free_port()}", free_port()
+            variables = {
+                **os.environ,
+                "DATABASE_URL": database_url,
+                "COMMAND_ADDRESS": address,
+                "COMMAND_METRICS_PORT": str(metrics_port),
+            }
             process = ServiceProcess(
                 f"command_service#{index}",
                 "command_service",
@@ -84,9 +124,16 @@ async def command_services(
             stack.push_async_callback(process.end, seconds_max=20)
             processes.append(process)
             addresses.append(address)
+            metrics_ports.append(metrics_port)
         for address in addresses:
             await eventually(partial(is_serving, address), seconds=40)
-        yield CommandServices(database_url, processes, addresses)
+        yield CommandServices(database_url, processes, addresses, metrics_ports, lines)
+
+
+@pytest.fixture
+async def one_service(database_url: str) -> AsyncIterator[CommandServices]:
+    async with command_services(database_url, 1) as services:
+        yield services
 
 
 @pytest.fixture

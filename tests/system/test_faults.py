@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
+from collections import Counter
 
 import grpc
 import pytest
 
-from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from tests.eventually import eventually
-from tests.system.client import LOCATION, Client, new_id, place_request
+from tests.system.client import Client, place_request, reason_of, retry_seconds
 from tests.system.conftest import CommandServices, command_services
 from tests.system.cutting_proxy import proxied
 
@@ -138,25 +138,31 @@ async def test_a_request_sent_again_to_another_process_after_a_kill_has_one_effe
     assert two_services.broken_invariants() == {}
 
 
-async def test_sigterm_drains_and_loses_nothing(two_services: CommandServices) -> None:
+async def test_sigterm_answers_every_call_and_loses_nothing(two_services: CommandServices) -> None:
+    """The callers go on until they are told to go elsewhere: calls are under way at every moment."""
+    acknowledged_count = 0
     async with two_services.client(0) as client:
         await client.open_shop(["sku"], 1000)
-        rows = [inventory_pb.StockRow(sku_id="sku", location_id=LOCATION, quantity=1)]
-        calls = [
-            asyncio.ensure_future(
-                client.inventory.ReceiveStock(
-                    inventory_pb.ReceiveStockRequest(request_id=new_id(), rows=rows), timeout=10
-                )
-            )
-            for _ in range(200)
-        ]
-        await asyncio.sleep(0.05)
-        await two_services.processes[0].end(seconds_max=20)
-        answers = await asyncio.gather(*calls, return_exceptions=True)
+
+        async def receive_until_refused() -> str:
+            nonlocal acknowledged_count
+            while True:
+                try:
+                    await client.receive({"sku": 1})
+                except grpc.aio.AioRpcError as error:
+                    return f"{error.code().name} {reason_of(error)}, again in {retry_seconds(error)} s"
+                acknowledged_count += 1
+
+        callers = [asyncio.create_task(receive_until_refused()) for _ in range(200)]
+        await eventually(lambda: asyncio.sleep(0, acknowledged_count >= 200), seconds=60)
+        await two_services.processes[0].end(seconds_max=60)
+        outcomes = Counter(await asyncio.gather(*callers))
         status = await two_services.processes[0].wait()
     assert status == 0
-    acknowledged = sum(not isinstance(answer, Exception) for answer in answers)
-    assert two_services.fetch("SELECT on_hand FROM stock_levels") == [(1000 + acknowledged,)]
+    assert outcomes == {"UNAVAILABLE DRAINING, again in 1.0 s": 200}
+    on_hand = 1000 + acknowledged_count
+    assert two_services.fetch("SELECT on_hand FROM stock_levels") == [(on_hand,)]
+    assert two_services.broken_invariants() == {}
 
 
 @pytest.mark.parametrize("process_index", [0, 1])

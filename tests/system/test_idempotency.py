@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_PAUSED, Product
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1.inventory_pb2 import Location, ReservationLine
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
+from shopkeeper.ordering.v1.ordering_pb2 import OrderLineUnits
 from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_pb
 from shopkeeper.pricing.v1.pricing_pb2 import Coupon, FreeShipping, PriceList, PriceTier, Promotion
 from shopkeeper.types.v1.money_pb2 import Money
@@ -33,6 +35,7 @@ from tests.system.client import (
     sku,
 )
 from tests.system.conftest import CommandServices
+from tests.system.variants import follow, places, varied
 
 HOUR = Duration(seconds=3600)
 
@@ -154,6 +157,10 @@ async def requests_of_every_kind(client: Client) -> list[Message]:
             order_id=await paid_order(client), refund_reference=new_id(), amount=amount
         ),
         ordering_pb.CancelOrderRequest(order_id=await paid_order(client), reason="changed my mind"),
+        ordering_pb.CancelOrderLinesRequest(
+            order_id=await paid_order(client),
+            lines=[OrderLineUnits(line_id="sku", quantity=1)],
+        ),
         ordering_pb.FulfillOrderLinesRequest(order_id=await paid_order(client)),
         ordering_pb.ReturnOrderLinesRequest(
             order_id=await shipped_order(client),
@@ -238,20 +245,57 @@ async def test_every_command_sent_twice_at_once_and_again_later_has_one_effect_a
     assert shop.broken_invariants() == {}
 
 
-async def test_the_same_id_with_another_payload_or_method_is_refused(shop: CommandServices) -> None:
+async def test_the_same_id_with_another_method_is_refused(shop: CommandServices) -> None:
     async with shop.client(0) as here, shop.client(1) as there:
         requests = await requests_of_every_kind(here)
         request_id = new_id()
         await call(here, with_id(requests[0], request_id))
         unchanged = contents(shop.database_url)
         for request in requests[1:]:
-            path = PATH_BY_REQUEST_TYPE[request.DESCRIPTOR.full_name]
-            body = with_id(request, request_id).SerializeToString()
             for client in (here, there):
-                with pytest.raises(grpc.aio.AioRpcError) as refused:
-                    await call_raw(client, path, body)
-                assert reason_of(refused.value) == "REQUEST_ID_REUSED"
+                assert await reason_for(client, with_id(request, request_id)) == "REQUEST_ID_REUSED"
         assert contents(shop.database_url) == unchanged
+
+
+async def test_the_same_id_with_another_payload_is_refused(shop: CommandServices) -> None:
+    """Whichever field it is that differs, as long as the payload is one at all."""
+    async with shop.client(0) as here, shop.client(1) as there:
+        for request in await requests_of_every_kind(here):
+            await call(here, with_id(request, new_id()))
+            unchanged = contents(shop.database_url)
+            reasons = [await reason_for(there, other) for other in others_by_one_field(request)]
+            assert "REQUEST_ID_REUSED" in reasons, request
+            assert set(reasons) <= {"REQUEST_ID_REUSED", "INVALID_REQUEST", "INVALID_FIELD"}, request
+            assert contents(shop.database_url) == unchanged, request
+
+
+async def reason_for(client: Client, request: Message) -> str:
+    """What the request is refused with; empty if it is not."""
+    path = PATH_BY_REQUEST_TYPE[request.DESCRIPTOR.full_name]
+    try:
+        await call_raw(client, path, request.SerializeToString())
+    except grpc.aio.AioRpcError as error:
+        return reason_of(error)
+    return ""
+
+
+def others_by_one_field(request: Message) -> Iterator[Message]:
+    """Copies of the request, each with another value in one of the fields that it has, at any depth."""
+    for steps in places(request):
+        for field, value in follow(request, steps).ListFields():
+            is_value = field.message_type is None and not field.is_repeated
+            if is_value and field.name not in ("request_id", "validate_only"):
+                yield varied(request, steps, partial(put, field.name, another(value)))
+
+
+def another(value: Any) -> Any:
+    if isinstance(value, str):
+        return f"{value}x"
+    return not value if isinstance(value, bool) else value + 1
+
+
+def put(name: str, value: Any, message: Message) -> None:
+    setattr(message, name, value)
 
 
 async def test_validate_only_changes_nothing_and_predicts_the_real_answer(

@@ -7,15 +7,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from command_service.cart.domain import (
-    CART,
-    Cart,
-    CartCreated,
-    CartLine,
-    CartState,
-    LineAdjustment,
-    unpriced_line,
-)
+from command_service.adjustments import Adjustment
+from command_service.cart.domain import CART, Cart, CartLine, CartState, unpriced_line
+from command_service.cart.events import CartCreated
 from command_service.cart.repository import DUE_CARTS, CartRepository
 from command_service.repository import Changed, Keys
 from command_service.world import Command, Decision, Mode, Touch, World
@@ -54,7 +48,7 @@ class Look(Command[Cart | None]):
         return Decision(world.get(CART, self.cart_id))
 
 
-def line(line_id: str, ordinal: int, *adjustments: LineAdjustment) -> CartLine:
+def line(line_id: str, ordinal: int, *adjustments: Adjustment) -> CartLine:
     return CartLine(
         line_id=line_id,
         sku_id=f"sku of {line_id}",
@@ -91,8 +85,8 @@ def cart(cart_id: str = "c1", *lines: CartLine) -> Cart:
 
 
 ADJUSTMENTS = (
-    LineAdjustment("p1", "a tenth", "TENTH", -77, "-153/2"),
-    LineAdjustment("p2", "the rest", "", -1, ""),
+    Adjustment("p1", "a tenth", "TENTH", -77, "-153/2"),
+    Adjustment("p2", "the rest", "", -1, ""),
 )
 FULL = cart("c1", line("zebra", 1, *ADJUSTMENTS), line("ant", 2))
 
@@ -117,6 +111,7 @@ async def test_a_cart_without_anything_is_read_as_it_was_written(carry_out: Carr
 
 
 async def test_a_key_row_is_no_cart(carry_out: CarryOut) -> None:
+    await carry_out.fetch("INSERT INTO carts (cart_id) VALUES ('c1')")
     assert await carry_out(Look("c1", Mode.CREATE)) is None
     assert await carry_out(Look("c1", Mode.CHANGE)) is None
     assert await carry_out.fetch("SELECT version, state FROM carts") == [(0, 0)]
@@ -163,7 +158,7 @@ def test_only_lines_that_differ_are_written() -> None:
 
 
 def test_a_cart_that_closes_writes_no_lines() -> None:
-    closed, _ = FULL.closed(CartState.ORDERED, "o1", MORNING)
+    closed = FULL.closed(CartState.ORDERED, MORNING)
 
     assert len(CartRepository().save([Changed("c1", FULL, closed)])) == 1
 
@@ -211,7 +206,7 @@ async def test_due_carts_are_open_and_past_their_time_longest_first(carry_out: C
 )
 async def test_the_database_refuses_a_broken_line(carry_out: CarryOut, broken: CartLine) -> None:
     # The other line keeps the cart's sums in order, so that it is the line that is refused.
-    discount = LineAdjustment("p", "", "", -100, "")
+    discount = Adjustment("p", "", "", -100, "")
     other = replace(line("other", 2, discount), unit_price_minor=10_000)
     with pytest.raises(psycopg.errors.CheckViolation, match="cart_lines"):
         await carry_out(Keep(cart("c1", broken, other)))

@@ -6,14 +6,8 @@ from typing import Any
 import pytest
 
 from command_service.cart.commands import ExpireCart
-from command_service.cart.domain import (
-    LINE_COUNT_MAX,
-    LINE_QUANTITY_MAX,
-    CartChanged,
-    CartClosed,
-    CartCreated,
-    CartState,
-)
+from command_service.cart.domain import LINE_COUNT_MAX, LINE_QUANTITY_MAX, CartState
+from command_service.cart.events import CartChanged, CartClosed, CartCreated
 from command_service.checkout.pricing_of_cart import priced
 from command_service.errors import (
     AmountTooLarge,
@@ -25,6 +19,7 @@ from command_service.errors import (
     CartNotFound,
     CartNotOpen,
     CurrencyMismatch,
+    PriceListForAnotherGroup,
     PriceListNotFound,
     PriceNotFound,
     QuantityTooLarge,
@@ -123,6 +118,14 @@ def test_a_price_list_in_another_currency_is_refused(shop: ShopInMemory) -> None
     facts = refuse(shop, create("c2", "EUR", price_list_id="retail"), CurrencyMismatch)
 
     assert facts == {"actual_currency_code": "EUR", "expected_currency_code": "GBP"}
+
+
+def test_a_price_list_for_another_customer_group_is_refused(shop: ShopInMemory) -> None:
+    shop.keep_list("trade", customer_group="trade", named_only=True)
+    facts = refuse(shop, create("c2", price_list_id="trade"), PriceListForAnotherGroup)
+
+    assert facts == {"price_list_id": "trade", "customer_group": "trade"}
+    shop.carry_out(create("c2", price_list_id="trade", customer_group="trade"))
 
 
 # --- adding ------------------------------------------------------------------------------------

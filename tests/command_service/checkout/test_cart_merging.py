@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from command_service.cart.domain import LINE_QUANTITY_MAX, CartChanged, CartClosed, CartState
+from command_service.cart.domain import LINE_QUANTITY_MAX, CartState
+from command_service.cart.events import CartChanged, CartClosed
 from command_service.errors import (
     CartFull,
     CartNotFound,

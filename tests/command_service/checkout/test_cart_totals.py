@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_service.cart.domain import Cart, CartChanged, CartClosed, CartCreated, CartLine, CartState
+from command_service.cart.domain import Cart, CartLine, CartState
+from command_service.cart.events import CartChanged, CartClosed, CartCreated
 from command_service.errors import Refusal
 from command_service.pricing.domain import AmountOff, BuyXGetY, PercentageOff
 from command_service.world import Command

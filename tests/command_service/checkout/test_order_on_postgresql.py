@@ -9,17 +9,23 @@ import pytest
 import pytest_asyncio
 
 from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.record_payment import PaymentAnswer
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
-from command_service.errors import OutOfStock, PaymentAlreadyRecorded, RefundExceedsPayments
+from command_service.errors import (
+    NothingToRefund,
+    OutOfStock,
+    PaymentAlreadyRecorded,
+    RefundExceedsPayments,
+)
 from command_service.inventory.commands import AdjustStock
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome, Units
-from command_service.pricing.commands import UpsertCoupons, UpsertPromotions
-from command_service.pricing.domain import Coupon
+from command_service.pricing.commands import PriceRow, UpsertCoupons, UpsertPrices, UpsertPromotions
+from command_service.pricing.domain import Coupon, PriceTier
 from tests.command_service.checkout.order_shop import CONTACT
 from tests.command_service.checkout.orders_on_postgresql import (
     LookAtOrder,
@@ -65,6 +71,68 @@ async def test_what_is_read_back_is_what_was_answered(shop: CarryOut) -> None:
     assert stored is not None
     assert (stored.state, stored.etag, stored.refund_due_minor) == (OrderState.FULFILLED, "7", 0)
     assert await counters(shop, "sku2") == (98, 0, 0)
+
+
+async def test_units_called_off_refunded_and_given_away_are_read_back_as_answered(
+    shop: CarryOut,
+) -> None:
+    placed = await place(shop, "c1", sku1=3, sku2=1)
+    await shop(payment(placed, "pay-1"))
+    await shop(CancelOrderLines(placed.order_id, (Units("sku1", 1), Units("sku2", 1))))
+    # All that sku2 held is gone, with its line of the reservation.
+    assert await counters(shop, "sku2") == (100, 0, 0)
+    lines = await shop.fetch("SELECT sku_id, quantity, shipped_quantity FROM reservation_lines")
+    assert lines == [("sku1", 3 - 1, 0)]
+    await shop(RecordRefund(placed.order_id, "refund-1", None, (Units("sku1", 1),)))
+    await shop(RecordRefund(placed.order_id, "refund-2", Money("GBP", 110), ()))
+    answer = await shop(FulfillOrderLines(placed.order_id))
+    assert await shop(LookAtOrder(placed.order_id)) == answer
+    assert answer.state is OrderState.FULFILLED
+    assert (answer.refunded_minor, answer.gifted_minor, answer.refund_due_minor) == (211, 8, 0)
+    line = answer.lines[0]
+    assert (line.cancelled_quantity, line.refunded_quantity, line.refunded_minor) == (1, 1, 101)
+
+
+async def test_an_order_called_off_unit_by_unit_holds_nothing(shop: CarryOut) -> None:
+    command = await fill_cart(shop, "c1", "ada", sku0=2)
+    await shop(apply("ONCE"))
+    order = await shop(replace(command, etag="3", expected_total=Money("GBP", 180)))
+    await shop(payment(order, "pay-1"))
+    await shop(CancelOrderLines(order.order_id, (Units("sku0", 1),)))
+    after = await shop(CancelOrderLines(order.order_id, (Units("sku0", 1),)))
+    assert (after.state, after.refund_due_minor) == (OrderState.CANCELLED, 180)
+    assert await shop(LookAtOrder(order.order_id)) == after
+    assert await counters(shop, "sku0") == (100, 0, 0)
+    assert await shop.fetch("SELECT count(*) FROM reservation_lines") == [(0,)]
+    assert await shop.fetch("SELECT used_count FROM coupon_customers") == [(0,)]
+
+
+async def test_a_payment_of_long_ago_answers_its_outcome(shop: CarryOut) -> None:
+    order = await place(shop, "c1", sku1=2)
+    outcomes = [(await shop(payment(order, f"pay-{n}", 101))).outcome for n in range(3)]
+    expected = [PaymentOutcome.PARTLY_PAID, PaymentOutcome.PAID, PaymentOutcome.REFUND_DUE]
+    assert outcomes == expected
+    again = [(await shop(payment(order, f"pay-{n}", 101))).outcome for n in range(3)]
+    assert again == expected
+
+
+async def test_the_same_refund_in_another_order_of_its_lines_has_no_second_effect(
+    shop: CarryOut,
+) -> None:
+    order = await place(shop, "c1", sku1=1, sku2=1)
+    await shop(payment(order, "pay-1"))
+    units = (Units("sku2", 1), Units("sku1", 1))
+    first = await shop(RecordRefund(order.order_id, "refund-1", None, units))
+    assert await shop(RecordRefund(order.order_id, "refund-1", None, units[::-1])) == first
+
+
+async def test_a_refund_of_units_that_cost_nothing_is_refused(shop: CarryOut) -> None:
+    await shop(UpsertPrices("retail", (PriceRow("sku0", (PriceTier(1, 0),)),)))
+    command = await fill_cart(shop, "c1", sku0=1)
+    order = await shop(replace(command, expected_total=Money("GBP", 0)))
+    assert order.state is OrderState.PAID
+    with pytest.raises(NothingToRefund):
+        await shop(RecordRefund(order.order_id, "refund-1", None, (Units("sku0", 1),)))
 
 
 async def test_personal_data_stands_in_its_own_table_and_nowhere_else(shop: CarryOut) -> None:
@@ -251,11 +319,27 @@ BREACHES = {
     "negative payments": "UPDATE orders SET paid_minor = -1",
     "a total that does not add up": "UPDATE orders SET total_minor = total_minor + 1",
     "an unknown state": "UPDATE orders SET state = 8",
+    "more given away than refunded": "UPDATE orders SET gifted_minor = refunded_minor + 1",
+    "an order that is paid without money": "UPDATE orders SET state = 3",
+    "an order that is shipped without money": "UPDATE orders SET state = 4",
+    "an order that is complete without money": "UPDATE orders SET state = 5",
+    "a price below 0": "UPDATE order_lines SET unit_price_minor = -1, discount_minor = 0",
+    "a price from nowhere": "UPDATE order_lines SET price_list_id = ''",
+    "a discount above 0": "UPDATE order_lines SET discount_minor = 1",
+    "a discount of more than the price": "UPDATE order_lines SET discount_minor = -102",
+    "more called off than ordered": "UPDATE order_lines SET cancelled_quantity = quantity + 1",
+    "more shipped than not called off": (
+        "UPDATE order_lines SET cancelled_quantity = 1, fulfilled_quantity = quantity"
+    ),
+    "more money back for a line than it cost": "UPDATE order_lines SET refunded_minor = 102",
     "more shipped than ordered": "UPDATE order_lines SET fulfilled_quantity = quantity + 1",
     "more returned than shipped": "UPDATE order_lines SET returned_quantity = 1",
     "more refunded units than ordered": "UPDATE order_lines SET refunded_quantity = quantity + 1",
     "one payment of two orders": "INSERT INTO money_records (kind, reference) VALUES ('payment', 'p')",
     "a payment without amount": "UPDATE money_records SET amount_minor = NULL",
+    "a payment of nothing": "UPDATE money_records SET amount_minor = 0",
+    "a payment without outcome": "UPDATE money_records SET outcome = NULL",
+    "a refund with an outcome": "UPDATE money_records SET kind = 'refund'",
 }
 
 

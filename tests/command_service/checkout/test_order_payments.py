@@ -10,6 +10,7 @@ from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.errors import (
     CurrencyMismatch,
+    NothingToRefund,
     OrderNotFound,
     PaymentAlreadyRecorded,
     RefundAlreadyRecorded,
@@ -66,15 +67,17 @@ def test_the_same_payment_again_has_no_second_effect(shop: OrderShop) -> None:
     assert shop.snapshot() == before
 
 
-def test_the_same_payment_again_answers_with_the_order_as_it_is_now(shop: OrderShop) -> None:
+def test_the_same_payment_again_answers_its_outcome_and_the_order_as_it_is_now(
+    shop: OrderShop,
+) -> None:
     order = shop.place(mug=3)
-    partly = shop.payment(order, 700)
-    assert shop.carry_out(partly).outcome is PaymentOutcome.PARTLY_PAID
-    shop.pay(order, 50)
-    assert shop.carry_out(partly).outcome is PaymentOutcome.PAID
+    payments = [shop.payment(order, amount_minor) for amount_minor in (700, 50, 50)]
+    outcomes = [PaymentOutcome.PARTLY_PAID, PaymentOutcome.PAID, PaymentOutcome.REFUND_DUE]
+    assert [shop.carry_out(payment).outcome for payment in payments] == outcomes
     shop.carry_out(CancelOrder(order.order_id))
-    again = shop.carry_out(partly)
-    assert (again.outcome, again.order.refund_due_minor) == (PaymentOutcome.REFUND_DUE, 750)
+    again = [shop.carry_out(payment) for payment in payments]
+    assert [answer.outcome for answer in again] == outcomes
+    assert {answer.order.refund_due_minor for answer in again} == {800}
 
 
 def test_one_payment_never_pays_two_orders(shop: OrderShop) -> None:
@@ -262,6 +265,32 @@ def test_the_same_refund_again_has_no_second_effect(shop: OrderShop) -> None:
         before = shop.snapshot()
         assert shop.carry_out(refund) == first
         assert shop.snapshot() == before
+
+
+def test_the_same_units_in_another_order_are_the_same_refund(shop: OrderShop) -> None:
+    order = shop.pay(shop.place(mug=2, lamp=1))
+    one_mug, lamp = Units("mug", 1), Units("lamp", 1)
+    refund = shop.refund_of_units(order, one_mug, lamp, one_mug)
+    first = shop.carry_out(refund)
+    for units in [(lamp, one_mug, one_mug), (Units("mug", 2), lamp)]:
+        assert shop.carry_out(replace(refund, units=units)) == first
+    refused(shop, replace(refund, units=(one_mug, lamp)), RefundAlreadyRecorded)
+
+
+def test_units_that_cost_nothing_are_not_refunded(shop: OrderShop) -> None:
+    shop.sell("leaflet", 0)
+    shop.stock("leaflet", 10)
+    order = shop.pay(shop.place(mug=1, leaflet=1))
+    refused(shop, shop.refund_of_units(order, Units("leaflet", 1)), NothingToRefund)
+
+
+def test_a_second_payment_is_due_whole_though_a_gift_was_made_before(shop: OrderShop) -> None:
+    order = shop.pay(shop.place(mug=2))
+    gift = shop.carry_out(shop.refund(order, 100)).order
+    assert (gift.gifted_minor, gift.refund_due_minor) == (100, 0)
+    answer = shop.carry_out(shop.payment(order))
+    assert (answer.outcome, answer.order.refund_due_minor) == (PaymentOutcome.REFUND_DUE, 500)
+    assert shop.carry_out(shop.refund(order, 500)).order.gifted_minor == 100
 
 
 def test_a_refund_reference_belongs_to_one_refund(shop: OrderShop) -> None:

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from command_service.checkout.order_servicer import OrderingServicer
-from command_service.errors import InvalidField
+from command_service.errors import InvalidField, OrderChanged, UnitsNotHeld
 from command_service.ids import Ids
 from command_service.ordering.order_numbers import OrderNumbers, order_number
 from command_service.servicing import Door
@@ -164,6 +164,14 @@ async def test_units_are_shipped_returned_and_refunded(
     assert shop.counters("mug") == (9, 0, 1)
 
 
+async def test_the_location_that_ships_is_told(servicer: OrderingServicer, shop: OrderShop) -> None:
+    order = await paid(servicer, shop)
+    shipping = service.FulfillOrderLinesRequest(order_id=order.order_id, location_id="annex")
+    with pytest.raises(UnitsNotHeld) as refused:
+        await servicer.FulfillOrderLines(shipping, CONTEXT)
+    assert refused.value.facts["location_id"] == "annex"
+
+
 @pytest.mark.parametrize("has_both", [True, False])
 async def test_a_refund_is_either_an_amount_or_units(
     servicer: OrderingServicer, *, has_both: bool
@@ -184,6 +192,20 @@ async def test_an_order_is_cancelled_with_the_etag_that_was_seen(
     request = service.CancelOrderRequest(order_id=order.order_id, etag=order.etag)
     answer = await servicer.CancelOrder(request, CONTEXT)
     assert answer.order.state == ordering_pb2.ORDER_STATE_CANCELLED
+
+
+async def test_units_are_called_off_with_the_etag_that_was_seen(
+    servicer: OrderingServicer, shop: OrderShop
+) -> None:
+    order = await paid(servicer, shop)
+    units = [ordering_pb2.OrderLineUnits(line_id="mug", quantity=1)]
+    request = service.CancelOrderLinesRequest(order_id=order.order_id, lines=units, etag="1")
+    with pytest.raises(OrderChanged):
+        await servicer.CancelOrderLines(request, CONTEXT)
+    request.etag = order.etag
+    answer = await servicer.CancelOrderLines(request, CONTEXT)
+    assert answer.order.lines[0].cancelled_quantity == 1
+    assert answer.order.refund_due_minor == 250
 
 
 async def test_an_order_is_expired_when_its_time_is_up(

@@ -57,7 +57,7 @@ def test_a_sku_that_no_location_has_enough_of_is_split_by_rank() -> None:
 def test_the_demand_of_several_lines_is_summed_before_it_is_checked() -> None:
     with pytest.raises(OutOfStock) as refused:
         allocate(stocks(stock("cup", a=2)), [Demand("cup", 2), Demand("cup", 1)])
-    assert refused.value.facts == {"shortages": "cup: 3 wanted, 2 available"}
+    assert refused.value.facts == {"shortages": "cup: 3 wanted, 2 available", "short_count": "1"}
 
 
 def test_fixed_and_free_demand_of_a_sku_do_not_use_a_unit_twice() -> None:
@@ -68,7 +68,7 @@ def test_fixed_and_free_demand_of_a_sku_do_not_use_a_unit_twice() -> None:
     )
     with pytest.raises(OutOfStock) as refused:
         allocate(stocks(stock("cup", a=3)), demands)
-    assert refused.value.facts == {"shortages": "cup: 2 wanted, 1 available"}
+    assert refused.value.violations == [("cup", "2 wanted, 1 available")]
 
 
 def test_every_short_sku_is_named_with_what_there_is() -> None:
@@ -77,9 +77,81 @@ def test_every_short_sku_is_named_with_what_there_is() -> None:
         allocate(
             {**stocks(stock("cup", a=1), stock("jug", a=1), stock("pot", a=9)), "mug": None}, demands
         )
-    assert refused.value.facts["shortages"] == (
-        "cup: 2 wanted, 1 available; mug: 1 wanted, 0 available; pot at b: 9 wanted, 0 available"
+    assert refused.value.facts == {
+        "shortages": "cup: 2 wanted, 1 available; mug: 1 wanted, 0 available;"
+        " pot: 9 wanted at b, 0 available",
+        "short_count": "3",
+    }
+    assert refused.value.violations == [
+        ("cup", "2 wanted, 1 available"),
+        ("mug", "1 wanted, 0 available"),
+        ("pot", "9 wanted at b, 0 available"),
+    ]
+
+
+def test_a_sku_that_is_short_in_two_ways_is_named_once() -> None:
+    demands = [Demand("cup", 3), Demand("cup", 2, location_id="a"), Demand("cup", 1, location_id="b")]
+    with pytest.raises(OutOfStock) as refused:
+        allocate(stocks(stock("cup", a=1, b=1)), demands)
+    assert refused.value.violations == [("cup", "2 wanted at a, 1 available; 3 wanted, 0 available")]
+
+
+# --- shelves before backorders --------------------------------------------------------------------
+
+
+def backordered(on_hand_and_limit: dict[str, tuple[int, int]]) -> dict[str, Stock | None]:
+    """Cups at locations that allow backorders: (on_hand, backorder_limit) by location."""
+    levels = [
+        Level(place, rank=ord(place), on_hand=on_hand, backorder_limit=limit)
+        for place, (on_hand, limit) in on_hand_and_limit.items()
+    ]
+    return {"cup": Stock("cup", tuple(levels))}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held"),
+    [
+        pytest.param(1, {"b": 1}, id="a unit on a shelf, not a backorder of a lower rank"),
+        pytest.param(5, {"b": 5}, id="all from one shelf"),
+        pytest.param(7, {"b": 5, "c": 2}, id="split over shelves"),
+        pytest.param(8, {"a": 1, "b": 5, "c": 2}, id="every shelf, then a backorder"),
+        pytest.param(19, {"a": 10, "b": 5, "c": 4}, id="every shelf, then backorders by rank"),
+    ],
+)
+def test_units_on_any_shelf_are_promised_before_backorders(wanted: int, held: dict[str, int]) -> None:
+    found = allocate(backordered({"a": (0, 10), "b": (5, 0), "c": (2, 2)}), [Demand("cup", wanted)])
+    assert {line.location_id: line.quantity for line in found} == held
+
+
+def test_the_location_of_the_only_units_also_takes_the_backorders() -> None:
+    found = allocate(backordered({"a": (0, 10), "b": (5, 3)}), [Demand("cup", 7)])
+    assert found == (HeldLine("cup", "b", 7),)
+
+
+def test_a_fixed_location_takes_backorders_while_another_shelf_is_full() -> None:
+    demands = [Demand("cup", 2, location_id="a"), Demand("cup", 5)]
+    assert allocate(backordered({"a": (1, 10), "b": (5, 0)}), demands) == (
+        HeldLine("cup", "a", 2),
+        HeldLine("cup", "b", 5),
     )
+
+
+def test_a_location_with_all_skus_on_its_shelf_is_preferred_to_one_that_backorders() -> None:
+    both = backordered({"a": (0, 5), "b": (1, 0)}) | stocks(stock("mug", a=1, b=1))
+    found = allocate(both, [Demand("cup", 1), Demand("mug", 1)])
+    assert found == (HeldLine("cup", "b", 1), HeldLine("mug", "b", 1))
+
+
+def test_a_closed_location_promises_nothing() -> None:
+    closed = Level("a", 1, on_hand=5, backorder_limit=5, active=False)
+    both = {"cup": Stock("cup", (closed, Level("b", 2, on_hand=1)))}
+    assert allocate(both, [Demand("cup", 1)]) == (HeldLine("cup", "b", 1),)
+    for demand in (Demand("cup", 2), Demand("cup", 1, location_id="a")):
+        with pytest.raises(OutOfStock):
+            allocate(both, [demand])
+
+
+# --- bounds ---------------------------------------------------------------------------------------
 
 
 def test_safety_stock_is_kept_back_and_backorders_are_allowed() -> None:

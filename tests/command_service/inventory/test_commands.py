@@ -22,7 +22,14 @@ from command_service.inventory.commands import (
     TransferStock,
     UpsertLocations,
 )
-from command_service.inventory.domain import COUNTER_MAX, Demand, Level, Location, Stock
+from command_service.inventory.domain import (
+    COUNTER_MAX,
+    Demand,
+    HeldLine,
+    Level,
+    Location,
+    Stock,
+)
 from command_service.inventory.movements import StockRow
 from command_service.inventory.reservation_commands import ReserveStock, ShipReservation
 from command_service.inventory.stocktaking import RepairedCounter
@@ -275,7 +282,7 @@ async def test_only_spare_units_are_transferred(carry_out: CarryOut) -> None:
     await policy(carry_out, "mug", safety_stock=1, backorder_limit=9)
     await held(carry_out, "r", Demand("mug", 2))
     command = TransferStock("mug", NORTH, SOUTH, 3, "")
-    await assert_refused(carry_out, command, OutOfStock, shortages="mug at north: 3 wanted, 2 to spare")
+    await assert_refused(carry_out, command, OutOfStock, shortages="mug: 3 wanted at north, 2 to spare")
     await assert_refused(carry_out, TransferStock("mug", SOUTH, NORTH, 1, ""), StockNotFound)
 
 
@@ -356,4 +363,22 @@ async def test_a_repair_reckons_with_the_rest_of_its_batch(carry_out: CarryOut) 
         (),
     ]
     assert (await level(carry_out, "mug")).on_hand == 25
+    await assert_ledger_adds_up(carry_out)
+
+
+async def test_units_that_a_repair_finds_in_a_closed_location_are_not_sold(carry_out: CarryOut) -> None:
+    await open_warehouse(carry_out, {("mug", NORTH): 3, ("mug", SOUTH): 1})
+    await carry_out.fetch("UPDATE stock_levels SET on_hand = 0 WHERE location_id = 'north'")
+    await carry_out(UpsertLocations((Location(NORTH, "North", 1, active=False),)))
+    repair = await carry_out(RepairStock("mug"))
+    assert repair.repaired == (RepairedCounter(NORTH, "on_hand", 0, 3),)
+    await assert_refused(
+        carry_out,
+        ReserveStock("r", "x", (Demand("mug", 2),), HOUR),
+        OutOfStock,
+        shortages="mug: 2 wanted, 1 available",
+    )
+    assert (await held(carry_out, "r", Demand("mug", 1))).lines == (HeldLine("mug", SOUTH, 1),)
+    await carry_out(TransferStock("mug", NORTH, SOUTH, 3, "found again"))
+    assert await level(carry_out, "mug", SOUTH) == Level(SOUTH, 0, on_hand=4, reserved=1)
     await assert_ledger_adds_up(carry_out)

@@ -14,6 +14,7 @@ from command_service.errors import (
     ReservationNotFound,
     ReservationNotHeld,
     ReservationOwnedByOrder,
+    UnitsNotHeld,
 )
 from command_service.inventory.domain import Demand, HeldLine, Level, Reservation, ReservationState
 from command_service.inventory.reservation_commands import (
@@ -25,6 +26,7 @@ from command_service.inventory.reservation_commands import (
     ShipReservation,
 )
 from command_service.world import Command
+from shopkeeper.inventory.v1.inventory_events_pb2 import ReservationShipped
 from tests.command_service.conftest import CarryOut
 from tests.command_service.inventory.warehouse import (
     HOUR,
@@ -183,6 +185,71 @@ async def test_backordered_units_are_shipped_once_they_are_there(carry_out: Carr
     await carry_out(ShipReservation("r"))
     assert await level(carry_out, "mug") == Level(NORTH, 0, backorder_limit=3)
     await assert_ledger_adds_up(carry_out)
+
+
+# --- shipped in parts -----------------------------------------------------------------------------
+
+
+async def test_what_was_not_lost_can_be_shipped_and_the_rest_released(carry_out: CarryOut) -> None:
+    await open_warehouse(carry_out, {("mug", NORTH): 2, ("lamp", NORTH): 1})
+    await committed(carry_out, "r", Demand("mug", 2), Demand("lamp", 1))
+    await counted(carry_out, "lamp", 0, expected=1)
+    shortages = "lamp: 1 to ship, 0 on hand"
+    await assert_refused(carry_out, ShipReservation("r"), OutOfStock, shortages=shortages)
+    shipped = await carry_out(ShipReservation("r", (Demand("mug", 2),)))
+    assert shipped.state is ReservationState.COMMITTED
+    assert shipped.lines == (HeldLine("lamp", NORTH, 1), HeldLine("mug", NORTH, 2, 2))
+    assert await level(carry_out, "lamp") == Level(NORTH, 0, allocated=1, shortage=1)
+    released = await carry_out(ReleaseReservation("r"))
+    assert released.state is ReservationState.RELEASED
+    assert released.lines == shipped.lines
+    assert await level(carry_out, "lamp") == Level(NORTH, 0)
+    assert await level(carry_out, "mug") == Level(NORTH, 0)
+    await assert_refused(carry_out, ShipReservation("r"), ReservationNotCommitted, state="RELEASED")
+    await assert_ledger_adds_up(carry_out)
+
+
+async def test_a_reservation_is_shipped_with_the_last_of_its_units(carry_out: CarryOut) -> None:
+    await open_warehouse(carry_out, {("mug", NORTH): 2, ("mug", SOUTH): 3})
+    await committed(carry_out, "r", Demand("mug", 5))
+    part = await carry_out(ShipReservation("r", (Demand("mug", 1, SOUTH), Demand("mug", 1, SOUTH))))
+    assert part.lines == (HeldLine("mug", NORTH, 2), HeldLine("mug", SOUTH, 3, 2))
+    assert part.state is ReservationState.COMMITTED
+    await assert_refused(carry_out, CommitReservation("r"), ReservationNotHeld, state="COMMITTED")
+    rest = await carry_out(ShipReservation("r"))
+    assert rest.lines == (HeldLine("mug", NORTH, 2, 2), HeldLine("mug", SOUTH, 3, 3))
+    assert rest.state is ReservationState.SHIPPED
+    await assert_refused(carry_out, ShipReservation("r"), ReservationNotCommitted, state="SHIPPED")
+    payloads = await carry_out.fetch(
+        "SELECT payload FROM events WHERE type LIKE '%%ReservationShipped' ORDER BY position"
+    )
+    told = [ReservationShipped.FromString(payload) for (payload,) in payloads]
+    assert [event.complete for event in told] == [False, True]
+    await assert_ledger_adds_up(carry_out)
+
+
+@pytest.mark.parametrize(
+    ("units", "held_quantity"),
+    [
+        (Demand("mug", 3), "2"),
+        (Demand("mug", 2, SOUTH), "1"),
+        (Demand("cup", 1), "0"),
+        (Demand("mug", 1, "nowhere"), "0"),
+    ],
+)
+async def test_a_reservation_ships_no_more_than_it_holds(
+    carry_out: CarryOut, units: Demand, held_quantity: str
+) -> None:
+    await open_warehouse(carry_out, {("mug", NORTH): 9, ("mug", SOUTH): 9, ("cup", NORTH): 9})
+    await committed(carry_out, "r", Demand("mug", 1, NORTH), Demand("mug", 2, SOUTH))
+    await carry_out(ShipReservation("r", (Demand("mug", 1, SOUTH),)))
+    command = ShipReservation("r", (units,))
+    await assert_refused(
+        carry_out, command, UnitsNotHeld, sku_id=units.sku_id, held_quantity=held_quantity
+    )
+
+
+# --- time -----------------------------------------------------------------------------------------
 
 
 async def test_a_hold_is_over_at_its_time_whether_swept_or_not(carry_out: CarryOut) -> None:

@@ -147,6 +147,9 @@ async def test_a_reservation_is_told_in_each_of_its_states(
     extended = (await servicer.ExtendReservation(extend, CONTEXT)).reservation
     commit = message(pb.CommitReservationRequest, reservation_id="shipped")
     committed = (await servicer.CommitReservation(commit, CONTEXT)).reservation
+    part = ReservationLine(sku_id="mug", quantity=1, location_id="north")
+    ship_part = message(pb.ShipReservationRequest, reservation_id="shipped", lines=[part])
+    shipped_in_part = (await servicer.ShipReservation(ship_part, CONTEXT)).reservation
     ship = message(pb.ShipReservationRequest, reservation_id="shipped")
     shipped = (await servicer.ShipReservation(ship, CONTEXT)).reservation
     release = message(pb.ReleaseReservationRequest, reservation_id="released")
@@ -154,14 +157,19 @@ async def test_a_reservation_is_told_in_each_of_its_states(
     door.warehouse.let_time_run_out("expired")
     expire = message(pb.ExpireReservationRequest, reservation_id="expired")
     expired = (await servicer.ExpireReservation(expire, CONTEXT)).reservation
-    assert [each.state for each in (extended, committed, shipped, released, expired)] == [
+    told = (extended, committed, shipped_in_part, shipped, released, expired)
+    assert [each.state for each in told] == [
         Reservation.STATE_HELD,
+        Reservation.STATE_COMMITTED,
         Reservation.STATE_COMMITTED,
         Reservation.STATE_SHIPPED,
         Reservation.STATE_RELEASED,
         Reservation.STATE_EXPIRED,
     ]
-    assert list(shipped.lines) == [ReservationLine(sku_id="mug", quantity=2, location_id="north")]
+    assert [line.shipped_quantity for line in shipped_in_part.lines] == [1]
+    assert list(shipped.lines) == [
+        ReservationLine(sku_id="mug", quantity=2, location_id="north", shipped_quantity=2)
+    ]
 
 
 async def test_a_location_may_appear_once_in_a_request(servicer: InventoryCommandServicer) -> None:
@@ -170,7 +178,7 @@ async def test_a_location_may_appear_once_in_a_request(servicer: InventoryComman
         await servicer.UpsertLocations(
             message(pb.UpsertLocationsRequest, locations=[north, north]), CONTEXT
         )
-    assert refused.value.message == "locations[1].location_id: appears more than once"
+    assert refused.value.message == "locations[1].location_id: appears twice in the request"
 
 
 async def test_a_transfer_goes_somewhere_else(servicer: InventoryCommandServicer) -> None:

@@ -1,10 +1,10 @@
-"""What staff do to stock."""
+"""What staff say of stock."""
 
 from dataclasses import replace
 
 import pytest
 
-from command_service.errors import BackorderLimitInUse, OutOfStock, StockChanged, StockNotFound
+from command_service.errors import BackorderLimitInUse, StockChanged
 from command_service.inventory.domain import (
     Level,
     LevelDrift,
@@ -22,7 +22,6 @@ from command_service.inventory.stocktaking import (
     adjust,
     repair,
     set_policy,
-    transfer,
 )
 
 A = Location("a", "A", 1, active=True)
@@ -95,39 +94,6 @@ def test_a_first_count_of_nothing_opens_the_level_too() -> None:
     change = adjust(NO_STOCK, A, Count(0, 0), cause="count")
     assert change.stocks == {"cup": cup(Level("a", 1))}
     assert change.events == [moved(MovementKind.OPENED, StockDeltas(), Level("a", 1))]
-
-
-# --- transfer -------------------------------------------------------------------------------------
-
-
-def test_a_transfer_leaves_one_shelf_and_arrives_at_the_other() -> None:
-    change = transfer(cup(Level("a", 1, on_hand=5)), "a", B, 2, cause="count")
-    left, came = Level("a", 1, on_hand=3), Level("b", 2, on_hand=2)
-    assert change.stocks == {"cup": cup(left, came)}
-    assert change.events == [
-        moved(MovementKind.TRANSFERRED_OUT, StockDeltas(on_hand=-2), left),
-        moved(MovementKind.TRANSFERRED_IN, StockDeltas(on_hand=2), came),
-    ]
-
-
-def test_what_is_promised_kept_back_or_only_backordered_cannot_be_transferred() -> None:
-    level = Level("a", 1, on_hand=9, reserved=2, allocated=3, safety_stock=1, backorder_limit=50)
-    with pytest.raises(OutOfStock) as refused:
-        transfer(cup(level), "a", B, 4, cause="count")
-    assert refused.value.facts == {"shortages": "cup at a: 4 wanted, 3 to spare"}
-    assert transfer(cup(level), "a", B, 3, cause="count").stocks["cup"].level_at("b") is not None
-
-
-def test_a_place_that_is_promised_short_has_nothing_to_spare() -> None:
-    level = Level("a", 1, on_hand=1, allocated=3, shortage=2)
-    with pytest.raises(OutOfStock) as refused:
-        transfer(cup(level), "a", B, 1, cause="count")
-    assert refused.value.facts == {"shortages": "cup at a: 1 wanted, 0 to spare"}
-
-
-def test_nothing_can_be_transferred_from_where_there_never_was_stock() -> None:
-    with pytest.raises(StockNotFound):
-        transfer(NO_STOCK, "a", B, 1, cause="count")
 
 
 # --- policy ---------------------------------------------------------------------------------------

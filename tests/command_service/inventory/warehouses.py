@@ -112,7 +112,18 @@ class WarehouseInMemory:
         if touch.kind is LOCATION and found is not None:
             location: Location = found
             return replace(location, is_empty=self._is_empty(location.location_id))
+        if touch.kind is STOCK and found is not None:
+            return self._as_of_its_locations(found)
         return found
+
+    def _as_of_its_locations(self, stock: Stock) -> Stock:
+        """The stock as the database reads it: with each location's rank, and whether it is open."""
+        locations = [self._aggregates[LOCATION.rank, level.location_id] for level in stock.levels]
+        levels = [
+            replace(level, rank=location.rank, active=location.active)
+            for level, location in zip(stock.levels, locations, strict=True)
+        ]
+        return Stock(stock.sku_id, tuple(levels))
 
     def _stocks(self) -> list[Stock]:
         return [each for (rank, _), each in self._aggregates.items() if rank is STOCK.rank]

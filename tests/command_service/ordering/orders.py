@@ -58,7 +58,7 @@ def paid_order(*lines: OrderLine, currency_code: str = "GBP") -> Order:
 
 def shipped_order(*lines: OrderLine, currency_code: str = "GBP") -> Order:
     paid = paid_order(*lines, currency_code=currency_code)
-    return paid.fulfill(paid.unshipped(), LATER)
+    return paid.fulfill(paid.shippable(), LATER)
 
 
 def in_state(state: OrderState) -> Order:

@@ -10,6 +10,7 @@ from command_service.ordering.events import (
     OrderCancelled,
     OrderEvent,
     OrderExpired,
+    OrderLinesCancelled,
     OrderLinesFulfilled,
     OrderLinesReturned,
     OrderPlaced,
@@ -21,7 +22,7 @@ from command_service.ordering.events import (
 from event_log.codec import encode_event, to_message
 from shopkeeper.ordering.v1 import ordering_events_pb2, ordering_pb2
 from tests.command_service.checkout.order_shop import CONTACT
-from tests.command_service.ordering.orders import LATER, line, order, paid_order, shipped_order
+from tests.command_service.ordering.orders import LATER, line, order, paid_order
 
 PROGRESS = OrderProgress.between(order(), order().receive(5, LATER))
 UNITS = (Units("l1", 2),)
@@ -31,6 +32,7 @@ EVENTS: list[OrderEvent] = [
     PaymentRecorded(PROGRESS, "pi_1", 5),
     RefundRecorded(PROGRESS, "re_1", 5),
     OrderCancelled(PROGRESS),
+    OrderLinesCancelled(PROGRESS, UNITS),
     OrderExpired(PROGRESS),
     OrderLinesFulfilled(PROGRESS, UNITS),
     OrderLinesReturned(PROGRESS, UNITS),
@@ -74,20 +76,25 @@ def test_an_event_tells_only_the_lines_that_changed() -> None:
 
 def test_a_view_can_follow_the_events_of_an_order() -> None:
     """The message of the order equals the one placed, moved along by the progress of each event."""
-    returned = shipped_order().take_back((Units("l1", 1),), LATER)
-    progress = OrderProgress.between(order(), returned)
+    one = (Units("l1", 1),)
+    shipped = paid_order().cancel_units(one, LATER).fulfill((Units("l1", 2),), LATER)
+    after = shipped.take_back(one, LATER).refund_units(one, LATER).refund_amount(1_300, LATER)
+    progress = OrderProgress.between(order(), after)
     followed = to_message(order(), ordering_pb2.Order)
     told = to_message(progress, ordering_events_pb2.OrderProgress)
     followed.etag, followed.state = told.etag, told.state
     followed.paid_minor, followed.refunded_minor = told.paid_minor, told.refunded_minor
-    followed.refund_due_minor = told.refund_due_minor
+    followed.refund_due_minor, followed.gifted_minor = told.refund_due_minor, told.gifted_minor
     followed.update_time.CopyFrom(told.update_time)
     for moved in told.changed_lines:
         [kept] = [each for each in followed.lines if each.line_id == moved.line_id]
         kept.fulfilled_quantity = moved.fulfilled_quantity
         kept.returned_quantity = moved.returned_quantity
         kept.refunded_quantity = moved.refunded_quantity
-    assert followed == to_message(returned, ordering_pb2.Order)
+        kept.cancelled_quantity = moved.cancelled_quantity
+        kept.refunded_minor = moved.refunded_minor
+    assert followed == to_message(after, ordering_pb2.Order)
+    assert (followed.gifted_minor, followed.lines[0].refunded_minor) == (300, 1_000)
 
 
 @pytest.mark.parametrize("state", OrderState)

@@ -1,12 +1,20 @@
 """What is paid, refunded and owed: exact to the last minor unit."""
 
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from command_service.errors import InvalidField, RefundExceedsPayments, TooManyUnits
+from command_service.errors import (
+    InvalidField,
+    NothingToRefund,
+    RefundExceedsPayments,
+    TooManyUnits,
+)
 from command_service.money import AMOUNT_MINOR_MAX
 from command_service.ordering.domain import Order, OrderLine, OrderState, Units
 from tests.command_service.ordering.orders import (
@@ -39,6 +47,20 @@ def lines(draw: st.DrawFn) -> tuple[OrderLine, ...]:
     return tuple(made)
 
 
+def refunded_one_by_one(before: Order, line_ids: Iterable[str]) -> Order:
+    """A unit at a time; one that alone costs nothing goes along with the next of its line."""
+    waiting = Counter[str]()
+    after = before
+    for line_id in line_ids:
+        waiting[line_id] += 1
+        try:
+            after = after.refund_units((Units(line_id, waiting[line_id]),), LATER)
+        except NothingToRefund:
+            continue
+        waiting[line_id] = 0
+    return after
+
+
 @given(lines(), st.sampled_from(["GBP", "JPY", "KWD"]), st.randoms(use_true_random=False))
 def test_refunding_every_unit_one_by_one_returns_exactly_what_was_paid(
     ordered: tuple[OrderLine, ...],
@@ -48,10 +70,7 @@ def test_refunding_every_unit_one_by_one_returns_exactly_what_was_paid(
     paid = paid_order(*ordered, currency_code=currency_code)
     units = [each.line_id for each in ordered for _ in range(each.quantity)]
     random.shuffle(units)
-    refunded = paid
-    for line_id in units:
-        refunded = refunded.refund_units((Units(line_id, 1),), LATER)
-        assert refunded.refunded_minor >= 0
+    refunded = refunded_one_by_one(paid, units)
     assert refunded.refunded_minor == paid.total_minor == paid.paid_minor
     assert refunded.refundable_minor == refunded.refund_due_minor == 0
 
@@ -60,15 +79,14 @@ def test_refunding_every_unit_one_by_one_returns_exactly_what_was_paid(
 def test_units_cost_the_same_one_by_one_and_together(
     ordered: tuple[OrderLine, ...], data: st.DataObject
 ) -> None:
-    chosen = [(each, data.draw(st.integers(1, each.quantity))) for each in ordered]
-    together = paid_order(*ordered).refund_units(
-        tuple(Units(each.line_id, quantity) for each, quantity in chosen), LATER
-    )
-    single = paid_order(*ordered)
-    for each, quantity in chosen:
-        for _ in range(quantity):
-            single = single.refund_units((Units(each.line_id, 1),), LATER)
-    assert single.refunded_minor == together.refunded_minor
+    chosen = tuple(Units(each.line_id, data.draw(st.integers(1, each.quantity))) for each in ordered)
+    paid = paid_order(*ordered)
+    single = refunded_one_by_one(paid, (each.line_id for each in chosen for _ in range(each.quantity)))
+    if single.refunded_minor == 0:
+        with pytest.raises(NothingToRefund):
+            paid.refund_units(chosen, LATER)
+    else:
+        assert paid.refund_units(chosen, LATER).refunded_minor == single.refunded_minor
 
 
 @given(lines())
@@ -82,18 +100,21 @@ def test_no_single_unit_is_off_its_fair_share_by_a_whole_minor_unit(
 
 
 @given(lines(), st.data())
-def test_what_is_due_for_returns_is_what_refunding_the_units_costs(
+def test_what_is_due_for_units_that_came_back_or_were_called_off_is_what_refunding_them_costs(
     ordered: tuple[OrderLine, ...], data: st.DataObject
 ) -> None:
     units = tuple(Units(each.line_id, data.draw(st.integers(1, each.quantity))) for each in ordered)
     returned = shipped_order(*ordered).take_back(units, LATER)
-    refunded = returned.refund_units(units, LATER)
-    assert returned.refund_due_minor == refunded.refunded_minor
-    assert refunded.refund_due_minor == 0
-    by_amount = returned
-    if returned.refund_due_minor:
-        by_amount = returned.refund_amount(returned.refund_due_minor, LATER)
-    assert by_amount.refund_due_minor == 0
+    called_off = paid_order(*ordered).cancel_units(units, LATER)
+    assert returned.refund_due_minor == called_off.refund_due_minor
+    for owing in (returned, called_off):
+        if owing.refund_due_minor == 0:
+            continue
+        refunded = owing.refund_units(units, LATER)
+        assert refunded.refunded_minor == owing.refund_due_minor
+        assert refunded.refund_due_minor == 0
+        by_amount = owing.refund_amount(owing.refund_due_minor, LATER)
+        assert (by_amount.refund_due_minor, by_amount.gifted_minor) == (0, 0)
 
 
 def test_unit_shares_of_a_discount_are_frozen() -> None:
@@ -122,6 +143,23 @@ def test_a_unit_is_refunded_once() -> None:
         refunded.refund_units((Units("l1", 1),), LATER)
 
 
+def test_units_that_cost_nothing_are_not_refunded() -> None:
+    free = paid_order(line("l1", 2, unit_price_minor=0), line("l2", 1))
+    with pytest.raises(NothingToRefund) as refused:
+        free.refund_units((Units("l1", 1),), LATER)
+    assert refused.value.facts == {"order_id": "o1"}
+    # Beside others that cost something they may be named.
+    assert free.refund_units((Units("l1", 1), Units("l2", 1)), LATER).refunded_minor == 1_000
+
+
+def test_units_refunded_for_too_little_are_made_up_for_with_the_next() -> None:
+    # As when one of two refunds of the first unit failed at the provider.
+    short = replace(line(quantity=3, discount_minor=-1_000), refunded_quantity=1, refunded_minor=500)
+    before = replace(paid_order(), lines=(short,), paid_minor=2_000, refunded_minor=500)
+    after = before.refund_units((Units("l1", 2),), LATER)
+    assert (after.refunded_minor, after.lines[0].refunded_minor) == (2_000, 2_000)
+
+
 def test_payments_of_one_order_stay_within_the_range_of_amounts() -> None:
     with pytest.raises(InvalidField):
         paid_order().receive(AMOUNT_MINOR_MAX, LATER)
@@ -143,6 +181,32 @@ def test_a_surplus_is_due_until_it_is_refunded() -> None:
     assert surplus.refund_due_minor == 70
     assert surplus.refund_amount(50, LATER).refund_due_minor == 20
     assert surplus.refund_amount(100, LATER).refund_due_minor == 0
+
+
+def test_a_gift_is_not_taken_out_of_what_is_owed_later() -> None:
+    gift = shipped_order(line("l1", 2)).refund_amount(100, LATER)
+    assert (gift.gifted_minor, gift.refund_due_minor) == (100, 0)
+    assert gift.receive(70, LATER).refund_due_minor == 70
+    returned = gift.take_back((Units("l1", 1),), LATER)
+    assert returned.refund_due_minor == 1_000
+    assert returned.refund_units((Units("l1", 1),), LATER).refund_due_minor == 0
+    # All of it: but no more than is still there.
+    assert gift.take_back((Units("l1", 2),), LATER).refund_due_minor == 1_900
+
+
+def test_of_a_refund_only_what_exceeds_the_due_is_a_gift() -> None:
+    surplus = paid_order().receive(70, LATER)
+    assert surplus.refund_amount(70, LATER).gifted_minor == 0
+    beyond = surplus.refund_amount(100, LATER)
+    assert (beyond.gifted_minor, beyond.refund_due_minor) == (30, 0)
+    assert beyond.receive(50, LATER).refund_due_minor == 50
+
+
+@pytest.mark.parametrize(
+    "state", [OrderState.AWAITING_PAYMENT, OrderState.CANCELLED, OrderState.EXPIRED]
+)
+def test_what_an_order_that_is_not_paid_gives_back_is_no_gift(state: OrderState) -> None:
+    assert in_state(state).receive(500, LATER).refund_amount(400, LATER).gifted_minor == 0
 
 
 def test_a_goodwill_refund_of_units_makes_their_return_free_but_no_others() -> None:

@@ -4,8 +4,13 @@ from datetime import datetime
 
 import pytest
 
-from command_service.errors import PriceNotFound
-from command_service.pricing.domain import BuyXGetY, PercentageOff, PriceBook, SkuPrices
+from command_service.pricing.domain import (
+    BuyXGetY,
+    PercentageOff,
+    PriceBook,
+    PricedLines,
+    SkuPrices,
+)
 from tests.command_service.pricing.shop import (
     HOUR,
     NOW,
@@ -41,15 +46,20 @@ def test_an_empty_cart_costs_nothing() -> None:
     assert priced([], {}).lines == ()
 
 
-def test_a_sku_without_a_price_is_refused_by_name() -> None:
-    with pytest.raises(PriceNotFound) as refusal:
-        priced(lines(("mug", 1), ("cup", 1)), retail_prices({"mug": 255}))
-    assert refusal.value.facts == {"sku_id": "cup", "currency_code": "GBP"}
+def unpriced(result: PricedLines) -> tuple[str, ...]:
+    """SKUs without a price, none of which has a line."""
+    assert not {line.sku_id for line in result.lines} & set(result.unpriced_sku_ids)
+    return result.unpriced_sku_ids
+
+
+def test_a_sku_without_a_price_is_named_and_the_others_have_theirs() -> None:
+    result = priced(lines(("mug", 1), ("cup", 1)), retail_prices({"mug": 255}))
+    assert (unpriced(result), total_minor(result)) == (("cup",), 255)
 
 
 def test_a_price_in_another_currency_is_no_price() -> None:
-    with pytest.raises(PriceNotFound):
-        priced(lines(("mug", 1)), retail_prices({"mug": 255}), currency_code="EUR")
+    result = priced(lines(("mug", 1)), retail_prices({"mug": 255}), currency_code="EUR")
+    assert unpriced(result) == ("mug",)
 
 
 def test_the_list_of_the_highest_priority_wins_and_then_the_smallest_id() -> None:
@@ -76,8 +86,7 @@ def test_a_named_list_is_the_only_one_used() -> None:
     mug = lines(("mug", 1))
     assert total_minor(priced(mug, prices_in(named=1, retail=2), lists, price_list_id="named")) == 1
     assert total_minor(priced(mug, prices_in(named=1, retail=2), lists)) == 2
-    with pytest.raises(PriceNotFound):
-        priced(mug, prices_in(retail=2), lists, price_list_id="named")
+    assert unpriced(priced(mug, prices_in(retail=2), lists, price_list_id="named")) == ("mug",)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +100,8 @@ def test_a_named_list_is_the_only_one_used() -> None:
 )
 def test_a_named_list_must_be_in_force_and_for_the_buyer(fields: dict[str, object]) -> None:
     lists = book(price_list("named", **fields), price_list("retail"))
-    with pytest.raises(PriceNotFound):
-        priced(lines(("mug", 1)), prices_in(named=1, retail=2), lists, price_list_id="named")
+    result = priced(lines(("mug", 1)), prices_in(named=1, retail=2), lists, price_list_id="named")
+    assert unpriced(result) == ("mug",)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +133,28 @@ def test_the_tier_goes_by_the_skus_quantity_over_all_lines(
 
 def test_prices_with_and_without_tax_are_never_mixed() -> None:
     lists = book(price_list("trade", priority=5, tax_inclusive=False), price_list("retail"))
+    prices = {
+        "mug": SkuPrices("mug", {"trade": tiers((1, 200))}),
+        "cup": SkuPrices("cup", {"retail": tiers((1, 255))}),
+    }
+    result = priced(lines(("mug", 1), ("cup", 1)), prices, lists)
+    assert (result.tax_inclusive, total_minor(result), unpriced(result)) == (False, 200, ("cup",))
+
+
+def test_the_best_list_decides_about_tax_where_both_kinds_price_everything() -> None:
+    lists = book(price_list("trade", priority=5, tax_inclusive=False), price_list("retail"))
     result = priced(lines(("mug", 1)), prices_in(trade=200, retail=255), lists)
     assert (result.tax_inclusive, total_minor(result)) == (False, 200)
-    with pytest.raises(PriceNotFound):
-        priced(lines(("mug", 1)), prices_in(retail=255), lists)
+
+
+def test_a_better_list_without_prices_leaves_the_shop_open() -> None:
+    lists = book(price_list("new", priority=5, tax_inclusive=False), price_list("retail"))
+    prices = retail_prices({"mug": 255, "cup": 100})
+    result = priced(lines(("mug", 1), ("cup", 1)), prices, lists)
+    assert (result.tax_inclusive, total_minor(result), unpriced(result)) == (True, 355, ())
+    prices["mug"] = SkuPrices("mug", {"new": tiers((1, 200)), "retail": tiers((1, 255))})
+    result = priced(lines(("mug", 1), ("cup", 1)), prices, lists)
+    assert (result.tax_inclusive, total_minor(result), unpriced(result)) == (True, 355, ())
 
 
 def test_prices_are_valid_until_the_first_window_of_the_buyers_opens_or_closes() -> None:

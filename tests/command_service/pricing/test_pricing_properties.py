@@ -1,5 +1,7 @@
 """What holds for every cart, whatever the prices and promotions."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from random import Random
 from typing import NamedTuple
@@ -7,12 +9,13 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from command_service.adjustments import Adjustment
 from command_service.money import round_half_away
 from command_service.pricing.domain import (
-    Adjustment,
     AmountOff,
     Benefit,
     BuyXGetY,
+    Coupon,
     FreeShipping,
     LineToPrice,
     PercentageOff,
@@ -24,6 +27,8 @@ from command_service.pricing.domain import (
 )
 from tests.command_service.pricing.shop import (
     book,
+    coupon,
+    discounts_minor,
     price_list,
     priced,
     promotion,
@@ -47,9 +52,11 @@ class Scene(NamedTuple):
         """The promotions, and one list in the scene's currency."""
         return book(price_list(currency_code=self.currency_code), *self.promotions)
 
-    def priced(self) -> PricedLines:
+    def priced(self, coupons: Iterable[Coupon] = ()) -> PricedLines:
         """The lines, priced."""
-        return priced(self.lines, self.prices, self.book, currency_code=self.currency_code)
+        return priced(
+            self.lines, self.prices, self.book, currency_code=self.currency_code, coupons=coupons
+        )
 
 
 def benefits(currency_code: str) -> st.SearchStrategy[Benefit]:
@@ -121,7 +128,7 @@ def test_the_explanation_replays_to_the_same_integers(scene: Scene) -> None:
         if isinstance(benefit_by_id[promotion_id], AmountOff):
             replayed = spread_again(exact)
         else:
-            replayed = [round_half_away(each) for each in exact]
+            replayed = [round_half_away(each.numerator, denominator=each.denominator) for each in exact]
         assert replayed == [adjustment.amount_minor for adjustment in adjustments]
 
 
@@ -154,6 +161,22 @@ def test_a_lone_gift_is_worth_the_cheapest_units_of_each_full_group(
     full = len(units) // (buy + get) * (buy + get)
     gifts = sum(minor for place, minor in enumerate(units[:full]) if place % (buy + get) >= buy)
     assert total_minor(result) == sum(units) - gifts
+
+
+@given(scenes(), st.data())
+def test_the_coupons_in_effect_alone_make_the_same_prices(scene: Scene, data: st.DataObject) -> None:
+    promotions = [
+        replace(each, coupon_required=data.draw(st.booleans(), each.promotion_id))
+        for each in scene.promotions
+    ]
+    coupons = [coupon(f"C-{each.promotion_id}", each.promotion_id) for each in promotions]
+    scene = scene._replace(promotions=promotions)
+    result = scene.priced(coupons)
+    in_effect = [each for each in coupons if each.coupon_code in result.coupon_codes_in_effect]
+    alone = scene.priced(in_effect)
+    assert discounts_minor(alone) == discounts_minor(result)
+    assert alone.free_shipping == result.free_shipping
+    assert set(alone.coupon_codes_in_effect) == {each.coupon_code for each in in_effect}
 
 
 def exact_amount(adjustment: Adjustment) -> Fraction:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from command_service.adjustments import Adjustment
 from command_service.pricing.domain import (
-    Adjustment,
     AmountOff,
     BuyXGetY,
     FreeShipping,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.history_service.stored_shop import StoredShop
+from tests.history_service.stored_shop import FULFILLED, PAID, Line, StoredShop
 
 
 class Break(NamedTuple):
@@ -132,6 +132,11 @@ BREAKS = (
     ),
     Break(
         "inv_order_reservation_lines",
+        "UPDATE order_lines SET cancelled_quantity = 1 WHERE order_id = 'partly-shipped'",
+        [("partly-shipped", "A", 2, 3, 1, 1)],
+    ),
+    Break(
+        "inv_order_reservation_lines",
         "UPDATE reservation_lines SET shipped_quantity = 0 WHERE reservation_id = 'shipped'",
         [("shipped", "A", 1, 1, 1, 0)],
     ),
@@ -144,6 +149,7 @@ BREAKS = (
         "inv_order_totals",
         "UPDATE orders SET subtotal_minor = 256, total_minor = 256 WHERE order_id = 'paid'",
         [("paid", 256, 0, 256, 255, 0)],
+        ("orders.ck_orders_paid",),
     ),
     Break("inv_order_totals", "DELETE FROM order_lines WHERE order_id = 'paid'", [("paid", 255)]),
     Break(
@@ -155,6 +161,12 @@ BREAKS = (
         "inv_order_line_quantities",
         "UPDATE order_lines SET fulfilled_quantity = 2 WHERE order_id = 'shipped'",
         [("shipped", "A", 1, 2, 1, 0)],
+        ("order_lines.ck_order_lines_fulfilled",),
+    ),
+    Break(
+        "inv_order_line_quantities",
+        "UPDATE order_lines SET cancelled_quantity = 1 WHERE order_id = 'shipped'",
+        [("shipped", "A", 1, 1, 1, 0, 1)],
         ("order_lines.ck_order_lines_fulfilled",),
     ),
     Break(
@@ -186,14 +198,41 @@ BREAKS = (
         ("orders.ck_orders_refunded",),
     ),
     Break(
+        "inv_order_refunds",
+        "UPDATE order_lines SET refunded_minor = 1 WHERE order_id = 'paid'",
+        [("paid", 0, 0, 1)],
+    ),
+    Break(
+        "inv_order_refunds",
+        "UPDATE order_lines SET refunded_minor = 256 WHERE order_id = 'shipped'",
+        [("shipped", 255, 0, 256)],
+        ("order_lines.ck_order_lines_refunded_minor",),
+    ),
+    Break(
+        "inv_order_refunds",
+        "UPDATE orders SET gifted_minor = 256 WHERE order_id = 'shipped'",
+        [("shipped", 255, 256, 0)],
+        ("orders.ck_orders_gifted",),
+    ),
+    Break(
+        "inv_order_refunds",
+        "UPDATE order_lines SET refunded_minor = 255, refunded_quantity = 1 WHERE order_id = 'paid'",
+        [("paid", 0, 0, 255)],
+    ),
+    Break(
+        "inv_order_refunds",
+        "UPDATE order_lines SET refunded_minor = 255 WHERE order_id = 'shipped'",
+        [("shipped", 255, 0, 255)],
+    ),
+    Break(
         "inv_money_events",
         "DELETE FROM events WHERE type LIKE '%.RefundRecorded'",
         [("shipped", 1, 1, 1)],
     ),
     Break(
         "inv_payment_on_two_orders",
-        "INSERT INTO money_records (kind, reference, order_id, amount_minor)"
-        " VALUES ('payment', 'pi-paid', 'awaiting', 255)",
+        "INSERT INTO money_records (kind, reference, order_id, amount_minor, outcome)"
+        " VALUES ('payment', 'pi-paid', 'awaiting', 255, 1)",
         [("pi-paid", "payment", 2, ["awaiting", "paid"])],
         ("money_records.pk_money_records",),
     ),
@@ -201,6 +240,7 @@ BREAKS = (
         "inv_order_states",
         "UPDATE orders SET paid_minor = 254 WHERE order_id = 'paid'",
         [("paid", "PAID", 255, 254)],
+        ("orders.ck_orders_paid",),
     ),
     Break(
         "inv_order_states",
@@ -216,6 +256,16 @@ BREAKS = (
         "inv_order_states",
         "UPDATE orders SET state = 6 WHERE order_id = 'partly-shipped'",
         [("partly-shipped", "CANCELLED")],
+    ),
+    Break(
+        "inv_order_states",
+        "UPDATE order_lines SET cancelled_quantity = 2 WHERE order_id = 'partly-shipped'",
+        [("partly-shipped", "PARTIALLY_FULFILLED", 765, 765, 0, 3, 1, 2)],
+    ),
+    Break(
+        "inv_order_states",
+        "UPDATE order_lines SET cancelled_quantity = 1 WHERE order_id = 'paid'",
+        [("paid", "PAID", 255, 255, 0, 1, 0, 1)],
     ),
     Break(
         "inv_order_states",
@@ -246,6 +296,21 @@ BREAKS = (
         "inv_order_history",
         EVENT.format(type="OrderLinesFulfilled", key="awaiting"),
         [("awaiting", 31, "OrderLinesFulfilled", "it had not been paid")],
+    ),
+    Break(
+        "inv_order_history",
+        EVENT.format(type="OrderLinesCancelled", key="awaiting"),
+        [("awaiting", 31, "OrderLinesCancelled", "it had not been paid")],
+    ),
+    Break(
+        "inv_order_history",
+        EVENT.format(type="OrderLinesCancelled", key="cancelled"),
+        [("cancelled", 31, "OrderLinesCancelled", "it had been called off")],
+    ),
+    Break(
+        "inv_order_history",
+        EVENT.format(type="OrderLinesCancelled", key="expired"),
+        [("expired", 31, "OrderLinesCancelled", "it had expired and not been paid since")],
     ),
     Break(
         "inv_order_history",
@@ -402,6 +467,16 @@ def test_a_late_payment_brings_an_expired_order_back_to_life(lawless: StoredShop
     for happening in ("PaymentRecorded", "OrderLinesFulfilled", "OrderLinesReturned"):
         lawless.execute(EVENT.format(type=happening, key="expired"))
     assert broken_rows(lawless, "inv_order_history") == []
+
+
+def test_units_may_be_called_off_one_by_one(lawless: StoredShop) -> None:
+    lawless.cancel_units("partly-shipped", "A", 2, FULFILLED)
+    lawless.place("of-two", [Line("A", 2)])
+    lawless.pay("of-two", 510)
+    lawless.cancel_units("of-two", "A", 1, PAID)
+    assert {view: broken_rows(lawless, view) for view in invariants(lawless)} == {
+        view: [] for view in invariants(lawless)
+    }
 
 
 def test_each_invariant_says_its_rule_and_is_seen_broken(shop: StoredShop) -> None:

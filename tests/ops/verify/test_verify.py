@@ -13,6 +13,7 @@ import ops.verify.verification
 from command_service.catalog.commands import UpsertProducts, UpsertSkus
 from command_service.catalog.domain import Product, SaleState, Sku
 from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
@@ -21,6 +22,8 @@ from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import Units
 from event_log.reader import LogReader
+from ops.embedded import EmbeddedPostgres
+from ops.failures import Problem
 from ops.verify import Violation, verify
 from projections.contexts import PROJECTIONS
 from projections.feeding import Feeder
@@ -89,6 +92,7 @@ async def shop(carry_out: CarryOut, projector: Projector) -> CarryOut:
     paid = await place(carry_out, "paid", sku3=1)
     await carry_out(payment(paid, "pay-paid"))
     await _ship_and_return(carry_out)
+    await _call_units_off(carry_out)
     cancelled = await place(carry_out, "cancelled", sku3=1)
     await carry_out(CancelOrder(cancelled.order_id))
     expired = await place(carry_out, "expired", hold=MOMENT, sku3=1)
@@ -106,6 +110,19 @@ async def _ship_and_return(carry_out: CarryOut) -> None:
     back = ReturnedUnits("sku4", 1, True, "")
     await carry_out(ReturnOrderLines(shipped.order_id, (back,)))
     await carry_out(RecordRefund(shipped.order_id, "refund", None, (Units("sku4", 1),)))
+
+
+async def _call_units_off(carry_out: CarryOut) -> None:
+    """Of an order that ships the rest, and of one that is given up with its last unit; with a gift."""
+    rest = await place(carry_out, "rest", sku4=3)
+    await carry_out(payment(rest, "pay-rest"))
+    await carry_out(CancelOrderLines(rest.order_id, (Units("sku4", 1),)))
+    await carry_out(FulfillOrderLines(rest.order_id))
+    await carry_out(RecordRefund(rest.order_id, "refund-rest", None, (Units("sku4", 1),)))
+    await carry_out(RecordRefund(rest.order_id, "gift", Money("GBP", 5), ()))
+    none = await place(carry_out, "none", sku4=1)
+    await carry_out(payment(none, "pay-none"))
+    await carry_out(CancelOrderLines(none.order_id, (Units("sku4", 1),)))
 
 
 async def _pay_late(carry_out: CarryOut) -> None:
@@ -308,6 +325,21 @@ async def test_a_lost_checkpoint_is_told(
     [violation] = await verified(shop, redis_url)
     assert violation.subject == "partition 3"
     assert violation.explanation.startswith("It is at nothing, the log was at ")
+
+
+async def test_views_of_a_log_that_was_cut_off_are_told(shop: CarryOut, redis_url: str) -> None:
+    """As after a restore whose operator forgot to say so."""
+    await shop.fetch("ALTER TABLE events DISABLE TRIGGER append_only")
+    await shop.fetch("DELETE FROM events WHERE position > 9")
+    violations = await verified(shop, redis_url)
+    beyond = [each for each in violations if each.check == "read models"]
+    assert [each.subject for each in beyond] == [f"partition {number}" for number in range(16)]
+    assert ".9: after a restore say `shopkeeper new-incarnation --yes`." in beyond[0].explanation
+
+
+async def test_a_database_without_rules_is_not_one_that_keeps_them(postgres: EmbeddedPostgres) -> None:
+    with pytest.raises(Problem, match="holds no shop"):
+        await verify(postgres.url(), None, on_progress=lambda _what, _done, _of: None)
 
 
 async def test_read_models_that_were_never_built_are_told(carry_out: CarryOut, redis_url: str) -> None:

@@ -105,8 +105,8 @@ class CartCommandServiceServicer:
     """
 
     def CreateCart(self, request, context):
-        """Makes an empty cart. Refuses CART_ALREADY_EXISTS, PRICE_LIST_NOT_FOUND, and CURRENCY_MISMATCH when the
-        price list is in another currency.
+        """Makes an empty cart. Refuses CART_ALREADY_EXISTS, and a price list that no line could use:
+        PRICE_LIST_NOT_FOUND, CURRENCY_MISMATCH, PRICE_LIST_FOR_ANOTHER_GROUP.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

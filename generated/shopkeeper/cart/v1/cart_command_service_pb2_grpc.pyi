@@ -27,8 +27,8 @@ class CartCommandServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCart: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.CreateCartRequest, _cart_command_service_pb2.CreateCartResponse]
-    """Makes an empty cart. Refuses CART_ALREADY_EXISTS, PRICE_LIST_NOT_FOUND, and CURRENCY_MISMATCH when the
-    price list is in another currency.
+    """Makes an empty cart. Refuses CART_ALREADY_EXISTS, and a price list that no line could use:
+    PRICE_LIST_NOT_FOUND, CURRENCY_MISMATCH, PRICE_LIST_FOR_ANOTHER_GROUP.
     """
     AddCartLine: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.AddCartLineRequest, _cart_command_service_pb2.AddCartLineResponse]
     """Adds units of a SKU; units add up on the line that is there. Refuses SKU_NOT_FOUND,
@@ -81,8 +81,8 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.CreateCartRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.CreateCartRequest, _abc.Awaitable[_cart_command_service_pb2.CreateCartResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.CreateCartResponse]:
-        """Makes an empty cart. Refuses CART_ALREADY_EXISTS, PRICE_LIST_NOT_FOUND, and CURRENCY_MISMATCH when the
-        price list is in another currency.
+        """Makes an empty cart. Refuses CART_ALREADY_EXISTS, and a price list that no line could use:
+        PRICE_LIST_NOT_FOUND, CURRENCY_MISMATCH, PRICE_LIST_FOR_ANOTHER_GROUP.
         """
 
     @_abc_1.abstractmethod

@@ -656,22 +656,30 @@ class ShipReservationRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made UUID; the same id gives the same answer for 7 days."""
     validate_only: _builtins.bool
     """True decides without any effect."""
     reservation_id: _builtins.str
     """The reservation."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.ReservationLine]:
+        """The units; empty: all that were not shipped yet. Those without a location leave the locations that hold
+        them and have them on hand, by rank.
+        """
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         reservation_id: _builtins.str = ...,
+        lines: _abc.Iterable[_inventory_pb2.ReservationLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "reservation_id", b"reservation_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "request_id", b"request_id", "reservation_id", b"reservation_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -901,7 +909,7 @@ class RepairStockResponse(_message.Message):
     """Pass it to a query as at_least_as_fresh to see this change."""
     @_builtins.property
     def repaired(self) -> _containers.RepeatedCompositeFieldContainer[Global___RepairedCounter]:
-        """The differences found; empty when all counters were right."""
+        """The differences found, and the shortage where the repair raised it; empty when all counters were right."""
 
     @_builtins.property
     def stock(self) -> _inventory_pb2.Stock:

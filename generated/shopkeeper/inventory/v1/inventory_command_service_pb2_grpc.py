@@ -161,7 +161,9 @@ class InventoryCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReserveStock(self, request, context):
-        """Holds units for an outside reference. Refuses OUT_OF_STOCK with the SKU and what is available.
+        """Holds units for an outside reference. Refuses OUT_OF_STOCK with a precondition violation for each SKU that
+        is short (its subject), as many as fit, and their number as short_count. Units on shelves are promised
+        before backorders.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,7 +177,8 @@ class InventoryCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseReservation(self, request, context):
-        """Gives held or committed units back. Refuses RESERVATION_NOT_HELD after they were shipped.
+        """Gives held units back, or committed ones that were not shipped yet. Refuses RESERVATION_NOT_HELD after
+        all were shipped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,7 +192,9 @@ class InventoryCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShipReservation(self, request, context):
-        """Takes committed units off the shelf. Refuses RESERVATION_NOT_COMMITTED, OUT_OF_STOCK.
+        """Takes committed units off the shelf, all or some; it stays committed until all are shipped, or the rest
+        is released. Refuses RESERVATION_NOT_COMMITTED, UNITS_NOT_HELD when it holds fewer, OUT_OF_STOCK when
+        they are not on the shelf: backordered, or missed by a count.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,8 +217,10 @@ class InventoryCommandServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RepairStock(self, request, context):
-        """Makes the counters of a SKU equal their ledger and tells each difference. Refuses STOCK_NOT_FOUND when
-        there neither is nor was any.
+        """Makes the counters of a SKU equal their ledger and tells each difference. What then cannot be is booked
+        in the ledger like a count: a counter below 0 becomes 0, and promises that the true counters do not
+        cover are recorded as a shortage, never refused. Refuses STOCK_NOT_FOUND when there neither is nor was
+        any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

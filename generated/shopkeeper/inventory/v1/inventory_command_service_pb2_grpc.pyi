@@ -44,15 +44,23 @@ class InventoryCommandServiceStub:
     SetStockPolicy: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.SetStockPolicyRequest, _inventory_command_service_pb2.SetStockPolicyResponse]
     """Sets safety stock and backorder limit. Refuses BACKORDER_LIMIT_IN_USE when promises rest on it."""
     ReserveStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ReserveStockRequest, _inventory_command_service_pb2.ReserveStockResponse]
-    """Holds units for an outside reference. Refuses OUT_OF_STOCK with the SKU and what is available."""
+    """Holds units for an outside reference. Refuses OUT_OF_STOCK with a precondition violation for each SKU that
+    is short (its subject), as many as fit, and their number as short_count. Units on shelves are promised
+    before backorders.
+    """
     ExtendReservation: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ExtendReservationRequest, _inventory_command_service_pb2.ExtendReservationResponse]
     """Holds for longer. Refuses RESERVATION_NOT_HELD once it has expired, been committed or released."""
     ReleaseReservation: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ReleaseReservationRequest, _inventory_command_service_pb2.ReleaseReservationResponse]
-    """Gives held or committed units back. Refuses RESERVATION_NOT_HELD after they were shipped."""
+    """Gives held units back, or committed ones that were not shipped yet. Refuses RESERVATION_NOT_HELD after
+    all were shipped.
+    """
     CommitReservation: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.CommitReservationRequest, _inventory_command_service_pb2.CommitReservationResponse]
     """Turns held units into allocated ones. Refuses RESERVATION_NOT_HELD."""
     ShipReservation: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ShipReservationRequest, _inventory_command_service_pb2.ShipReservationResponse]
-    """Takes committed units off the shelf. Refuses RESERVATION_NOT_COMMITTED, OUT_OF_STOCK."""
+    """Takes committed units off the shelf, all or some; it stays committed until all are shipped, or the rest
+    is released. Refuses RESERVATION_NOT_COMMITTED, UNITS_NOT_HELD when it holds fewer, OUT_OF_STOCK when
+    they are not on the shelf: backordered, or missed by a count.
+    """
     ReturnStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.ReturnStockRequest, _inventory_command_service_pb2.ReturnStockResponse]
     """Puts goods that came back on the shelf, up to 500 rows. A row is refused with LOCATION_NOT_FOUND or
     QUANTITY_TOO_LARGE, as by ReceiveStock.
@@ -62,8 +70,10 @@ class InventoryCommandServiceStub:
     its time, RESERVATION_NOT_HELD once it has expired, been committed or released.
     """
     RepairStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.RepairStockRequest, _inventory_command_service_pb2.RepairStockResponse]
-    """Makes the counters of a SKU equal their ledger and tells each difference. Refuses STOCK_NOT_FOUND when
-    there neither is nor was any.
+    """Makes the counters of a SKU equal their ledger and tells each difference. What then cannot be is booked
+    in the ledger like a count: a counter below 0 becomes 0, and promises that the true counters do not
+    cover are recorded as a shortage, never refused. Refuses STOCK_NOT_FOUND when there neither is nor was
+    any.
     """
 
 class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -132,7 +142,10 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.ReserveStockRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.ReserveStockRequest, _abc.Awaitable[_inventory_command_service_pb2.ReserveStockResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.ReserveStockResponse]:
-        """Holds units for an outside reference. Refuses OUT_OF_STOCK with the SKU and what is available."""
+        """Holds units for an outside reference. Refuses OUT_OF_STOCK with a precondition violation for each SKU that
+        is short (its subject), as many as fit, and their number as short_count. Units on shelves are promised
+        before backorders.
+        """
 
     @_abc_1.abstractmethod
     def ExtendReservation(
@@ -148,7 +161,9 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.ReleaseReservationRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.ReleaseReservationRequest, _abc.Awaitable[_inventory_command_service_pb2.ReleaseReservationResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.ReleaseReservationResponse]:
-        """Gives held or committed units back. Refuses RESERVATION_NOT_HELD after they were shipped."""
+        """Gives held units back, or committed ones that were not shipped yet. Refuses RESERVATION_NOT_HELD after
+        all were shipped.
+        """
 
     @_abc_1.abstractmethod
     def CommitReservation(
@@ -164,7 +179,10 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.ShipReservationRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.ShipReservationRequest, _abc.Awaitable[_inventory_command_service_pb2.ShipReservationResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.ShipReservationResponse]:
-        """Takes committed units off the shelf. Refuses RESERVATION_NOT_COMMITTED, OUT_OF_STOCK."""
+        """Takes committed units off the shelf, all or some; it stays committed until all are shipped, or the rest
+        is released. Refuses RESERVATION_NOT_COMMITTED, UNITS_NOT_HELD when it holds fewer, OUT_OF_STOCK when
+        they are not on the shelf: backordered, or missed by a count.
+        """
 
     @_abc_1.abstractmethod
     def ReturnStock(
@@ -192,8 +210,10 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_command_service_pb2.RepairStockRequest,
         context: _aio.ServicerContext[_inventory_command_service_pb2.RepairStockRequest, _abc.Awaitable[_inventory_command_service_pb2.RepairStockResponse]],
     ) -> _abc.Awaitable[_inventory_command_service_pb2.RepairStockResponse]:
-        """Makes the counters of a SKU equal their ledger and tells each difference. Refuses STOCK_NOT_FOUND when
-        there neither is nor was any.
+        """Makes the counters of a SKU equal their ledger and tells each difference. What then cannot be is booked
+        in the ledger like a count: a counter below 0 becomes 0, and promises that the true counters do not
+        cover are recorded as a shortage, never refused. Refuses STOCK_NOT_FOUND when there neither is nor was
+        any.
         """
 
 def add_InventoryCommandServiceServicer_to_server(servicer: InventoryCommandServiceServicer, server: _aio.Server) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shopkeeper.inventory.v1 import inventory_pb2 as shopkeeper_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.shopkeeper/inventory/v1/inventory_events.proto\x12\x17shopkeeper.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'shopkeeper/inventory/v1/inventory.proto\"G\n\x10LocationUpserted\x12\x33\n\x08location\x18\x01 \x01(\x0b\x32!.shopkeeper.inventory.v1.Location\"\xca\x01\n\nStockMoved\x12\x0e\n\x06sku_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.shopkeeper.inventory.v1.MovementKind\x12\x34\n\x06\x64\x65ltas\x18\x03 \x01(\x0b\x32$.shopkeeper.inventory.v1.StockDeltas\x12\x32\n\x05level\x18\x04 \x01(\x0b\x32#.shopkeeper.inventory.v1.StockLevel\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"L\n\x0fReservationMade\x12\x39\n\x0breservation\x18\x01 \x01(\x0b\x32$.shopkeeper.inventory.v1.Reservation\"^\n\x13ReservationExtended\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x13ReservationReleased\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\".\n\x14ReservationCommitted\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\",\n\x12ReservationShipped\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\">\n\rStockRepaired\x12-\n\x05stock\x18\x01 \x01(\x0b\x32\x1e.shopkeeper.inventory.v1.Stockb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.shopkeeper/inventory/v1/inventory_events.proto\x12\x17shopkeeper.inventory.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'shopkeeper/inventory/v1/inventory.proto\"G\n\x10LocationUpserted\x12\x33\n\x08location\x18\x01 \x01(\x0b\x32!.shopkeeper.inventory.v1.Location\"\xca\x01\n\nStockMoved\x12\x0e\n\x06sku_id\x18\x01 \x01(\t\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32%.shopkeeper.inventory.v1.MovementKind\x12\x34\n\x06\x64\x65ltas\x18\x03 \x01(\x0b\x32$.shopkeeper.inventory.v1.StockDeltas\x12\x32\n\x05level\x18\x04 \x01(\x0b\x32#.shopkeeper.inventory.v1.StockLevel\x12\r\n\x05\x63\x61use\x18\x05 \x01(\t\"L\n\x0fReservationMade\x12\x39\n\x0breservation\x18\x01 \x01(\x0b\x32$.shopkeeper.inventory.v1.Reservation\"^\n\x13ReservationExtended\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x13ReservationReleased\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\".\n\x14ReservationCommitted\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\">\n\x12ReservationShipped\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\">\n\rStockRepaired\x12-\n\x05stock\x18\x01 \x01(\x0b\x32\x1e.shopkeeper.inventory.v1.Stockb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESERVATIONCOMMITTED']._serialized_start=665
   _globals['_RESERVATIONCOMMITTED']._serialized_end=711
   _globals['_RESERVATIONSHIPPED']._serialized_start=713
-  _globals['_RESERVATIONSHIPPED']._serialized_end=757
-  _globals['_STOCKREPAIRED']._serialized_start=759
-  _globals['_STOCKREPAIRED']._serialized_end=821
+  _globals['_RESERVATIONSHIPPED']._serialized_end=775
+  _globals['_STOCKREPAIRED']._serialized_start=777
+  _globals['_STOCKREPAIRED']._serialized_end=839
 # @@protoc_insertion_point(module_scope)

@@ -138,7 +138,7 @@ Global___ReservationExtended: _TypeAlias = ReservationExtended  # noqa: Y015
 
 @_typing.final
 class ReservationReleased(_message.Message):
-    """A hold was given back, by someone or by time."""
+    """A hold was given back, by someone or by time; or what a commitment had not shipped yet."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -186,21 +186,25 @@ Global___ReservationCommitted: _TypeAlias = ReservationCommitted  # noqa: Y015
 
 @_typing.final
 class ReservationShipped(_message.Message):
-    """Committed units were shipped."""
+    """Committed units were shipped, all of them or some."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     reservation_id: _builtins.str
     """The reservation."""
+    complete: _builtins.bool
+    """True when no units are left to be shipped."""
     def __init__(
         self,
         *,
         reservation_id: _builtins.str = ...,
+        complete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reservation_id", b"reservation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "reservation_id", b"reservation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -208,7 +212,9 @@ Global___ReservationShipped: _TypeAlias = ReservationShipped  # noqa: Y015
 
 @_typing.final
 class StockRepaired(_message.Message):
-    """Counters were made equal to their ledger."""
+    """Counters were made equal to their ledger. What a repair books in the ledger so that they can be, a shortage
+    for example, is told by a StockMoved of its own with the cause "repair".
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shopkeeper.inventory.v1 import inventory_pb2 as shopkeeper_dot_inventory_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7shopkeeper/inventory/v1/inventory_history_service.proto\x12\x17shopkeeper.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'shopkeeper/inventory/v1/inventory.proto\"\xf2\x01\n\rStockMovement\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x31\n\rrecorded_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blocation_id\x18\x03 \x01(\t\x12\x33\n\x04kind\x18\x04 \x01(\x0e\x32%.shopkeeper.inventory.v1.MovementKind\x12\x34\n\x06\x64\x65ltas\x18\x05 \x01(\x0b\x32$.shopkeeper.inventory.v1.StockDeltas\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\"\xb8\x01\n\x13\x45xplainStockRequest\x12\x19\n\x06sku_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0blocation_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12+\n\x07\x61t_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\"\xe4\x01\n\x14\x45xplainStockResponse\x12-\n\x05stock\x18\x01 \x01(\x0b\x32\x1e.shopkeeper.inventory.v1.Stock\x12\x34\n\x07opening\x18\x02 \x03(\x0b\x32#.shopkeeper.inventory.v1.StockLevel\x12\x39\n\tmovements\x18\x03 \x03(\x0b\x32&.shopkeeper.inventory.v1.StockMovement\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12\x13\n\x0b\x64ifferences\x18\x05 \x03(\t2\x8b\x01\n\x17InventoryHistoryService\x12p\n\x0c\x45xplainStock\x12,.shopkeeper.inventory.v1.ExplainStockRequest\x1a-.shopkeeper.inventory.v1.ExplainStockResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n7shopkeeper/inventory/v1/inventory_history_service.proto\x12\x17shopkeeper.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'shopkeeper/inventory/v1/inventory.proto\"\xf2\x01\n\rStockMovement\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\x31\n\rrecorded_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blocation_id\x18\x03 \x01(\t\x12\x33\n\x04kind\x18\x04 \x01(\x0e\x32%.shopkeeper.inventory.v1.MovementKind\x12\x34\n\x06\x64\x65ltas\x18\x05 \x01(\x0b\x32$.shopkeeper.inventory.v1.StockDeltas\x12\r\n\x05\x63\x61use\x18\x06 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x07 \x01(\t\"\xb8\x01\n\x13\x45xplainStockRequest\x12\x19\n\x06sku_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x0blocation_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12+\n\x07\x61t_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\"\xe4\x01\n\x14\x45xplainStockResponse\x12-\n\x05stock\x18\x01 \x01(\x0b\x32\x1e.shopkeeper.inventory.v1.Stock\x12\x34\n\x07opening\x18\x02 \x03(\x0b\x32#.shopkeeper.inventory.v1.StockLevel\x12\x39\n\tmovements\x18\x03 \x03(\x0b\x32&.shopkeeper.inventory.v1.StockMovement\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x12\x13\n\x0b\x64ifferences\x18\x05 \x03(\t\":\n\x15GetReservationRequest\x12!\n\x0ereservation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"S\n\x16GetReservationResponse\x12\x39\n\x0breservation\x18\x01 \x01(\x0b\x32$.shopkeeper.inventory.v1.Reservation2\x83\x02\n\x17InventoryHistoryService\x12p\n\x0c\x45xplainStock\x12,.shopkeeper.inventory.v1.ExplainStockRequest\x1a-.shopkeeper.inventory.v1.ExplainStockResponse\"\x03\x90\x02\x01\x12v\n\x0eGetReservation\x12..shopkeeper.inventory.v1.GetReservationRequest\x1a/.shopkeeper.inventory.v1.GetReservationResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,14 +42,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPLAINSTOCKREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_EXPLAINSTOCKREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_EXPLAINSTOCKREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\254\002'
+  _globals['_GETRESERVATIONREQUEST'].fields_by_name['reservation_id']._loaded_options = None
+  _globals['_GETRESERVATIONREQUEST'].fields_by_name['reservation_id']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_INVENTORYHISTORYSERVICE'].methods_by_name['ExplainStock']._loaded_options = None
   _globals['_INVENTORYHISTORYSERVICE'].methods_by_name['ExplainStock']._serialized_options = b'\220\002\001'
+  _globals['_INVENTORYHISTORYSERVICE'].methods_by_name['GetReservation']._loaded_options = None
+  _globals['_INVENTORYHISTORYSERVICE'].methods_by_name['GetReservation']._serialized_options = b'\220\002\001'
   _globals['_STOCKMOVEMENT']._serialized_start=188
   _globals['_STOCKMOVEMENT']._serialized_end=430
   _globals['_EXPLAINSTOCKREQUEST']._serialized_start=433
   _globals['_EXPLAINSTOCKREQUEST']._serialized_end=617
   _globals['_EXPLAINSTOCKRESPONSE']._serialized_start=620
   _globals['_EXPLAINSTOCKRESPONSE']._serialized_end=848
-  _globals['_INVENTORYHISTORYSERVICE']._serialized_start=851
-  _globals['_INVENTORYHISTORYSERVICE']._serialized_end=990
+  _globals['_GETRESERVATIONREQUEST']._serialized_start=850
+  _globals['_GETRESERVATIONREQUEST']._serialized_end=908
+  _globals['_GETRESERVATIONRESPONSE']._serialized_start=910
+  _globals['_GETRESERVATIONRESPONSE']._serialized_end=993
+  _globals['_INVENTORYHISTORYSERVICE']._serialized_start=996
+  _globals['_INVENTORYHISTORYSERVICE']._serialized_end=1255
 # @@protoc_insertion_point(module_scope)

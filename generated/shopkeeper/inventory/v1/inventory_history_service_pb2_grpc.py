@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InventoryHistoryServiceStub:
-    """Explains stock from the ledger in PostgreSQL.
+    """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
     Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
     INVALID_REQUEST and INVALID_FIELD name each wrong field.
@@ -43,10 +43,15 @@ class InventoryHistoryServiceStub:
                 request_serializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.ExplainStockRequest.SerializeToString,
                 response_deserializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.ExplainStockResponse.FromString,
                 _registered_method=True)
+        self.GetReservation = channel.unary_unary(
+                '/shopkeeper.inventory.v1.InventoryHistoryService/GetReservation',
+                request_serializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.GetReservationRequest.SerializeToString,
+                response_deserializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.GetReservationResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryHistoryServiceServicer:
-    """Explains stock from the ledger in PostgreSQL.
+    """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
     Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
     INVALID_REQUEST and INVALID_FIELD name each wrong field.
@@ -60,6 +65,14 @@ class InventoryHistoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReservation(self, request, context):
+        """Returns which locations hold the units of an order or an outside reservation, and what of it was shipped.
+        RESERVATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryHistoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -67,6 +80,11 @@ def add_InventoryHistoryServiceServicer_to_server(servicer, server):
                     servicer.ExplainStock,
                     request_deserializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.ExplainStockRequest.FromString,
                     response_serializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.ExplainStockResponse.SerializeToString,
+            ),
+            'GetReservation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReservation,
+                    request_deserializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.GetReservationRequest.FromString,
+                    response_serializer=shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.GetReservationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -77,7 +95,7 @@ def add_InventoryHistoryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InventoryHistoryService:
-    """Explains stock from the ledger in PostgreSQL.
+    """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
     Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
     INVALID_REQUEST and INVALID_FIELD name each wrong field.
@@ -100,6 +118,33 @@ class InventoryHistoryService:
             '/shopkeeper.inventory.v1.InventoryHistoryService/ExplainStock',
             shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.ExplainStockRequest.SerializeToString,
             shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.ExplainStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReservation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shopkeeper.inventory.v1.InventoryHistoryService/GetReservation',
+            shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.GetReservationRequest.SerializeToString,
+            shopkeeper_dot_inventory_dot_v1_dot_inventory__history__service__pb2.GetReservationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,7 +13,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class InventoryHistoryServiceStub:
-    """Explains stock from the ledger in PostgreSQL.
+    """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
     Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
     INVALID_REQUEST and INVALID_FIELD name each wrong field.
@@ -24,9 +24,13 @@ class InventoryHistoryServiceStub:
     """Returns the movements that add up to each counter of a SKU, now or at a past time. STOCK_NOT_FOUND when
     the SKU never had stock.
     """
+    GetReservation: _aio.UnaryUnaryMultiCallable[_inventory_history_service_pb2.GetReservationRequest, _inventory_history_service_pb2.GetReservationResponse]
+    """Returns which locations hold the units of an order or an outside reservation, and what of it was shipped.
+    RESERVATION_NOT_FOUND.
+    """
 
 class InventoryHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Explains stock from the ledger in PostgreSQL.
+    """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
     Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
     INVALID_REQUEST and INVALID_FIELD name each wrong field.
@@ -40,6 +44,16 @@ class InventoryHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_inventory_history_service_pb2.ExplainStockResponse]:
         """Returns the movements that add up to each counter of a SKU, now or at a past time. STOCK_NOT_FOUND when
         the SKU never had stock.
+        """
+
+    @_abc_1.abstractmethod
+    def GetReservation(
+        self,
+        request: _inventory_history_service_pb2.GetReservationRequest,
+        context: _aio.ServicerContext[_inventory_history_service_pb2.GetReservationRequest, _abc.Awaitable[_inventory_history_service_pb2.GetReservationResponse]],
+    ) -> _abc.Awaitable[_inventory_history_service_pb2.GetReservationResponse]:
+        """Returns which locations hold the units of an order or an outside reservation, and what of it was shipped.
+        RESERVATION_NOT_FOUND.
         """
 
 def add_InventoryHistoryServiceServicer_to_server(servicer: InventoryHistoryServiceServicer, server: _aio.Server) -> None: ...

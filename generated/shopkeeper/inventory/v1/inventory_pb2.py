@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'shopkeeper/inventory/v1/inventory.proto\x12\x17shopkeeper.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n\x08Location\x12\x1e\n\x0blocation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x17\n\x05title\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\"\xab\x01\n\nStockLevel\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x0f\n\x07on_hand\x18\x02 \x01(\x05\x12\x10\n\x08reserved\x18\x03 \x01(\x05\x12\x11\n\tallocated\x18\x04 \x01(\x05\x12\x14\n\x0csafety_stock\x18\x05 \x01(\x05\x12\x17\n\x0f\x62\x61\x63korder_limit\x18\x06 \x01(\x05\x12\x10\n\x08shortage\x18\x07 \x01(\x05\x12\x11\n\tavailable\x18\x08 \x01(\x05\"_\n\x05Stock\x12\x0e\n\x06sku_id\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x05\x12\x33\n\x06levels\x18\x03 \x03(\x0b\x32#.shopkeeper.inventory.v1.StockLevel\"\x84\x01\n\x0bStockDeltas\x12\x0f\n\x07on_hand\x18\x01 \x01(\x05\x12\x10\n\x08reserved\x18\x02 \x01(\x05\x12\x11\n\tallocated\x18\x03 \x01(\x05\x12\x14\n\x0csafety_stock\x18\x04 \x01(\x05\x12\x17\n\x0f\x62\x61\x63korder_limit\x18\x05 \x01(\x05\x12\x10\n\x08shortage\x18\x06 \x01(\x05\"i\n\x0fReservationLine\x12\x19\n\x06sku_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84= \x00\x12\x1c\n\x0blocation_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xdc\x02\n\x0bReservation\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.shopkeeper.inventory.v1.Reservation.State\x12\x37\n\x05lines\x18\x04 \x03(\x0b\x32(.shopkeeper.inventory.v1.ReservationLine\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_HELD\x10\x01\x12\x13\n\x0fSTATE_COMMITTED\x10\x02\x12\x12\n\x0eSTATE_RELEASED\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\x12\x11\n\rSTATE_SHIPPED\x10\x05*\xa8\x03\n\x0cMovementKind\x12\x1d\n\x19MOVEMENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16MOVEMENT_KIND_RECEIVED\x10\x01\x12\x1a\n\x16MOVEMENT_KIND_ADJUSTED\x10\x02\x12!\n\x1dMOVEMENT_KIND_TRANSFERRED_OUT\x10\x03\x12 \n\x1cMOVEMENT_KIND_TRANSFERRED_IN\x10\x04\x12\x1a\n\x16MOVEMENT_KIND_RESERVED\x10\x05\x12\x1a\n\x16MOVEMENT_KIND_RELEASED\x10\x06\x12\x19\n\x15MOVEMENT_KIND_EXPIRED\x10\x07\x12\x1b\n\x17MOVEMENT_KIND_COMMITTED\x10\x08\x12\x1d\n\x19MOVEMENT_KIND_DEALLOCATED\x10\t\x12\x19\n\x15MOVEMENT_KIND_SHIPPED\x10\n\x12\x1a\n\x16MOVEMENT_KIND_RETURNED\x10\x0b\x12\x1c\n\x18MOVEMENT_KIND_POLICY_SET\x10\x0c\x12\x18\n\x14MOVEMENT_KIND_OPENED\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'shopkeeper/inventory/v1/inventory.proto\x12\x17shopkeeper.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n\x08Location\x12\x1e\n\x0blocation_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x17\n\x05title\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xac\x02\x12\x0c\n\x04rank\x18\x03 \x01(\x05\x12\x0e\n\x06\x61\x63tive\x18\x04 \x01(\x08\"\xab\x01\n\nStockLevel\x12\x13\n\x0blocation_id\x18\x01 \x01(\t\x12\x0f\n\x07on_hand\x18\x02 \x01(\x05\x12\x10\n\x08reserved\x18\x03 \x01(\x05\x12\x11\n\tallocated\x18\x04 \x01(\x05\x12\x14\n\x0csafety_stock\x18\x05 \x01(\x05\x12\x17\n\x0f\x62\x61\x63korder_limit\x18\x06 \x01(\x05\x12\x10\n\x08shortage\x18\x07 \x01(\x05\x12\x11\n\tavailable\x18\x08 \x01(\x05\"_\n\x05Stock\x12\x0e\n\x06sku_id\x18\x01 \x01(\t\x12\x11\n\tavailable\x18\x02 \x01(\x05\x12\x33\n\x06levels\x18\x03 \x03(\x0b\x32#.shopkeeper.inventory.v1.StockLevel\"\x84\x01\n\x0bStockDeltas\x12\x0f\n\x07on_hand\x18\x01 \x01(\x05\x12\x10\n\x08reserved\x18\x02 \x01(\x05\x12\x11\n\tallocated\x18\x03 \x01(\x05\x12\x14\n\x0csafety_stock\x18\x04 \x01(\x05\x12\x17\n\x0f\x62\x61\x63korder_limit\x18\x05 \x01(\x05\x12\x10\n\x08shortage\x18\x06 \x01(\x05\"\x8c\x01\n\x0fReservationLine\x12\x19\n\x06sku_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84= \x00\x12\x1c\n\x0blocation_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12!\n\x10shipped_quantity\x18\x04 \x01(\x05\x42\x07\xbaH\x04\x1a\x02\x08\x00\"\xdc\x02\n\x0bReservation\x12\x16\n\x0ereservation_id\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x39\n\x05state\x18\x03 \x01(\x0e\x32*.shopkeeper.inventory.v1.Reservation.State\x12\x37\n\x05lines\x18\x04 \x03(\x0b\x32(.shopkeeper.inventory.v1.ReservationLine\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_HELD\x10\x01\x12\x13\n\x0fSTATE_COMMITTED\x10\x02\x12\x12\n\x0eSTATE_RELEASED\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\x12\x11\n\rSTATE_SHIPPED\x10\x05*\xa8\x03\n\x0cMovementKind\x12\x1d\n\x19MOVEMENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16MOVEMENT_KIND_RECEIVED\x10\x01\x12\x1a\n\x16MOVEMENT_KIND_ADJUSTED\x10\x02\x12!\n\x1dMOVEMENT_KIND_TRANSFERRED_OUT\x10\x03\x12 \n\x1cMOVEMENT_KIND_TRANSFERRED_IN\x10\x04\x12\x1a\n\x16MOVEMENT_KIND_RESERVED\x10\x05\x12\x1a\n\x16MOVEMENT_KIND_RELEASED\x10\x06\x12\x19\n\x15MOVEMENT_KIND_EXPIRED\x10\x07\x12\x1b\n\x17MOVEMENT_KIND_COMMITTED\x10\x08\x12\x1d\n\x19MOVEMENT_KIND_DEALLOCATED\x10\t\x12\x19\n\x15MOVEMENT_KIND_SHIPPED\x10\n\x12\x1a\n\x16MOVEMENT_KIND_RETURNED\x10\x0b\x12\x1c\n\x18MOVEMENT_KIND_POLICY_SET\x10\x0c\x12\x18\n\x14MOVEMENT_KIND_OPENED\x10\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESERVATIONLINE'].fields_by_name['quantity']._serialized_options = b'\272H\010\032\006\030\300\204= \000'
   _globals['_RESERVATIONLINE'].fields_by_name['location_id']._loaded_options = None
   _globals['_RESERVATIONLINE'].fields_by_name['location_id']._serialized_options = b'\272H\004r\002\030@'
-  _globals['_MOVEMENTKIND']._serialized_start=1094
-  _globals['_MOVEMENTKIND']._serialized_end=1518
+  _globals['_RESERVATIONLINE'].fields_by_name['shipped_quantity']._loaded_options = None
+  _globals['_RESERVATIONLINE'].fields_by_name['shipped_quantity']._serialized_options = b'\272H\004\032\002\010\000'
+  _globals['_MOVEMENTKIND']._serialized_start=1130
+  _globals['_MOVEMENTKIND']._serialized_end=1554
   _globals['_LOCATION']._serialized_start=130
   _globals['_LOCATION']._serialized_end=227
   _globals['_STOCKLEVEL']._serialized_start=230
@@ -53,10 +55,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOCK']._serialized_end=498
   _globals['_STOCKDELTAS']._serialized_start=501
   _globals['_STOCKDELTAS']._serialized_end=633
-  _globals['_RESERVATIONLINE']._serialized_start=635
-  _globals['_RESERVATIONLINE']._serialized_end=740
-  _globals['_RESERVATION']._serialized_start=743
-  _globals['_RESERVATION']._serialized_end=1091
-  _globals['_RESERVATION_STATE']._serialized_start=966
-  _globals['_RESERVATION_STATE']._serialized_end=1091
+  _globals['_RESERVATIONLINE']._serialized_start=636
+  _globals['_RESERVATIONLINE']._serialized_end=776
+  _globals['_RESERVATION']._serialized_start=779
+  _globals['_RESERVATION']._serialized_end=1127
+  _globals['_RESERVATION_STATE']._serialized_start=1002
+  _globals['_RESERVATION_STATE']._serialized_end=1127
 # @@protoc_insertion_point(module_scope)

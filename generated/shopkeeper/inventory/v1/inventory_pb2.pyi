@@ -31,7 +31,9 @@ class _MovementKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Movement
     MOVEMENT_KIND_RECEIVED: _MovementKind.ValueType  # 1
     """Goods came in: on_hand rises."""
     MOVEMENT_KIND_ADJUSTED: _MovementKind.ValueType  # 2
-    """A count found another number: on_hand and perhaps shortage change."""
+    """A count found another number: on_hand and perhaps shortage change. Or a repair, with the cause "repair",
+    found what cannot be: a counter below 0 becomes 0, and promises that nothing covers become shortage.
+    """
     MOVEMENT_KIND_TRANSFERRED_OUT: _MovementKind.ValueType  # 3
     """Goods left for another location: on_hand falls."""
     MOVEMENT_KIND_TRANSFERRED_IN: _MovementKind.ValueType  # 4
@@ -63,7 +65,9 @@ MOVEMENT_KIND_UNSPECIFIED: MovementKind.ValueType  # 0
 MOVEMENT_KIND_RECEIVED: MovementKind.ValueType  # 1
 """Goods came in: on_hand rises."""
 MOVEMENT_KIND_ADJUSTED: MovementKind.ValueType  # 2
-"""A count found another number: on_hand and perhaps shortage change."""
+"""A count found another number: on_hand and perhaps shortage change. Or a repair, with the cause "repair",
+found what cannot be: a counter below 0 becomes 0, and promises that nothing covers become shortage.
+"""
 MOVEMENT_KIND_TRANSFERRED_OUT: MovementKind.ValueType  # 3
 """Goods left for another location: on_hand falls."""
 MOVEMENT_KIND_TRANSFERRED_IN: MovementKind.ValueType  # 4
@@ -147,11 +151,17 @@ class StockLevel(_message.Message):
     safety_stock: _builtins.int
     """Units kept back from sale."""
     backorder_limit: _builtins.int
-    """Units that may be sold beyond what is on hand."""
+    """Units that may be sold beyond what is on hand. Counters cannot tell whose promise is backed by a unit on
+    the shelf and whose is a backorder: the first to be shipped takes the unit.
+    """
     shortage: _builtins.int
-    """Units promised that a count did not find."""
+    """Units promised that nothing covers any more. Only AdjustStock raises it, when a count does not find
+    them, and RepairStock, when they were promised on a counter that was too high.
+    """
     available: _builtins.int
-    """on_hand - reserved - allocated - safety_stock + backorder_limit; negative when promised short."""
+    """on_hand - reserved - allocated - safety_stock + backorder_limit; negative when promised short. A closed
+    location promises nothing, whatever this says: only a repair can leave units there, to be transferred.
+    """
     def __init__(
         self,
         *,
@@ -248,29 +258,33 @@ Global___StockDeltas: _TypeAlias = StockDeltas  # noqa: Y015
 
 @_typing.final
 class ReservationLine(_message.Message):
-    """One line of a reservation."""
+    """One line of a reservation, or of what of it is shipped."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SKU_ID_FIELD_NUMBER: _builtins.int
     QUANTITY_FIELD_NUMBER: _builtins.int
     LOCATION_ID_FIELD_NUMBER: _builtins.int
+    SHIPPED_QUANTITY_FIELD_NUMBER: _builtins.int
     sku_id: _builtins.str
     """The SKU."""
     quantity: _builtins.int
     """Units."""
     location_id: _builtins.str
-    """The location that shall hold the units; absent: the service chooses, and may split."""
+    """The location that shall hold, or ships, the units; absent: the service chooses, and may split."""
+    shipped_quantity: _builtins.int
+    """How many of the units were shipped. Told, not asked for: a request leaves it 0."""
     def __init__(
         self,
         *,
         sku_id: _builtins.str = ...,
         quantity: _builtins.int = ...,
         location_id: _builtins.str = ...,
+        shipped_quantity: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "quantity", b"quantity", "sku_id", b"sku_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "quantity", b"quantity", "shipped_quantity", b"shipped_quantity", "sku_id", b"sku_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,7 +292,7 @@ Global___ReservationLine: _TypeAlias = ReservationLine  # noqa: Y015
 
 @_typing.final
 class Reservation(_message.Message):
-    """Units held for an outside reference."""
+    """Units held for an order or an outside reference."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -293,13 +307,13 @@ class Reservation(_message.Message):
         STATE_HELD: Reservation._State.ValueType  # 1
         """Units are held until expire_time."""
         STATE_COMMITTED: Reservation._State.ValueType  # 2
-        """Paid: units are allocated."""
+        """Paid: units are allocated, until they are shipped."""
         STATE_RELEASED: Reservation._State.ValueType  # 3
-        """Given back."""
+        """Given back; of one that was committed, what had not been shipped."""
         STATE_EXPIRED: Reservation._State.ValueType  # 4
         """Not committed in time."""
         STATE_SHIPPED: Reservation._State.ValueType  # 5
-        """Shipped."""
+        """All units were shipped."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """What has become of a reservation."""
@@ -309,13 +323,13 @@ class Reservation(_message.Message):
     STATE_HELD: Reservation.State.ValueType  # 1
     """Units are held until expire_time."""
     STATE_COMMITTED: Reservation.State.ValueType  # 2
-    """Paid: units are allocated."""
+    """Paid: units are allocated, until they are shipped."""
     STATE_RELEASED: Reservation.State.ValueType  # 3
-    """Given back."""
+    """Given back; of one that was committed, what had not been shipped."""
     STATE_EXPIRED: Reservation.State.ValueType  # 4
     """Not committed in time."""
     STATE_SHIPPED: Reservation.State.ValueType  # 5
-    """Shipped."""
+    """All units were shipped."""
 
     RESERVATION_ID_FIELD_NUMBER: _builtins.int
     REFERENCE_FIELD_NUMBER: _builtins.int
@@ -323,9 +337,11 @@ class Reservation(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     reservation_id: _builtins.str
-    """Opaque id made by the caller."""
+    """Opaque id made by the caller; an order's reservation has the id of the order."""
     reference: _builtins.str
-    """What it is for, in the words of the caller: an eBay order, a repair."""
+    """What it is for, in the words of the caller: an eBay order, a repair. Of an order, its
+    number.
+    """
     state: Global___Reservation.State.ValueType
     """What has become of it."""
     @_builtins.property
@@ -334,7 +350,9 @@ class Reservation(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """It holds exactly while now is before this."""
+        """It holds exactly while now is before this: then it can no longer be committed. Its units can be had by
+        others once a worker has given them back, which looks five times a second.
+        """
 
     def __init__(
         self,

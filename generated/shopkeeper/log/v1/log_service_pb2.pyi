@@ -71,7 +71,7 @@ class ReadEventsResponse(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     position: _builtins.int
-    """Position in the log: it rises, with gaps."""
+    """Position in the log: of all events, 1, 2, 3 and so on."""
     token: _builtins.str
     """Pass it as after_token to go on behind this event."""
     context: _builtins.str

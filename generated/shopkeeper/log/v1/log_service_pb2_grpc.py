@@ -55,9 +55,9 @@ class LogServiceServicer:
     """
 
     def ReadEvents(self, request, context):
-        """Streams events after a position, and with follow set goes on as new ones are committed. Gaps in
-        positions are rolled back commits; they never fill. A token of another incarnation of the log is
-        refused with LOG_INCARNATION_CHANGED.
+        """Streams events after a position, and with follow set goes on as new ones are committed. Positions
+        have no gaps but those that the filters leave, so nothing before a received event is still to come.
+        A token of another incarnation of the log is refused with LOG_INCARNATION_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

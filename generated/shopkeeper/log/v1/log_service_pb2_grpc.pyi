@@ -22,9 +22,9 @@ class LogServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadEvents: _aio.UnaryStreamMultiCallable[_log_service_pb2.ReadEventsRequest, _log_service_pb2.ReadEventsResponse]
-    """Streams events after a position, and with follow set goes on as new ones are committed. Gaps in
-    positions are rolled back commits; they never fill. A token of another incarnation of the log is
-    refused with LOG_INCARNATION_CHANGED.
+    """Streams events after a position, and with follow set goes on as new ones are committed. Positions
+    have no gaps but those that the filters leave, so nothing before a received event is still to come.
+    A token of another incarnation of the log is refused with LOG_INCARNATION_CHANGED.
     """
 
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -41,9 +41,9 @@ class LogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_service_pb2.ReadEventsRequest,
         context: _aio.ServicerContext[_log_service_pb2.ReadEventsRequest, _abc.AsyncIterator[_log_service_pb2.ReadEventsResponse]],
     ) -> _abc.AsyncIterator[_log_service_pb2.ReadEventsResponse]:
-        """Streams events after a position, and with follow set goes on as new ones are committed. Gaps in
-        positions are rolled back commits; they never fill. A token of another incarnation of the log is
-        refused with LOG_INCARNATION_CHANGED.
+        """Streams events after a position, and with follow set goes on as new ones are committed. Positions
+        have no gaps but those that the filters leave, so nothing before a received event is still to come.
+        A token of another incarnation of the log is refused with LOG_INCARNATION_CHANGED.
         """
 
 def add_LogServiceServicer_to_server(servicer: LogServiceServicer, server: _aio.Server) -> None: ...

@@ -100,7 +100,9 @@ class PlaceOrderRequest(_message.Message):
     etag: _builtins.str
     """The cart's etag as the buyer saw it."""
     customer_id: _builtins.str
-    """Who orders; absent: the cart's customer, or a guest."""
+    """Who orders; absent: the cart's customer, or a guest. A guest's cart may become anybody's order, a
+    customer's only their own.
+    """
     notes: _builtins.str
     """The buyer's words, for people."""
     payment_mode: Global___PaymentMode.ValueType
@@ -261,11 +263,15 @@ class RecordRefundRequest(_message.Message):
     """The provider's name for the refund. One reference refunds once."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """How much was given back, above 0; absent when lines are given."""
+        """How much was given back, above 0; absent when lines are given. What exceeds refund_due_minor of a paid
+        order is a gift (gifted_minor): it is not taken out of what is owed later.
+        """
 
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_ordering_pb2.OrderLineUnits]:
-        """The units that it pays back at their frozen price; empty when an amount is given."""
+        """The units that it pays back at their frozen price, which must come to more than 0; empty when an amount
+        is given. For goodwill towards a buyer who still awaits units of the line, give an amount.
+        """
 
     def __init__(
         self,
@@ -386,6 +392,74 @@ class CancelOrderResponse(_message.Message):
 Global___CancelOrderResponse: _TypeAlias = CancelOrderResponse  # noqa: Y015
 
 @_typing.final
+class CancelOrderLinesRequest(_message.Message):
+    """Asks to call units off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made UUID; the same id gives the same answer for 7 days."""
+    validate_only: _builtins.bool
+    """True decides without any effect."""
+    order_id: _builtins.str
+    """The order."""
+    etag: _builtins.str
+    """Only if the order's etag is this; absent: in any case. Refuses ORDER_CHANGED (ABORTED)."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_ordering_pb2.OrderLineUnits]:
+        """The units, of each line at most those neither shipped nor called off."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        order_id: _builtins.str = ...,
+        lines: _abc.Iterable[_ordering_pb2.OrderLineUnits] | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOrderLinesRequest: _TypeAlias = CancelOrderLinesRequest  # noqa: Y015
+
+@_typing.final
+class CancelOrderLinesResponse(_message.Message):
+    """Tells the order; its refund_due_minor says what is to be given back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    consistency_token: _builtins.str
+    """Pass it to a query as at_least_as_fresh to see this change."""
+    @_builtins.property
+    def order(self) -> _ordering_pb2.Order:
+        """The order."""
+
+    def __init__(
+        self,
+        *,
+        order: _ordering_pb2.Order | None = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOrderLinesResponse: _TypeAlias = CancelOrderLinesResponse  # noqa: Y015
+
+@_typing.final
 class FulfillOrderLinesRequest(_message.Message):
     """Asks to ship units."""
 
@@ -395,15 +469,21 @@ class FulfillOrderLinesRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    LOCATION_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made UUID; the same id gives the same answer for 7 days."""
     validate_only: _builtins.bool
     """True decides without any effect."""
     order_id: _builtins.str
     """The order."""
+    location_id: _builtins.str
+    """The location that ships them: a parcel leaves from one place. With it, empty lines stand for all that the
+    order holds there (InventoryHistoryService.GetReservation tells). Absent: they leave the locations that
+    hold them and have them on hand, by rank.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[_ordering_pb2.OrderLineUnits]:
-        """The units; empty: all that were not shipped yet."""
+        """The units; empty: all that may be shipped, without those that were refunded."""
 
     def __init__(
         self,
@@ -412,10 +492,11 @@ class FulfillOrderLinesRequest(_message.Message):
         validate_only: _builtins.bool = ...,
         order_id: _builtins.str = ...,
         lines: _abc.Iterable[_ordering_pb2.OrderLineUnits] | None = ...,
+        location_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "order_id", b"order_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "location_id", b"location_id", "order_id", b"order_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,7 +547,7 @@ class ReturnedUnits(_message.Message):
     restock: _builtins.bool
     """True puts them back on the shelf."""
     location_id: _builtins.str
-    """Where they go when restocked; absent: the first location that shipped the SKU."""
+    """Where they go when restocked; absent: to the locations that shipped the SKU, to each up to what it shipped."""
     def __init__(
         self,
         *,

@@ -60,6 +60,11 @@ class OrderingCommandServiceStub:
                 request_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderRequest.SerializeToString,
                 response_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderResponse.FromString,
                 _registered_method=True)
+        self.CancelOrderLines = channel.unary_unary(
+                '/shopkeeper.ordering.v1.OrderingCommandService/CancelOrderLines',
+                request_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderLinesRequest.SerializeToString,
+                response_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderLinesResponse.FromString,
+                _registered_method=True)
         self.FulfillOrderLines = channel.unary_unary(
                 '/shopkeeper.ordering.v1.OrderingCommandService/FulfillOrderLines',
                 request_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.FulfillOrderLinesRequest.SerializeToString,
@@ -89,9 +94,12 @@ class OrderingCommandServiceServicer:
     def PlaceOrder(self, request, context):
         """Turns a cart into an order in one atomic decision: the cart is as it was seen, its coupon uses are
         counted, its stock is held, its prices are frozen. Refuses CART_NOT_FOUND, CART_NOT_OPEN,
-        CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, CURRENCY_MISMATCH, OUT_OF_STOCK
-        with each SKU and what is available, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, COUPON_USED_UP,
-        COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. An order that costs nothing is PAID at once.
+        CART_EMPTY, CART_CHANGED (ABORTED), CART_OF_ANOTHER_CUSTOMER, PRICE_CHANGED with the new total (also
+        when the same total no longer includes tax or free shipping), CURRENCY_MISMATCH, OUT_OF_STOCK with
+        each SKU and what is available, SKU_NOT_FOUND, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, AMOUNT_TOO_LARGE,
+        COUPON_NOT_FOUND, COUPON_USED_UP, COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. Every coupon on the cart
+        must be usable; a use is taken of those only that took something off. An order that costs nothing is
+        PAID at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,7 +109,8 @@ class OrderingCommandServiceServicer:
         """Records money that was received. Money that exists is never refused: a late, short or surplus
         payment is recorded and answered with its outcome. A late one pays the order if its stock and coupon
         uses can be had again. Refuses only PAYMENT_ALREADY_RECORDED, when the reference belongs to another
-        order or amount, and CURRENCY_MISMATCH. The same payment again answers the order as it is then.
+        order or amount, and CURRENCY_MISMATCH. The same payment again answers the same outcome, with the order
+        as it is then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,23 +118,39 @@ class OrderingCommandServiceServicer:
 
     def RecordRefund(self, request, context):
         """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS, REFUND_ALREADY_RECORDED when the
-        reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
+        reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS,
+        NOTHING_TO_REFUND when the units cost nothing. It calls no units off, but units that were refunded before
+        they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
+        the order as it is then, in whatever order its lines stand.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED,
-        ORDER_ALREADY_CLOSED.
+        """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED when anything was
+        (CancelOrderLines calls off the rest), ORDER_ALREADY_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelOrderLines(self, request, context):
+        """Calls off units of a paid order that were not shipped: their stock goes back, their price is added to
+        refund_due_minor. When all units were shipped or called off, the order is FULFILLED, or CANCELLED as by
+        CancelOrder if none were shipped. Refuses ORDER_NOT_PAID (call the order off, or change the cart before
+        it becomes an order), ORDER_ALREADY_SHIPPED when no unit is left, ORDER_ALREADY_CLOSED,
+        ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FulfillOrderLines(self, request, context):
-        """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, ORDER_LINE_NOT_FOUND,
-        TOO_MANY_UNITS, OUT_OF_STOCK when a backordered or missing unit is not on the shelf.
+        """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, NOTHING_TO_SHIP when those
+        left were refunded, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS when more than may be shipped (see
+        OrderLine.refunded_quantity), OUT_OF_STOCK when a backordered or missing unit is not on the shelf,
+        UNITS_NOT_HELD when the location named holds fewer for the order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,6 +194,11 @@ def add_OrderingCommandServiceServicer_to_server(servicer, server):
                     servicer.CancelOrder,
                     request_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderRequest.FromString,
                     response_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderResponse.SerializeToString,
+            ),
+            'CancelOrderLines': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrderLines,
+                    request_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderLinesRequest.FromString,
+                    response_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderLinesResponse.SerializeToString,
             ),
             'FulfillOrderLines': grpc.unary_unary_rpc_method_handler(
                     servicer.FulfillOrderLines,
@@ -300,6 +330,33 @@ class OrderingCommandService:
             '/shopkeeper.ordering.v1.OrderingCommandService/CancelOrder',
             shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderRequest.SerializeToString,
             shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelOrderLines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shopkeeper.ordering.v1.OrderingCommandService/CancelOrderLines',
+            shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderLinesRequest.SerializeToString,
+            shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.CancelOrderLinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

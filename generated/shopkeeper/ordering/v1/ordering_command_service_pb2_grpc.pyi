@@ -25,27 +25,43 @@ class OrderingCommandServiceStub:
     PlaceOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.PlaceOrderRequest, _ordering_command_service_pb2.PlaceOrderResponse]
     """Turns a cart into an order in one atomic decision: the cart is as it was seen, its coupon uses are
     counted, its stock is held, its prices are frozen. Refuses CART_NOT_FOUND, CART_NOT_OPEN,
-    CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, CURRENCY_MISMATCH, OUT_OF_STOCK
-    with each SKU and what is available, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, COUPON_USED_UP,
-    COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. An order that costs nothing is PAID at once.
+    CART_EMPTY, CART_CHANGED (ABORTED), CART_OF_ANOTHER_CUSTOMER, PRICE_CHANGED with the new total (also
+    when the same total no longer includes tax or free shipping), CURRENCY_MISMATCH, OUT_OF_STOCK with
+    each SKU and what is available, SKU_NOT_FOUND, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, AMOUNT_TOO_LARGE,
+    COUPON_NOT_FOUND, COUPON_USED_UP, COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. Every coupon on the cart
+    must be usable; a use is taken of those only that took something off. An order that costs nothing is
+    PAID at once.
     """
     RecordPayment: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.RecordPaymentRequest, _ordering_command_service_pb2.RecordPaymentResponse]
     """Records money that was received. Money that exists is never refused: a late, short or surplus
     payment is recorded and answered with its outcome. A late one pays the order if its stock and coupon
     uses can be had again. Refuses only PAYMENT_ALREADY_RECORDED, when the reference belongs to another
-    order or amount, and CURRENCY_MISMATCH. The same payment again answers the order as it is then.
+    order or amount, and CURRENCY_MISMATCH. The same payment again answers the same outcome, with the order
+    as it is then.
     """
     RecordRefund: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.RecordRefundRequest, _ordering_command_service_pb2.RecordRefundResponse]
     """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS, REFUND_ALREADY_RECORDED when the
-    reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
+    reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS,
+    NOTHING_TO_REFUND when the units cost nothing. It calls no units off, but units that were refunded before
+    they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
+    the order as it is then, in whatever order its lines stand.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.CancelOrderRequest, _ordering_command_service_pb2.CancelOrderResponse]
-    """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED,
-    ORDER_ALREADY_CLOSED.
+    """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED when anything was
+    (CancelOrderLines calls off the rest), ORDER_ALREADY_CLOSED.
+    """
+    CancelOrderLines: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.CancelOrderLinesRequest, _ordering_command_service_pb2.CancelOrderLinesResponse]
+    """Calls off units of a paid order that were not shipped: their stock goes back, their price is added to
+    refund_due_minor. When all units were shipped or called off, the order is FULFILLED, or CANCELLED as by
+    CancelOrder if none were shipped. Refuses ORDER_NOT_PAID (call the order off, or change the cart before
+    it becomes an order), ORDER_ALREADY_SHIPPED when no unit is left, ORDER_ALREADY_CLOSED,
+    ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
     """
     FulfillOrderLines: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.FulfillOrderLinesRequest, _ordering_command_service_pb2.FulfillOrderLinesResponse]
-    """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, ORDER_LINE_NOT_FOUND,
-    TOO_MANY_UNITS, OUT_OF_STOCK when a backordered or missing unit is not on the shelf.
+    """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, NOTHING_TO_SHIP when those
+    left were refunded, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS when more than may be shipped (see
+    OrderLine.refunded_quantity), OUT_OF_STOCK when a backordered or missing unit is not on the shelf,
+    UNITS_NOT_HELD when the location named holds fewer for the order.
     """
     ReturnOrderLines: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.ReturnOrderLinesRequest, _ordering_command_service_pb2.ReturnOrderLinesResponse]
     """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, LOCATION_NOT_FOUND when units shall
@@ -73,9 +89,12 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ordering_command_service_pb2.PlaceOrderResponse]:
         """Turns a cart into an order in one atomic decision: the cart is as it was seen, its coupon uses are
         counted, its stock is held, its prices are frozen. Refuses CART_NOT_FOUND, CART_NOT_OPEN,
-        CART_EMPTY, CART_CHANGED (ABORTED), PRICE_CHANGED with the new total, CURRENCY_MISMATCH, OUT_OF_STOCK
-        with each SKU and what is available, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, COUPON_USED_UP,
-        COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. An order that costs nothing is PAID at once.
+        CART_EMPTY, CART_CHANGED (ABORTED), CART_OF_ANOTHER_CUSTOMER, PRICE_CHANGED with the new total (also
+        when the same total no longer includes tax or free shipping), CURRENCY_MISMATCH, OUT_OF_STOCK with
+        each SKU and what is available, SKU_NOT_FOUND, SKU_NOT_ON_SALE, PRICE_NOT_FOUND, AMOUNT_TOO_LARGE,
+        COUPON_NOT_FOUND, COUPON_USED_UP, COUPON_NOT_VALID, COUPON_NEEDS_CUSTOMER. Every coupon on the cart
+        must be usable; a use is taken of those only that took something off. An order that costs nothing is
+        PAID at once.
         """
 
     @_abc_1.abstractmethod
@@ -87,7 +106,8 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records money that was received. Money that exists is never refused: a late, short or surplus
         payment is recorded and answered with its outcome. A late one pays the order if its stock and coupon
         uses can be had again. Refuses only PAYMENT_ALREADY_RECORDED, when the reference belongs to another
-        order or amount, and CURRENCY_MISMATCH. The same payment again answers the order as it is then.
+        order or amount, and CURRENCY_MISMATCH. The same payment again answers the same outcome, with the order
+        as it is then.
         """
 
     @_abc_1.abstractmethod
@@ -97,7 +117,10 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_ordering_command_service_pb2.RecordRefundRequest, _abc.Awaitable[_ordering_command_service_pb2.RecordRefundResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.RecordRefundResponse]:
         """Records money that was given back. Refuses REFUND_EXCEEDS_PAYMENTS, REFUND_ALREADY_RECORDED when the
-        reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
+        reference belongs to another refund, CURRENCY_MISMATCH, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS,
+        NOTHING_TO_REFUND when the units cost nothing. It calls no units off, but units that were refunded before
+        they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
+        the order as it is then, in whatever order its lines stand.
         """
 
     @_abc_1.abstractmethod
@@ -106,8 +129,21 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_command_service_pb2.CancelOrderRequest,
         context: _aio.ServicerContext[_ordering_command_service_pb2.CancelOrderRequest, _abc.Awaitable[_ordering_command_service_pb2.CancelOrderResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.CancelOrderResponse]:
-        """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED,
-        ORDER_ALREADY_CLOSED.
+        """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED when anything was
+        (CancelOrderLines calls off the rest), ORDER_ALREADY_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelOrderLines(
+        self,
+        request: _ordering_command_service_pb2.CancelOrderLinesRequest,
+        context: _aio.ServicerContext[_ordering_command_service_pb2.CancelOrderLinesRequest, _abc.Awaitable[_ordering_command_service_pb2.CancelOrderLinesResponse]],
+    ) -> _abc.Awaitable[_ordering_command_service_pb2.CancelOrderLinesResponse]:
+        """Calls off units of a paid order that were not shipped: their stock goes back, their price is added to
+        refund_due_minor. When all units were shipped or called off, the order is FULFILLED, or CANCELLED as by
+        CancelOrder if none were shipped. Refuses ORDER_NOT_PAID (call the order off, or change the cart before
+        it becomes an order), ORDER_ALREADY_SHIPPED when no unit is left, ORDER_ALREADY_CLOSED,
+        ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS.
         """
 
     @_abc_1.abstractmethod
@@ -116,8 +152,10 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ordering_command_service_pb2.FulfillOrderLinesRequest,
         context: _aio.ServicerContext[_ordering_command_service_pb2.FulfillOrderLinesRequest, _abc.Awaitable[_ordering_command_service_pb2.FulfillOrderLinesResponse]],
     ) -> _abc.Awaitable[_ordering_command_service_pb2.FulfillOrderLinesResponse]:
-        """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, ORDER_LINE_NOT_FOUND,
-        TOO_MANY_UNITS, OUT_OF_STOCK when a backordered or missing unit is not on the shelf.
+        """Ships units. Refuses ORDER_NOT_PAID, ORDER_ALREADY_SHIPPED when none are left, NOTHING_TO_SHIP when those
+        left were refunded, ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS when more than may be shipped (see
+        OrderLine.refunded_quantity), OUT_OF_STOCK when a backordered or missing unit is not on the shelf,
+        UNITS_NOT_HELD when the location named holds fewer for the order.
         """
 
     @_abc_1.abstractmethod

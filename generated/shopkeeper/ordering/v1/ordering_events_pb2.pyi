@@ -30,6 +30,8 @@ class OrderLineProgress(_message.Message):
     FULFILLED_QUANTITY_FIELD_NUMBER: _builtins.int
     RETURNED_QUANTITY_FIELD_NUMBER: _builtins.int
     REFUNDED_QUANTITY_FIELD_NUMBER: _builtins.int
+    CANCELLED_QUANTITY_FIELD_NUMBER: _builtins.int
+    REFUNDED_MINOR_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     """The line."""
     fulfilled_quantity: _builtins.int
@@ -38,6 +40,10 @@ class OrderLineProgress(_message.Message):
     """Units that came back."""
     refunded_quantity: _builtins.int
     """Units whose price was refunded."""
+    cancelled_quantity: _builtins.int
+    """Units called off."""
+    refunded_minor: _builtins.int
+    """Money given back for units of the line."""
     def __init__(
         self,
         *,
@@ -45,10 +51,12 @@ class OrderLineProgress(_message.Message):
         fulfilled_quantity: _builtins.int = ...,
         returned_quantity: _builtins.int = ...,
         refunded_quantity: _builtins.int = ...,
+        cancelled_quantity: _builtins.int = ...,
+        refunded_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fulfilled_quantity", b"fulfilled_quantity", "line_id", b"line_id", "refunded_quantity", b"refunded_quantity", "returned_quantity", b"returned_quantity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_quantity", b"cancelled_quantity", "fulfilled_quantity", b"fulfilled_quantity", "line_id", b"line_id", "refunded_minor", b"refunded_minor", "refunded_quantity", b"refunded_quantity", "returned_quantity", b"returned_quantity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -70,6 +78,7 @@ class OrderProgress(_message.Message):
     REFUND_DUE_MINOR_FIELD_NUMBER: _builtins.int
     CHANGED_LINES_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    GIFTED_MINOR_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """The order."""
     customer_id: _builtins.str
@@ -84,6 +93,8 @@ class OrderProgress(_message.Message):
     """Money given back."""
     refund_due_minor: _builtins.int
     """Money to give back."""
+    gifted_minor: _builtins.int
+    """Of refunded_minor, what was given back though it was not due."""
     @_builtins.property
     def placed_time(self) -> _timestamp_pb2.Timestamp:
         """When it was placed."""
@@ -109,10 +120,11 @@ class OrderProgress(_message.Message):
         refund_due_minor: _builtins.int = ...,
         changed_lines: _abc.Iterable[Global___OrderLineProgress] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        gifted_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["placed_time", b"placed_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_lines", b"changed_lines", "customer_id", b"customer_id", "etag", b"etag", "order_id", b"order_id", "paid_minor", b"paid_minor", "placed_time", b"placed_time", "refund_due_minor", b"refund_due_minor", "refunded_minor", b"refunded_minor", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_lines", b"changed_lines", "customer_id", b"customer_id", "etag", b"etag", "gifted_minor", b"gifted_minor", "order_id", b"order_id", "paid_minor", b"paid_minor", "placed_time", b"placed_time", "refund_due_minor", b"refund_due_minor", "refunded_minor", b"refunded_minor", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,6 +241,38 @@ class OrderCancelled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderCancelled: _TypeAlias = OrderCancelled  # noqa: Y015
+
+@_typing.final
+class OrderLinesCancelled(_message.Message):
+    """Units were called off before they were shipped. When they were the last of an order of which nothing was
+    shipped, OrderCancelled follows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___OrderProgress:
+        """Where the order stands."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[_ordering_pb2.OrderLineUnits]:
+        """The units called off by this."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___OrderProgress | None = ...,
+        lines: _abc.Iterable[_ordering_pb2.OrderLineUnits] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderLinesCancelled: _TypeAlias = OrderLinesCancelled  # noqa: Y015
 
 @_typing.final
 class OrderExpired(_message.Message):

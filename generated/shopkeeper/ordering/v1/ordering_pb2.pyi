@@ -39,7 +39,7 @@ class _OrderStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderState
     ORDER_STATE_PARTIALLY_FULFILLED: _OrderState.ValueType  # 4
     """Some units were shipped."""
     ORDER_STATE_FULFILLED: _OrderState.ValueType  # 5
-    """All units were shipped."""
+    """All units were shipped, but for those called off."""
     ORDER_STATE_CANCELLED: _OrderState.ValueType  # 6
     """Called off; what was paid is to be refunded."""
     ORDER_STATE_EXPIRED: _OrderState.ValueType  # 7
@@ -59,7 +59,7 @@ ORDER_STATE_PAID: OrderState.ValueType  # 3
 ORDER_STATE_PARTIALLY_FULFILLED: OrderState.ValueType  # 4
 """Some units were shipped."""
 ORDER_STATE_FULFILLED: OrderState.ValueType  # 5
-"""All units were shipped."""
+"""All units were shipped, but for those called off."""
 ORDER_STATE_CANCELLED: OrderState.ValueType  # 6
 """Called off; what was paid is to be refunded."""
 ORDER_STATE_EXPIRED: OrderState.ValueType  # 7
@@ -86,6 +86,8 @@ class OrderLine(_message.Message):
     FULFILLED_QUANTITY_FIELD_NUMBER: _builtins.int
     RETURNED_QUANTITY_FIELD_NUMBER: _builtins.int
     REFUNDED_QUANTITY_FIELD_NUMBER: _builtins.int
+    CANCELLED_QUANTITY_FIELD_NUMBER: _builtins.int
+    REFUNDED_MINOR_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
     """The cart line that it was."""
     sku_id: _builtins.str
@@ -113,7 +115,15 @@ class OrderLine(_message.Message):
     returned_quantity: _builtins.int
     """Units that came back."""
     refunded_quantity: _builtins.int
-    """Units whose price was refunded."""
+    """Units whose price was refunded. Refunded units count first for those called off and returned, then
+    for those not yet shipped, which can then only be called off, and last for those that the buyer keeps:
+    quantity - max(cancelled_quantity + returned_quantity, refunded_quantity)
+    - (fulfilled_quantity - returned_quantity), or 0 if that is below 0, is what may still be shipped.
+    """
+    cancelled_quantity: _builtins.int
+    """Units called off with CancelOrderLines. CancelOrder calls off the order and does not count here."""
+    refunded_minor: _builtins.int
+    """Money given back for refunded_quantity units; 0 again when a late payment pays the order anew."""
     @_builtins.property
     def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[_cart_pb2.Adjustment]:
         """Why discount_minor is what it is."""
@@ -135,10 +145,12 @@ class OrderLine(_message.Message):
         fulfilled_quantity: _builtins.int = ...,
         returned_quantity: _builtins.int = ...,
         refunded_quantity: _builtins.int = ...,
+        cancelled_quantity: _builtins.int = ...,
+        refunded_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "discount_minor", b"discount_minor", "fulfilled_quantity", b"fulfilled_quantity", "line_id", b"line_id", "price_list_id", b"price_list_id", "price_tier_min_quantity", b"price_tier_min_quantity", "quantity", b"quantity", "refunded_quantity", b"refunded_quantity", "returned_quantity", b"returned_quantity", "sku_id", b"sku_id", "subtotal_minor", b"subtotal_minor", "title", b"title", "total_minor", b"total_minor", "unit_price_minor", b"unit_price_minor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "cancelled_quantity", b"cancelled_quantity", "discount_minor", b"discount_minor", "fulfilled_quantity", b"fulfilled_quantity", "line_id", b"line_id", "price_list_id", b"price_list_id", "price_tier_min_quantity", b"price_tier_min_quantity", "quantity", b"quantity", "refunded_minor", b"refunded_minor", "refunded_quantity", b"refunded_quantity", "returned_quantity", b"returned_quantity", "sku_id", b"sku_id", "subtotal_minor", b"subtotal_minor", "title", b"title", "total_minor", b"total_minor", "unit_price_minor", b"unit_price_minor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -170,6 +182,7 @@ class Order(_message.Message):
     PLACED_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    GIFTED_MINOR_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
     """Opaque id."""
     order_number: _builtins.str
@@ -193,20 +206,25 @@ class Order(_message.Message):
     refunded_minor: _builtins.int
     """Money given back."""
     refund_due_minor: _builtins.int
-    """Money to give back: all of it for a cancelled or expired order, else what exceeds the total, plus
-    returned units not yet refunded; never more than paid_minor - refunded_minor.
+    """Money to give back. All of it for a cancelled or expired order; none while payment is awaited; else
+    what we have beyond the price of the units that were neither called off, returned nor refunded, where
+    gifted_minor is not taken out of what is owed. Never more than paid_minor - refunded_minor.
     """
     free_shipping: _builtins.bool
     """True when shipping is free."""
     tax_inclusive: _builtins.bool
     """True when prices include tax."""
+    gifted_minor: _builtins.int
+    """Of refunded_minor, what was given back though it was not due: for goodwill."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]:
         """The lines."""
 
     @_builtins.property
     def coupon_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Coupons used, in capitals."""
+        """Coupons used, in capitals: those that took something off. Their uses are given back when the order is
+        cancelled or expires; goods that come back bring no use back.
+        """
 
     @_builtins.property
     def total(self) -> _money_pb2.Money:
@@ -247,10 +265,11 @@ class Order(_message.Message):
         placed_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        gifted_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "placed_time", b"placed_time", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_id", b"cart_id", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "customer_id", b"customer_id", "discount_minor", b"discount_minor", "etag", b"etag", "expire_time", b"expire_time", "free_shipping", b"free_shipping", "lines", b"lines", "order_id", b"order_id", "order_number", b"order_number", "paid_minor", b"paid_minor", "placed_time", b"placed_time", "refund_due_minor", b"refund_due_minor", "refunded_minor", b"refunded_minor", "state", b"state", "subtotal_minor", b"subtotal_minor", "tax_inclusive", b"tax_inclusive", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_id", b"cart_id", "coupon_codes", b"coupon_codes", "currency_code", b"currency_code", "customer_id", b"customer_id", "discount_minor", b"discount_minor", "etag", b"etag", "expire_time", b"expire_time", "free_shipping", b"free_shipping", "gifted_minor", b"gifted_minor", "lines", b"lines", "order_id", b"order_id", "order_number", b"order_number", "paid_minor", b"paid_minor", "placed_time", b"placed_time", "refund_due_minor", b"refund_due_minor", "refunded_minor", b"refunded_minor", "state", b"state", "subtotal_minor", b"subtotal_minor", "tax_inclusive", b"tax_inclusive", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,7 +48,9 @@ class PriceList(_message.Message):
     smallest id.
     """
     tax_inclusive: _builtins.bool
-    """True when prices include tax."""
+    """True when prices include tax. All prices of a cart are of one kind: the kind whose lists price more
+    of its SKUs, or that of the highest priority where both price as many.
+    """
     named_only: _builtins.bool
     """True when only carts that name the list use it."""
     @_builtins.property

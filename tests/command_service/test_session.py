@@ -1,0 +1,20 @@
+"""The session of the committer: its limits are the server's, not only ours."""
+
+from command_service.session import Session, Statement
+
+LIMITS = {
+    "lock_timeout": "2s",
+    "statement_timeout": "4s",
+    "transaction_timeout": "5s",
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "5",
+    "default_transaction_isolation": "read committed",
+}
+
+
+async def test_the_server_knows_the_limits_of_a_session(database_url: str) -> None:
+    session = Session(database_url, "tests")
+    await session.connect()
+    rows = await session.run([Statement(f"SHOW {name}") for name in LIMITS])
+    await session.close()
+    assert {name: value for name, [(value,)] in zip(LIMITS, rows, strict=True)} == LIMITS

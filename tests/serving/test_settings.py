@@ -1,0 +1,41 @@
+"""Addresses of servers, as every service takes them from its environment."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from serving.settings import PostgresUrl, RedisUrl
+
+POSTGRES, REDIS = TypeAdapter[str](PostgresUrl), TypeAdapter[str](RedisUrl)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        (POSTGRES, "postgresql://u:p@h/d"),
+        (POSTGRES, "postgres://u:p@first:5432,second:5433/d?target_session_attrs=primary"),
+        (REDIS, "redis://:p@h:6379/0"),
+        (REDIS, "rediss://h"),
+        (REDIS, "redis+cluster://h:7000"),
+        (REDIS, "unix:///run/valkey.sock?db=0"),
+    ],
+)
+def test_what_a_client_understands_is_taken_as_it_is(kind: TypeAdapter[str], url: str) -> None:
+    assert kind.validate_python(url) == url
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "reason"),
+    [
+        (POSTGRES, "", "must begin with postgresql:// or postgres://"),
+        (POSTGRES, "redis://h", "must begin with postgresql:// or postgres://"),
+        (REDIS, "h:6379", "must begin with redis:// or rediss:// or redis+cluster:// or unix://"),
+        (REDIS, "redis://:hu/sh@h:6379", "must have a number for its port"),
+    ],
+)
+def test_anything_else_is_refused_and_not_repeated(
+    kind: TypeAdapter[str], url: str, reason: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind.validate_python(url)
+    [wrong] = caught.value.errors(include_input=False)
+    assert wrong["msg"] == f"Value error, {reason}"
