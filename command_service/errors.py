@@ -133,6 +133,10 @@ class StockNotFound(NotFound):
     """SKU {sku_id} never had stock at {location_id}."""
 
 
+class SkuNeverStocked(NotFound):
+    """SKU {sku_id} never had stock."""
+
+
 class StockChanged(Stale):
     """SKU {sku_id} has {on_hand} on hand at {location_id}, no longer {expected_on_hand}: count again."""
 

@@ -1,9 +1,6 @@
 """The command service put together: sessions, committer, servicers and workers."""
 
-import asyncio
-
 import grpc
-import psycopg
 
 from command_service.catalog.servicer import CatalogServicer
 from command_service.checkout.cart_servicer import CartServicer
@@ -14,15 +11,13 @@ from command_service.committer import Committer, Lane, Limits
 from command_service.ids import Ids
 from command_service.inventory.servicer import InventoryCommandServicer
 from command_service.ordering.order_numbers import OrderNumbers
-from command_service.outage import Outage
 from command_service.pricing.servicer import PricingServicer
 from command_service.rehearsal import Rehearsal
 from command_service.retention import RetentionWorker
 from command_service.servicing import Door
-from command_service.session import Session, Statement
+from command_service.session import Session
 from command_service.settings import Settings
 from command_service.storage import storage
-from event_log.appending import LOG_END
 from serving.server import GrpcServer, Part, run
 from shopkeeper.cart.v1 import cart_command_service_pb2_grpc as cart_grpc
 from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
@@ -38,8 +33,6 @@ SERVICES = (
     "shopkeeper.ordering.v1.OrderingCommandService",
 )
 
-RECONNECT_SECONDS = 1.0
-
 
 async def serve(settings: Settings) -> None:
     """Serves commands until SIGTERM, then answers what was begun and stops."""
@@ -53,7 +46,6 @@ async def serve(settings: Settings) -> None:
     committer = Committer(
         Lane("short", sessions["short"], kept, short), Lane("bulk", sessions["bulk"], kept, bulk)
     )
-    await _until_the_log_can_be_read(sessions["rehearsal"])
     door = Door(committer, Rehearsal(sessions["rehearsal"], kept))
     numbers = OrderNumbers(sessions["numbers"])
     parts: list[Part] = [
@@ -81,18 +73,3 @@ def _register(server: grpc.aio.Server, door: Door, settings: Settings, numbers: 
     ordering_grpc.add_OrderingCommandServiceServicer_to_server(
         OrderingServicer(door, ids, numbers, settings.order_hold, settings.instore_hold), server
     )
-
-
-async def _until_the_log_can_be_read(session: Session) -> None:
-    """Waits for the database: who serves can carry out what it is asked for."""
-    outage = Outage(part="start")
-    while True:
-        try:
-            await session.connect()
-            await session.run([Statement(LOG_END)])
-        except (psycopg.OperationalError, TimeoutError) as error:
-            outage.failed(error)
-        else:
-            outage.succeeded()
-            return
-        await asyncio.sleep(RECONNECT_SECONDS)

@@ -5,13 +5,13 @@ from datetime import timedelta
 from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
 
-from serving.settings import LogLevel, Port
+from serving.settings import LogLevel, Port, PostgresUrl
 
 
 class Settings(BaseSettings):
     """Each field is read from the environment variable of its name in capitals."""
 
-    database_url: str
+    database_url: PostgresUrl
     """Where PostgreSQL is, for example postgresql://user:password@host/database."""
     command_address: str = "127.0.0.1:15051"
     """Where the service listens. Several processes may share it (SO_REUSEPORT)."""

@@ -49,11 +49,15 @@ def _placed(event: events.OrderPlaced, currency_code: str) -> str:
         OrderState.ORDER_STATE_AWAITING_INSTORE_PAYMENT,
     )
     then = f"its stock is held until {_moment(order.expire_time)}" if awaits else _state(order.state)
+    amount = money_text(order.total.amount_minor, currency_code)
     return (
-        f"Placed as {order.order_number} from cart {order.cart_id}: {units} units on"
-        f" {len(order.lines)} lines for {money_text(order.total.amount_minor, currency_code)};"
-        f" {then}."
+        f"Placed as {order.order_number} from cart {order.cart_id}: {_counted(units, 'unit')} on"
+        f" {_counted(len(order.lines), 'line')} for {amount}; {then}."
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _paid(event: events.PaymentRecorded, currency_code: str) -> str:

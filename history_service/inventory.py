@@ -71,7 +71,7 @@ WHERE reservation_id = %(reservation_id)s AND version > 0
 """
 
 RESERVATION_LINES = """
-SELECT sku_id, location_id, quantity, shipped_quantity FROM reservation_lines
+SELECT sku_id, location_id, quantity, shipped_quantity, returned_quantity FROM reservation_lines
 WHERE reservation_id = %(reservation_id)s
 ORDER BY sku_id COLLATE "C", location_id COLLATE "C"
 """
@@ -142,6 +142,7 @@ class _Line:
     location_id: str
     quantity: int
     shipped_quantity: int
+    returned_quantity: int
 
 
 class InventoryHistoryServicer(InventoryHistoryServiceServicer):

@@ -27,11 +27,13 @@ errors = Console(stderr=True)
 
 
 class ExitStatus(IntEnum):
-    """How a command ended; 2, wrong usage, is typer's own."""
+    """How a command ended."""
 
     DONE = 0
     REFUSED = 1
     """It was refused, or something was found that ought not to be."""
+    USAGE = 2
+    """Nothing was begun: an argument or a setting is not what it must be; typer says so too."""
     UNREACHABLE = 3
     """A server or a service could not be started or reached: try again later."""
     BROKEN = 70
@@ -83,8 +85,11 @@ def as_problem(error: Exception) -> Problem:
         case Problem():
             return error
         case WrongAddress():
-            return Problem(str(error))
-        case ServerDidNotStart() | ServiceDidNotStart() | AddressInUse() | NoPlaceToRun():
+            return Problem(str(error), ExitStatus.USAGE)
+        case ServiceDidNotStart():
+            # Its last words have been printed as they came.
+            return Problem(error.summary, ExitStatus.UNREACHABLE)
+        case ServerDidNotStart() | AddressInUse() | NoPlaceToRun():
             return Problem(str(error), ExitStatus.UNREACHABLE)
         case psycopg.OperationalError() | sqlalchemy.exc.OperationalError():
             return Problem(f"the database cannot be used: {_sentence(error)}", ExitStatus.UNREACHABLE)

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine, NullPool, create_engine, make_url
 
-from ops.failures import Problem
+from ops.failures import ExitStatus, Problem
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
@@ -35,5 +35,5 @@ def engine_for(database_url: str) -> Engine:
     try:
         url = make_url(database_url).set(drivername="postgresql+psycopg")
     except ValueError as error:
-        raise Problem(f"DATABASE_URL is wrong: {error}") from None
+        raise Problem(f"DATABASE_URL is wrong: {error}", ExitStatus.USAGE) from None
     return create_engine(url, poolclass=NullPool)

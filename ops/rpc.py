@@ -12,7 +12,7 @@ from google.rpc.status_pb2 import Status
 
 from ops.failures import ExitStatus, Problem
 from ops.services import SERVICES, Service
-from ops.whereabouts import recalled
+from ops.whereabouts import service_address
 
 CALL_SECONDS_MAX = 30.0
 # As large as the services' answers get: a page of 1,000 rows stays far below it.
@@ -26,8 +26,12 @@ _TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 def address_of(module: str, given: str | None, data_dir: Path) -> str:
-    """The address in an option, else in its variable, else of the running `up`, else the default."""
-    return given or _service(module).address(recalled(data_dir)) or ""
+    """Where the service is.
+
+    Raises:
+        Problem: see service_address.
+    """
+    return service_address(_service(module), given, data_dir)
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ from psycopg.sql import SQL, Identifier
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.whereabouts import KINDS, checked_url
 
-DEFAULT_DATA_DIR = Path(".shopkeeper")
 DATABASE = "shopkeeper"
 
 

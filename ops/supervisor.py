@@ -39,7 +39,14 @@ SUPERVISOR = "supervisor"
 
 
 class ServiceDidNotStart(Exception):
-    """A service ended, or hung, before it was ready; its last log lines say why."""
+    """A service ended, or hung, before it was ready; its last log lines say why.
+
+    summary: the same without those lines, for whoever has seen them.
+    """
+
+    def __init__(self, summary: str, last_words: str) -> None:
+        super().__init__(f"{summary}:\n{last_words}")
+        self.summary = summary
 
 
 class AddressInUse(Exception):
@@ -148,7 +155,7 @@ class Deployment:
                     while not await self._is_ready(service):  # noqa: ASYNC110 asked of another process
                         await asyncio.sleep(READY_POLL_SECONDS)
         except TimeoutError:
-            raise ServiceDidNotStart(self._account_of_the_unready()) from None
+            raise self._unready() from None
 
     async def stop(self) -> None:
         """Stops all services in order, each after it has finished what it had begun."""
@@ -200,16 +207,18 @@ class Deployment:
         says_serving = service.says_serving(self._environment)
         for process in self._workers[service]:
             if not process.is_running and not self._keepers:
-                raise ServiceDidNotStart(f"{process.name} ended while starting:\n{process.last_words}")
+                raise ServiceDidNotStart(f"{process.name} ended while starting", process.last_words)
             if not (process.is_serving if says_serving else process.is_running):
                 return False
         address = service.address(self._environment)
         return address is None or await is_serving(address)
 
-    def _account_of_the_unready(self) -> str:
+    def _unready(self) -> ServiceDidNotStart:
         unready = [process for process in self.processes if not process.is_serving] or self.processes
-        return f"not ready after {READY_SECONDS_MAX:.0f} s:\n" + "\n".join(
-            f"{process.name}, whose last words are:\n{process.last_words}" for process in unready
+        names = ", ".join(process.name for process in unready)
+        return ServiceDidNotStart(
+            f"not ready after {READY_SECONDS_MAX:.0f} s: {names}",
+            "\n".join(f"{process.name}: {process.last_words}" for process in unready),
         )
 
     async def _keep_running(self, process: ServiceProcess) -> None:
@@ -223,26 +232,21 @@ class Deployment:
                 return
             if clock() - start_seconds > WELL_SECONDS:
                 pause_seconds = RESTART_SECONDS_MIN
-            self._say("ended by itself: restarting", process, status, pause_seconds)
+            facts = {"exit_status": status, "restart_after_seconds": pause_seconds}
+            self.say(f"{process.name} ended by itself: restarting", **facts)
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, RESTART_SECONDS_MAX)
             try:
                 await process.start()
             except OSError as error:
                 # No memory, perhaps: the next round finds the same end again, and tries again.
-                self._say(f"cannot be started: {error}", process, status, pause_seconds)
+                facts = {"restart_after_seconds": pause_seconds}
+                self.say(f"{process.name} cannot be started: {error}", **facts)
 
-    def _say(
-        self, event: str, process: ServiceProcess, status: int, restart_after_seconds: float
-    ) -> None:
-        facts = {
-            "timestamp": datetime.now(UTC).isoformat(),
-            "level": "error",
-            "event": f"{process.name} {event}",
-            "exit_status": status,
-            "restart_after_seconds": restart_after_seconds,
-        }
-        self._on_log(LogLine(SUPERVISOR, json.dumps(facts)))
+    def say(self, event: str, **facts: float) -> None:
+        """Logs, as the supervisor, that something went wrong and what was done about it."""
+        entry = {"timestamp": datetime.now(UTC).isoformat(), "level": "error", "event": event, **facts}
+        self._on_log(LogLine(SUPERVISOR, json.dumps(entry)))
 
 
 async def is_serving(address: str) -> bool:

@@ -1,13 +1,15 @@
 """Where the shop of a data directory runs: written by `up`, read by every other command.
 
 With embedded servers nobody knows their ports and passwords, so `up` leaves them in a file that only
-its owner can read. Variables of the environment and options come first.
+its owner can read, and which it holds locked while it runs: however it ends, the lock ends with it.
+Variables of the environment and options come first.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +18,11 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from ops.failures import ExitStatus, Problem
+from ops.services import Service
 from serving.settings import PostgresUrl, RedisUrl
 
 FILE_NAME = "running.json"
+DEFAULT_DATA_DIR = Path(".shopkeeper")
 
 
 def _understood(url: str) -> str:
@@ -46,13 +50,16 @@ def remembered(data_dir: Path, environment: Mapping[str, str]) -> Iterator[None]
     scratch.unlink(missing_ok=True)
     # It holds passwords.
     scratch.touch(mode=0o600)
-    scratch.write_text(json.dumps(dict(environment), indent=2), encoding="utf-8")
-    # At once: who reads it meanwhile finds all of it or nothing.
-    scratch.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+    with scratch.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump(dict(environment), file, indent=2)
+        file.flush()
+        # At once: who reads it meanwhile finds all of it or nothing.
+        scratch.replace(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def recalled(data_dir: Path) -> dict[str, str]:
@@ -68,9 +75,7 @@ def server_url(variable: str, given: str | None, data_dir: Path) -> str:
     """
     url = given or recalled(data_dir).get(variable)
     if not url:
-        raise Problem(
-            f"{variable} is not set, and no `shopkeeper up` runs in {data_dir}", ExitStatus.UNREACHABLE
-        )
+        raise Problem(f"{variable} is not set, and {_no_up_in(data_dir)}", ExitStatus.UNREACHABLE)
     return checked_url(variable, url)
 
 
@@ -84,13 +89,38 @@ def checked_url(variable: str, url: str) -> str:
         return KINDS[variable].validate_python(url)
     except ValidationError as error:
         reason = error.errors(include_input=False)[0]["ctx"]["error"]
-        raise Problem(f"{variable} {reason}") from None
+        raise Problem(f"{variable} {reason}", ExitStatus.USAGE) from None
+
+
+def service_address(service: Service, given: str | None, data_dir: Path) -> str:
+    """The address in an option, else in its variable, else of the running `up`, else the default.
+
+    Raises:
+        Problem: a data directory was named, in which no `up` runs: the default would be another shop's.
+    """
+    variable = f"{service.prefix}_ADDRESS"
+    told = recalled(data_dir)
+    if not given and not told.get(variable) and data_dir != DEFAULT_DATA_DIR:
+        raise Problem(
+            f"{_no_up_in(data_dir)}; name the service by --address or {variable}", ExitStatus.UNREACHABLE
+        )
+    return given or service.address(told) or ""
+
+
+def _no_up_in(data_dir: Path) -> str:
+    return f"no `shopkeeper up` runs in {data_dir}"
 
 
 def _left_by_up(data_dir: Path) -> dict[str, str]:
+    """What the `up` that runs left; nothing if it has ended, however that was."""
     try:
-        text = (data_dir / FILE_NAME).read_text(encoding="utf-8")
-    except FileNotFoundError:
+        file = (data_dir / FILE_NAME).open(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    found: dict[str, str] = json.loads(text)
+    with file:
+        with suppress(BlockingIOError):
+            # Only who holds it exclusively, which is a running `up`, keeps us from sharing it.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return {}
+        found: dict[str, str] = json.load(file)
     return found

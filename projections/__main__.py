@@ -1,10 +1,7 @@
 """The projection service: `python -m projections`."""
 
-import asyncio
-
-import structlog
-
 from event_log.reader import LogReader
+from event_log.schema import until_migrated
 from projections.contexts import PROJECTIONS
 from projections.feeding import Feeder
 from projections.projector import Projector
@@ -13,10 +10,7 @@ from projections.sweeper import Sweeper
 from read_models.connections import REDIS_AWAY, Connection, connect
 from serving.process import run_service
 from serving.server import CannotServe, GrpcServer, run
-
-log = structlog.get_logger(__name__)
-
-RECONNECT_SECONDS = 1.0
+from serving.waiting import answer_of
 
 ANSWER_SECONDS_MAX = 5.0
 """A script that writes a full batch takes milliseconds; a server that needs longer is away."""
@@ -38,19 +32,13 @@ async def refuse_eviction(connection: Connection) -> None:
     Raises:
         EvictionNotRefused: a server may evict keys.
     """
-    policies: set[str] = set()
-    while not policies:
-        try:
-            policies = await connection.eviction_policies()
-        except REDIS_AWAY as error:
-            log.warning("waiting for Redis", reason=str(error))
-            await asyncio.sleep(RECONNECT_SECONDS)
+    policies = await answer_of("Redis", connection.eviction_policies, REDIS_AWAY)
     if policies != {"noeviction"}:
         raise EvictionNotRefused(policies)
 
 
 async def serve(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT.
+    """Waits for both servers and the database's tables, then runs until SIGTERM or SIGINT.
 
     Raises:
         EvictionNotRefused: Redis may evict keys.
@@ -58,6 +46,7 @@ async def serve(settings: Settings) -> None:
     connection = connect(settings.redis_url, answer_seconds_max=ANSWER_SECONDS_MAX)
     try:
         await refuse_eviction(connection)
+        await until_migrated(settings.database_url)
         reader = LogReader(settings.database_url, application_name="shopkeeper projections")
         batch_events_max = settings.projections_batch_events_max
         feeder = Feeder(connection, reader, PROJECTIONS, batch_events_max=batch_events_max)

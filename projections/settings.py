@@ -3,15 +3,15 @@
 from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
 
-from serving.settings import LogLevel, Port
+from serving.settings import LogLevel, Port, PostgresUrl, RedisUrl
 
 
 class Settings(BaseSettings):
     """Each field is an environment variable of the same name in capitals."""
 
-    database_url: str
+    database_url: PostgresUrl
     """Where the log is; a replica will do."""
-    redis_url: str
+    redis_url: RedisUrl
     """Where the read models are: redis://... or redis+cluster://..."""
     projections_address: str = "127.0.0.1:15054"
     """Where health is answered."""

@@ -3,13 +3,13 @@
 from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings
 
-from serving.settings import LogLevel, Port
+from serving.settings import LogLevel, Port, RedisUrl
 
 
 class Settings(BaseSettings):
     """Each field is read from the environment variable of its name in capitals."""
 
-    redis_url: str
+    redis_url: RedisUrl
     """Where the read models are: redis://..., or redis+cluster://... for a cluster."""
     query_address: str = "127.0.0.1:15052"
     """Where the service listens. Several processes may share it (SO_REUSEPORT)."""

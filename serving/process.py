@@ -17,6 +17,9 @@ log = structlog.get_logger(__name__)
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status that shells give to what Ctrl-C has ended."""
 
+OURS = "Value error, "
+"""What pydantic puts before the message of a rule of our own."""
+
 
 class Configured(Protocol):
     """What the settings of every service have."""
@@ -51,6 +54,6 @@ def reason_of(error: ValidationError | CannotServe) -> str:
     if isinstance(error, CannotServe):
         return str(error)
     return "; ".join(
-        f"{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}"
+        f"{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg'].removeprefix(OURS)}"
         for wrong in error.errors(include_url=False, include_input=False)
     )

@@ -1,6 +1,7 @@
 """Kinds of settings that every service has; a wrong one is refused at the start, by its name."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -20,6 +21,10 @@ REDIS_SCHEMES = ("redis://", "rediss://", "redis+cluster://", "unix://")
 """How the addresses of servers begin."""
 
 
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d{0,5})?")
+"""A name or an address, perhaps with a port."""
+
+
 def _of_schemes(schemes: tuple[str, ...]) -> Callable[[str], str]:
     def checked(url: str) -> str:
         if not url.startswith(schemes):
@@ -29,12 +34,14 @@ def _of_schemes(schemes: tuple[str, ...]) -> Callable[[str], str]:
     return checked
 
 
-def _with_port(url: str) -> str:
+def _with_ports(url: str) -> str:
+    # What stands there instead may be a part of a password: a slash in it ends what names the server.
     try:
-        urlsplit(url).port  # noqa: B018 it is read for what it raises
+        hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
     except ValueError:
-        # From None: the message tells what stands there, which may be a part of a password.
-        raise ValueError("must have a number for its port") from None
+        raise ValueError("must name a server") from None
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("must have a number for its port")
     return url
 
 
@@ -44,8 +51,8 @@ LogLevel = Annotated[str, AfterValidator(_known_level)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """A TCP port; 0 for none."""
 
-PostgresUrl = Annotated[str, AfterValidator(_of_schemes(POSTGRES_SCHEMES))]
-"""Where a database is. Several hosts may be named, so the port is libpq's business."""
+PostgresUrl = Annotated[str, AfterValidator(_of_schemes(POSTGRES_SCHEMES)), AfterValidator(_with_ports)]
+"""Where a database is; several hosts may be named, each with a port."""
 
-RedisUrl = Annotated[str, AfterValidator(_of_schemes(REDIS_SCHEMES)), AfterValidator(_with_port)]
+RedisUrl = Annotated[str, AfterValidator(_of_schemes(REDIS_SCHEMES)), AfterValidator(_with_ports)]
 """Where Redis is."""

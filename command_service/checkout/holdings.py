@@ -162,11 +162,17 @@ class Holdings:
         """Takes units off the shelves, or raises OutOfStock."""
         return self._moved(ship(self.stocks, self.lines, units, cause=self.order_id))
 
-    def shelve_stock(self, rows: Sequence[StockRow], rank_by_location: Mapping[str, int]) -> "Holdings":
-        """Puts units back on the shelves; what was shipped stays so."""
+    def shelve_stock(
+        self,
+        rows: Sequence[StockRow],
+        rank_by_location: Mapping[str, int],
+        *,
+        lines: tuple[HeldLine, ...],
+    ) -> "Holdings":
+        """Puts units back on the shelves. lines: what is held, with what came back where."""
         kind = MovementKind.RETURNED
         change = shelve(self.stocks, rows, kind, cause=self.order_id, rank_by_location=rank_by_location)
-        return self._moved(replace(change, lines=self.lines))
+        return self._moved(replace(change, lines=lines))
 
     def _moved(self, change: StockChange) -> "Holdings":
         return replace(

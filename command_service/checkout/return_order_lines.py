@@ -1,8 +1,7 @@
 """ReturnOrderLines: shipped units come back, to the shelf or not. Pure."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from command_service.checkout.holdings import Holdings, reservation_of
@@ -11,6 +10,7 @@ from command_service.inventory.domain import (
     LOCATION,
     RESERVATION,
     STOCK,
+    HeldLine,
     Reservation,
 )
 from command_service.inventory.movements import StockRow
@@ -34,6 +34,33 @@ class ReturnedUnits:
 
 
 @dataclass(frozen=True, slots=True)
+class _Shelving:
+    """Units on their way to the shelves, and what the order holds with the units that came back."""
+
+    rows: tuple[StockRow, ...]
+    lines: tuple[HeldLine, ...]
+
+    def after(self, sku_id: str, returned: ReturnedUnits) -> "_Shelving":
+        """With these units as well.
+
+        They are counted where they are put, if that place shipped any that are still away; else where
+        the first ones came from that are.
+        """
+        left, back = returned.quantity, dict.fromkeys(self.lines, 0)
+        for line in sorted(self.lines, key=lambda line: line.location_id != returned.location_id):
+            if line.sku_id == sku_id:
+                back[line] = min(left, line.away_quantity)
+                left -= back[line]
+        rows = [StockRow(sku_id, line.location_id, part) for line, part in back.items() if part]
+        if returned.location_id:
+            rows = [StockRow(sku_id, returned.location_id, returned.quantity)]
+        lines = (
+            replace(line, returned_quantity=line.returned_quantity + part) for line, part in back.items()
+        )
+        return _Shelving((*self.rows, *rows) if returned.restock else self.rows, tuple(lines))
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnOrderLines(Command[Order]):
     """Takes units back; what is owed for them shows in the order's refund_due_minor."""
 
@@ -49,7 +76,7 @@ class ReturnOrderLines(Command[Order]):
         order, reservation = world.get(ORDER, self.order_id), world.get(RESERVATION, self.order_id)
         if order is None or reservation is None:
             return
-        for row in self._rows(order, reservation):
+        for row in self._shelving(order, reservation).rows:
             yield LOCATION.share(row.location_id)
             yield STOCK.change(row.sku_id)
 
@@ -59,11 +86,13 @@ class ReturnOrderLines(Command[Order]):
         units = tuple(Units(each.line_id, each.quantity) for each in self.returned)
         after = before.take_back(units, now)
         reservation = reservation_of(world, before)
-        rows = list(self._rows(before, reservation))
-        locations = [active_location(world, row.location_id) for row in rows]
-        sku_ids = {row.sku_id for row in rows}
+        shelving = self._shelving(before, reservation)
+        locations = [active_location(world, row.location_id) for row in shelving.rows]
+        sku_ids = {row.sku_id for row in shelving.rows}
         holdings = Holdings.of_stock(world, before, sku_ids=sku_ids).shelve_stock(
-            rows, {location.location_id: location.rank for location in locations}
+            shelving.rows,
+            {location.location_id: location.rank for location in locations},
+            lines=shelving.lines,
         )
         return Decision(
             after,
@@ -75,30 +104,12 @@ class ReturnOrderLines(Command[Order]):
             [OrderLinesReturned(OrderProgress.between(before, after), units), *holdings.events],
         )
 
-    def _rows(self, order: Order, reservation: Reservation) -> Iterator[StockRow]:
+    def _shelving(self, order: Order, reservation: Reservation) -> _Shelving:
         """Where the units to be restocked go; what `take_back` will refuse goes nowhere."""
         sku_by_line = {line.line_id: line.sku_id for line in order.lines}
-        back = Counter[str]()
-        for line in order.lines:
-            back[line.sku_id] += line.returned_quantity
+        shelving = _Shelving((), reservation.lines)
         for each in self.returned:
-            sku_id = sku_by_line.get(each.line_id, "")
-            first, back[sku_id] = back[sku_id], back[sku_id] + each.quantity
-            if each.restock and sku_id and each.location_id:
-                yield StockRow(sku_id, each.location_id, each.quantity)
-            elif each.restock:
-                yield from _origins(reservation, sku_id, first, back[sku_id])
-
-
-def _origins(reservation: Reservation, sku_id: str, first: int, end: int) -> Iterator[StockRow]:
-    """Where a SKU's shipped units came from, counted from 0, from `first` up to before `end`.
-
-    The units that came back before are the first ones: so every location gets back what it shipped,
-    one after the other, however many times units come back.
-    """
-    for line in reservation.lines:
-        if line.sku_id == sku_id:
-            quantity = min(end, line.shipped_quantity) - max(first, 0)
-            if quantity > 0:
-                yield StockRow(sku_id, line.location_id, quantity)
-            first, end = first - line.shipped_quantity, end - line.shipped_quantity
+            sku_id = sku_by_line.get(each.line_id)
+            if sku_id is not None:
+                shelving = shelving.after(sku_id, each)
+        return shelving

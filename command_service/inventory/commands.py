@@ -9,7 +9,7 @@ from command_service.errors import (
     LocationNotEmpty,
     LocationNotFound,
     Refusal,
-    StockNotFound,
+    SkuNeverStocked,
 )
 from command_service.inventory.domain import (
     LOCATION,
@@ -239,12 +239,12 @@ class RepairStock(Command[StockRepair]):
         return [STOCK.create(self.sku_id), STOCK_DRIFT.change(self.sku_id)]
 
     def decide(self, world: World, now: datetime) -> Decision[StockRepair]:
-        """Refuses StockNotFound when there neither is nor was any stock."""
+        """Refuses SkuNeverStocked when there neither is nor was any stock."""
         before = world.get(STOCK, self.sku_id)
         change, repaired = repair(before, world.get(STOCK_DRIFT, self.sku_id))
         after = change.stocks.get(self.sku_id, before)
         if after is None:
-            raise StockNotFound(sku_id=self.sku_id, location_id="any location")
+            raise SkuNeverStocked(sku_id=self.sku_id)
         # A second repair in the same batch finds nothing left to do.
         none_left = StockDrift(self.sku_id, ())
         changes = [*stock_changes(change), STOCK_DRIFT.changed(self.sku_id, none_left)]

@@ -161,12 +161,16 @@ def summed(demands: Iterable[Demand]) -> list[Demand]:
 
 @dataclass(frozen=True, slots=True)
 class HeldLine:
-    """Units of a SKU promised at one location. shipped_quantity of them have left."""
+    """Units of a SKU promised at one location.
+
+    shipped_quantity of them have left; returned_quantity of these came back, to whatever shelf.
+    """
 
     sku_id: str
     location_id: str
     quantity: int
     shipped_quantity: int = 0
+    returned_quantity: int = 0
 
     @property
     def place(self) -> Place:
@@ -177,6 +181,11 @@ class HeldLine:
     def unshipped_quantity(self) -> int:
         """Units that have not left yet."""
         return self.quantity - self.shipped_quantity
+
+    @property
+    def away_quantity(self) -> int:
+        """Units that have left and did not come back."""
+        return self.shipped_quantity - self.returned_quantity
 
 
 class ReservationState(IntEnum):
@@ -228,6 +237,8 @@ class LevelDrift:
 
     location_id: str
     rank: int
+    active: bool
+    """Of the location, like its rank: a level that was lost is opened anew with both."""
     ledger_minus_stored: StockDeltas
 
 

@@ -66,7 +66,7 @@ compared AS (
                AS backorder_limit,
            coalesce(booked.shortage, 0) - coalesce(stored.shortage, 0) AS shortage
     FROM booked FULL JOIN stored USING (sku_id, location_id))
-SELECT sku_id, location_id, coalesce(locations.rank, 0),
+SELECT sku_id, location_id, coalesce(locations.rank, 0), coalesce(locations.active, false),
        on_hand, reserved, allocated, safety_stock, backorder_limit, shortage
 FROM compared LEFT JOIN locations USING (location_id)
 WHERE is_lost OR (on_hand, reserved, allocated, safety_stock, backorder_limit, shortage)
@@ -123,8 +123,11 @@ class StockDriftRepository:
         """Each SKU's drift; None where there is none."""
         found: dict[str, StockDrift | None] = dict.fromkeys(keys.all)
         for sku_id, rows in groupby(results[0], key=lambda row: str(row[0])):
-            levels = [LevelDrift(row[1], row[2], StockDeltas(*map(int, row[3:]))) for row in rows]
-            found[sku_id] = StockDrift(sku_id, tuple(levels))
+            levels = tuple(
+                LevelDrift(location_id, rank, active, StockDeltas(*map(int, deltas)))
+                for _, location_id, rank, active, *deltas in rows
+            )
+            found[sku_id] = StockDrift(sku_id, levels)
         return found
 
     def save(self, changed: Sequence[Changed[str, StockDrift]]) -> list[Statement]:

@@ -1,6 +1,7 @@
 """Locations, stock and reservations in PostgreSQL; the ledger of stock stands in ledger.py."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple
 from itertools import groupby
 from operator import attrgetter, sub
 from typing import Any
@@ -82,8 +83,10 @@ RESERVATION_LINES = sa.Table(
     sa.Column("location_id", sa.Text, primary_key=True),
     sa.Column("quantity", sa.Integer, nullable=False),
     sa.Column("shipped_quantity", sa.Integer, nullable=False),
+    sa.Column("returned_quantity", sa.Integer, nullable=False),
     sa.CheckConstraint("quantity > 0", name="quantity"),
     sa.CheckConstraint("shipped_quantity BETWEEN 0 AND quantity", name="shipped_quantity"),
+    sa.CheckConstraint("returned_quantity BETWEEN 0 AND shipped_quantity", name="returned_quantity"),
 )
 
 # --- locations ------------------------------------------------------------------------------------
@@ -250,7 +253,7 @@ FROM reservations WHERE reservation_id = ANY(%s::text[]) ORDER BY reservation_id
 """
 
 READ_RESERVATION_LINES = """
-SELECT reservation_id, sku_id, location_id, quantity, shipped_quantity
+SELECT reservation_id, sku_id, location_id, quantity, shipped_quantity, returned_quantity
 FROM reservation_lines WHERE reservation_id = ANY(%s::text[])
 ORDER BY reservation_id COLLATE "C", sku_id COLLATE "C", location_id COLLATE "C"
 """
@@ -265,8 +268,10 @@ WITH added AS (
     SET version = 1, is_of_order = excluded.is_of_order, reference = excluded.reference,
         state = excluded.state, expire_time = excluded.expire_time
     WHERE reservations.version = 0)
-INSERT INTO reservation_lines (reservation_id, sku_id, location_id, quantity, shipped_quantity)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+INSERT INTO reservation_lines
+    (reservation_id, sku_id, location_id, quantity, shipped_quantity, returned_quantity)
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
 """
 
 SAVE_RESERVATIONS = """
@@ -277,10 +282,13 @@ WHERE reservation.reservation_id = row.reservation_id
 """
 
 SAVE_RESERVATION_LINES = """
-INSERT INTO reservation_lines AS line (reservation_id, sku_id, location_id, quantity, shipped_quantity)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+INSERT INTO reservation_lines AS line
+    (reservation_id, sku_id, location_id, quantity, shipped_quantity, returned_quantity)
+SELECT * FROM unnest(
+    %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
 ON CONFLICT (reservation_id, sku_id, location_id) DO UPDATE
-SET quantity = excluded.quantity, shipped_quantity = excluded.shipped_quantity
+SET quantity = excluded.quantity, shipped_quantity = excluded.shipped_quantity,
+    returned_quantity = excluded.returned_quantity
 """
 
 # An order that is paid late is held anew, perhaps elsewhere.
@@ -364,7 +372,4 @@ def _changed_lines(before: Reservation, after: Reservation) -> list[Row]:
 
 
 def _line_rows(reservation: Reservation, lines: Iterable[HeldLine]) -> list[Row]:
-    return [
-        (reservation.reservation_id, line.sku_id, line.location_id, line.quantity, line.shipped_quantity)
-        for line in lines
-    ]
+    return [(reservation.reservation_id, *astuple(line)) for line in lines]

@@ -93,7 +93,8 @@ def repair(
     found: list[RepairedCounter] = []
     corrections: list[StockMoved] = []
     for wrong in drift.levels:
-        before = current.level_at(wrong.location_id) or Level(wrong.location_id, wrong.rank)
+        lost = Level(wrong.location_id, wrong.rank, active=wrong.active)
+        before = current.level_at(wrong.location_id) or lost
         booked = _plus(before, wrong.ledger_minus_stored)
         after = _possible(booked)
         current = current.with_level(after)

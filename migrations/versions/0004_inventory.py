@@ -89,5 +89,8 @@ def upgrade() -> None:
             shipped_quantity integer NOT NULL
                 CONSTRAINT ck_reservation_lines_shipped_quantity
                 CHECK (shipped_quantity BETWEEN 0 AND quantity),
+            returned_quantity integer NOT NULL
+                CONSTRAINT ck_reservation_lines_returned_quantity
+                CHECK (returned_quantity BETWEEN 0 AND shipped_quantity),
             CONSTRAINT pk_reservation_lines PRIMARY KEY (reservation_id, sku_id, location_id)
         )""")

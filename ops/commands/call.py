@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import json
 import sys
 import uuid
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from rich import box
 from rich.table import Table
 
-from ops.commands.options import DATA_DIR, LOOK, REPAIR, Address, DataDir, console
-from ops.failures import Problem, errors
+from ops.commands.options import DATA_DIR, FLAG, LOOK, REPAIR, Address, DataDir, console
+from ops.failures import ExitStatus, Problem, errors
 from ops.rpc import CALL_SECONDS_MAX, address_of, blocking_channel_to, channel_to
 from shopkeeper.inventory.v1.inventory_command_service_pb2 import (
     RepairStockRequest,
@@ -41,10 +42,10 @@ MODULES = ("command_service", "query_service", "history_service")
 def call(
     method: Annotated[
         str,
-        typer.Argument(metavar="[SERVICE/METHOD]", help="For example InventoryQueryService/GetStock."),
+        typer.Argument(metavar="SERVICE/METHOD", help="For example InventoryQueryService/GetStock."),
     ] = "",
     request_json: Annotated[
-        str, typer.Argument(metavar="[JSON]", help="The request; - reads it from standard input.")
+        str, typer.Argument(metavar="JSON", help="The request; - reads it from standard input.")
     ] = "{}",
     actor: Annotated[str, typer.Option(help="Who does it.", show_default="you")] = "",
     address: Address = None,
@@ -61,10 +62,12 @@ def call(
     service_name, _, method_name = method.replace("/", ".").rpartition(".")
     if not service_name:
         raise Problem(
-            f"{method} names no method: write SERVICE/METHOD; `shopkeeper call` lists them all"
+            f"{method} names no method: write SERVICE/METHOD; `shopkeeper call` lists them all",
+            ExitStatus.USAGE,
         )
     where = address_of(_module(service_name), address, data_dir)
     text = sys.stdin.read() if request_json == "-" else request_json
+    _require_object(text)
     with blocking_channel_to(where) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         descriptor = _method(database, service_name, method_name)
@@ -74,9 +77,11 @@ def call(
 
 @repair.command("stock")
 def repair_stock(
-    sku: Annotated[str, typer.Argument(help="The SKU's id.")],
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="Its id.")],
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar=FLAG, help="Only tell what would change.")
+    ] = False,
     address: Address = None,
     data_dir: DataDir = DATA_DIR,
 ) -> None:
@@ -113,11 +118,28 @@ def _method(
         n for n in database.get_services() if n == service_name or n.endswith(f".{service_name}")
     ]
     if len(services) != 1:
-        raise Problem(f"there is no service {service_name} here; `shopkeeper call` lists them all")
+        raise Problem(
+            f"there is no service {service_name} here; `shopkeeper call` lists them all",
+            ExitStatus.USAGE,
+        )
     methods = DescriptorPool(database).FindServiceByName(services[0]).methods_by_name
     if method_name not in methods:
-        raise Problem(f"{services[0]} has no method {method_name}; it has {', '.join(sorted(methods))}")
+        raise Problem(
+            f"{services[0]} has no method {method_name}; it has {', '.join(sorted(methods))}",
+            ExitStatus.USAGE,
+        )
     return methods[method_name]
+
+
+def _require_object(text: str) -> None:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Problem(f"the request is not JSON: {error}", ExitStatus.USAGE) from None
+    if not isinstance(found, dict):
+        raise Problem(
+            'the request must be a JSON object, such as {"sku_id": "TEAPOT"}', ExitStatus.USAGE
+        )
 
 
 def _request(method: MethodDescriptor, text: str) -> Message:
@@ -125,7 +147,9 @@ def _request(method: MethodDescriptor, text: str) -> Message:
     try:
         json_format.Parse(text, request, descriptor_pool=method.containing_service.file.pool)
     except json_format.ParseError as error:
-        raise Problem(f"this is not a {method.input_type.full_name}: {error}") from error
+        raise Problem(
+            f"this is not a {method.input_type.full_name}: {error}", ExitStatus.USAGE
+        ) from error
     field = method.input_type.fields_by_name.get("request_id")
     if field is not None and not getattr(request, field.name):
         setattr(request, field.name, str(uuid.uuid4()))
@@ -156,7 +180,8 @@ def _actor(given: str) -> str:
     actor = given or getpass.getuser()
     if not (actor.isascii() and actor.isprintable()):
         raise Problem(
-            f"the actor {actor!r} is not of printable ASCII characters; name another by --actor"
+            f"the actor {actor!r} is not of printable ASCII characters; name another by --actor",
+            ExitStatus.USAGE,
         )
     return actor
 

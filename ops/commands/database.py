@@ -7,7 +7,7 @@ import typer
 
 from event_log.appending import LOCK_LOG
 from event_log.tokens import next_incarnation
-from ops.commands.options import DATA_DIR, REPAIR, RUN, DatabaseUrl, DataDir, console
+from ops.commands.options import DATA_DIR, FLAG, REPAIR, RUN, DatabaseUrl, DataDir, console
 from ops.failures import NO_SHOP, Problem
 from ops.migrate import migrate as apply_migrations
 from ops.whereabouts import server_url
@@ -42,7 +42,7 @@ def migrate(database_url: DatabaseUrl = None, data_dir: DataDir = DATA_DIR) -> N
 def new_incarnation(
     *,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do it; without this, only tell what it means.")
+        bool, typer.Option("--yes", metavar=FLAG, help="Do it; without this, only tell what it means.")
     ] = False,
     database_url: DatabaseUrl = None,
     data_dir: DataDir = DATA_DIR,

@@ -62,13 +62,14 @@ class Priced(StrEnum):
 
 @explain.command()
 def stock(
-    sku: Annotated[str, typer.Argument(help="The SKU's id.")],
+    sku: Annotated[str, typer.Argument(metavar="SKU", help="Its id.")],
     location: Annotated[str, typer.Option(help="Only this location.")] = "",
     at: Annotated[
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
-            help="As it was then; UTC unless it says otherwise.",
+            metavar="TIME",
+            help="As it was then: 2026-11-21, 2026-11-21T15:00:00 (UTC), 2026-11-21T15:00:00+0100.",
         ),
     ] = None,
     last: Annotated[
@@ -98,7 +99,9 @@ def order(order: OrderName, address: Address = None, data_dir: DataDir = DATA_DI
 
 @explain.command()
 def total(
-    kind: Annotated[Priced, typer.Argument(help="What it is.", show_default=False)],
+    kind: Annotated[
+        Priced, typer.Argument(metavar="order|cart", help="What it is.", show_default=False)
+    ],
     name: Annotated[str, typer.Argument(metavar="ID", help="A cart's id; an order's id or number.")],
     address: Address = None,
     data_dir: DataDir = DATA_DIR,

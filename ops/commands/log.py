@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from rich.text import Text
 
 from event_log.tokens import ConsistencyToken
-from ops.commands.options import DATA_DIR, LOOK, Address, DataDir, console
+from ops.commands.options import DATA_DIR, FLAG, LOOK, Address, DataDir, console
 from ops.explanations import moment_text
 from ops.failures import errors, visible
 from ops.rpc import CALL_SECONDS_MAX, address_of, channel_to
@@ -37,7 +37,10 @@ def log_group() -> None:
 def tail(
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on as events are committed, until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--follow", "-f", metavar=FLAG, help="Go on as events are committed, until Ctrl-C."
+        ),
     ] = False,
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=0, help="The last how many.")
@@ -49,7 +52,9 @@ def tail(
         list[str] | None, typer.Option(help="Only this context, for example ordering; repeatable.")
     ] = None,
     key: Annotated[str, typer.Option(help="Only of this aggregate: an order id, a SKU.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line, for jq.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar=FLAG, help="A JSON object a line, for jq.")
+    ] = False,
     address: Address = None,
     data_dir: DataDir = DATA_DIR,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ops.servers import DEFAULT_DATA_DIR
+from ops.whereabouts import DEFAULT_DATA_DIR
 
 RUN, LOOK, REPAIR = "Run", "Look", "Repair"
 """The panels of --help."""
@@ -16,11 +16,14 @@ RUN, LOOK, REPAIR = "Run", "Look", "Repair"
 PIPE_COLUMNS = 220
 console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
+FLAG = ""
+"""The metavar of an option that takes no value; typer would call it one of <bool>."""
+
 DataDir = Annotated[
     Path,
     typer.Option(
         envvar="SHOPKEEPER_DATA_DIR",
-        help="Where the embedded servers keep their data, and where `up` tells others how to reach it.",
+        help="Where `shopkeeper up` keeps its data, and tells other commands how to reach it.",
     ),
 ]
 DATA_DIR: Path = DEFAULT_DATA_DIR

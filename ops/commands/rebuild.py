@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from event_log.reader import LogReader
-from ops.commands.options import DATA_DIR, RUN, DatabaseUrl, DataDir, RedisUrl, console
+from ops.commands.options import DATA_DIR, FLAG, RUN, DatabaseUrl, DataDir, RedisUrl, console
 from ops.failures import ExitStatus, Problem
 from ops.progress import progress
 from ops.whereabouts import server_url
@@ -30,15 +30,17 @@ REDIS_SECONDS_MAX = 5.0
 def rebuild(
     *,
     accept_differences: Annotated[
-        bool, typer.Option("--accept-differences", help="Switch although views differ.")
+        bool, typer.Option("--accept-differences", metavar=FLAG, help="Switch although views differ.")
     ] = False,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Let the generation before serve again.")
+        bool, typer.Option("--rollback", metavar=FLAG, help="Let the generation before serve again.")
     ] = False,
     drop: Annotated[
-        bool, typer.Option("--drop", help="Delete the generations that do not serve.")
+        bool, typer.Option("--drop", metavar=FLAG, help="Delete the generations that do not serve.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Only list the generations.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", metavar=FLAG, help="Only list the generations.")
+    ] = False,
     generation: Annotated[
         int | None,
         typer.Option(show_default="a new one", help="Take up this one, after an interruption."),
@@ -94,7 +96,7 @@ async def _rebuild(
 ) -> None:
     async with _steps(database_url, redis_url) as steps:
         before = (await steps.registry()).serving
-        number = await steps.begin() if generation is None else generation
+        number = await steps.begin() if generation is None else await _known(steps, generation)
         console.print(f"generation {number} is being filled", highlight=False)
         await _until_complete(steps, number)
         if (await steps.registry()).serving == number:
@@ -108,6 +110,15 @@ async def _rebuild(
         highlight=False,
         soft_wrap=True,
     )
+
+
+async def _known(steps: Rebuild, number: int) -> int:
+    """The number, if there is such a generation."""
+    registry = await steps.registry()
+    if registry.find(number) is None:
+        there_are = ", ".join(str(known.number) for known in registry.generations) or "none"
+        raise Problem(f"there is no generation {number}; there are: {there_are}")
+    return number
 
 
 async def _until_complete(steps: Rebuild, number: int) -> None:
@@ -151,7 +162,7 @@ def _differences(found: Comparison, number: int) -> str:
 async def _roll_back(database_url: str, redis_url: str, generation: int | None) -> None:
     async with _steps(database_url, redis_url) as steps:
         registry = await steps.registry()
-        number = generation if generation is not None else _generation_before(registry)
+        number = _generation_before(registry) if generation is None else await _known(steps, generation)
         await steps.switch(number)
     console.print(f"generation {number} serves again; it was {registry.serving}", highlight=False)
 
@@ -172,7 +183,7 @@ async def _drop(database_url: str, redis_url: str, generation: int | None) -> No
     async with _steps(database_url, redis_url) as steps:
         registry = await steps.registry()
         idle = [known.number for known in registry.generations if known.number != registry.serving]
-        chosen = idle if generation is None else [generation]
+        chosen = idle if generation is None else [await _known(steps, generation)]
         for number in chosen:
             await steps.drop(number)
             console.print(f"generation {number} is being deleted", highlight=False)

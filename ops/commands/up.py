@@ -44,9 +44,9 @@ def up(workers: Workers = 1, data_dir: DataDir = DATA_DIR) -> None:
     database to the newest schema, then starts all services and restarts those that die. Data stays in
     the data directory. Ctrl-C stops everything in order, a second one at once.
 
-    COMMAND_ADDRESS, QUERY_ADDRESS, HISTORY_ADDRESS (host:port) move a service; COMMAND_METRICS_PORT,
-    QUERY_METRICS_PORT, HISTORY_METRICS_PORT, PROJECTIONS_METRICS_PORT switch Prometheus metrics on:
-    worker n listens on that port + n.
+    COMMAND_ADDRESS, QUERY_ADDRESS, HISTORY_ADDRESS, PROJECTIONS_ADDRESS (host:port) move a service;
+    COMMAND_METRICS_PORT, QUERY_METRICS_PORT, HISTORY_METRICS_PORT, PROJECTIONS_METRICS_PORT switch
+    Prometheus metrics on: worker n listens on that port + n.
     """
     started_seconds = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -58,6 +58,8 @@ def up(workers: Workers = 1, data_dir: DataDir = DATA_DIR) -> None:
         deployment = Deployment(environment, workers=workers, on_log=LogPrinter(console))
         with remembered(data_dir, {**servers.environment, **_addresses(deployment)}):
             asyncio.run(_serve(deployment, servers, started_seconds))
+            # The loop has put the default back, by which one more would end us before our servers.
+            signal.signal(signal.SIGTERM, _interrupt)
     _say("stopped")
 
 
@@ -72,7 +74,7 @@ async def _serve(deployment: Deployment, servers: Servers, started_seconds: floa
     try:
         if not await stop.comes_before(starting):
             _print_summary(deployment, servers, time.monotonic() - started_seconds)
-            await stop.comes_before(asyncio.create_task(_keep_servers_running(servers)))
+            await stop.comes_before(asyncio.create_task(_keep_servers_running(servers, deployment)))
         _say("stopping: commands in flight are finished first (Ctrl-C once more to kill)")
     finally:
         await deployment.stop()
@@ -105,11 +107,11 @@ class _StopRequest:
         self._event.set()
 
 
-async def _keep_servers_running(servers: Servers) -> None:
+async def _keep_servers_running(servers: Servers, deployment: Deployment) -> None:
     while True:
         await asyncio.sleep(REVIVE_POLL_SECONDS)
         for name in await asyncio.to_thread(servers.revive):
-            console.print(Text(f"{name} ended by itself and was started again", "bold red"))
+            deployment.say(f"{name} ended by itself and was started again")
 
 
 def _addresses(deployment: Deployment) -> Mapping[str, str]:

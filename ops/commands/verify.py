@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ops.commands.options import DATA_DIR, LOOK, DatabaseUrl, DataDir, RedisUrl, console
+from ops.commands.options import DATA_DIR, FLAG, LOOK, DatabaseUrl, DataDir, RedisUrl, console
 from ops.failures import ExitStatus, visible
 from ops.progress import progress
 from ops.verify import Violation
@@ -24,7 +24,7 @@ VIOLATIONS_SHOWN = 20
 def verify(
     *,
     database_only: Annotated[
-        bool, typer.Option("--database-only", help="Leave the read models out.")
+        bool, typer.Option("--database-only", metavar=FLAG, help="Leave the read models out.")
     ] = False,
     limit: Annotated[
         int, typer.Option(min=1, help="Violations to list for each check; all are counted.")

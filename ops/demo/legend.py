@@ -99,7 +99,8 @@ def _cases_of_stock(plan: Plan) -> Iterator[tuple[str, str]]:
     yield _case(
         "out of stock",
         "An order is placed whole or not at all. The lines that are short are removed, whole, and it",
-        "is placed again; they count as refused.",
+        "is placed again; they count as refused. Who is in time for the last units varies from run to",
+        "run, and with it what is refused, and the revenue.",
     )
     yield _case(
         "shipping",

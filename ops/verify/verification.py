@@ -147,10 +147,10 @@ class _Comparison:
 
     async def _look_for_extras(self, known: set[Address]) -> None:
         """Suspects everything that stands where nothing was expected."""
-        self.on_progress("views of nothing", 0, 1)
+        self.on_progress("views that nothing calls for", 0, 1)
         async for extras in _in_batches(self._unknown(known)):
             self.suspects |= await self._differing({}, extras)
-        self.on_progress("views of nothing", 1, 1)
+        self.on_progress("views that nothing calls for", 1, 1)
 
     async def _unknown(self, known: set[Address]) -> AsyncIterator[Address]:
         async for address in self.served.every_address():

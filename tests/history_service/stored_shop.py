@@ -369,6 +369,7 @@ class StoredShop:
                 location_id="main",
                 quantity=line.quantity,
                 shipped_quantity=0,
+                returned_quantity=0,
             )
             self.move(line.sku_id, 5, cause=order_id, reserved=line.quantity)
 

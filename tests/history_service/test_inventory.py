@@ -196,6 +196,7 @@ async def test_an_order_tells_where_its_units_are_held(shop: StoredShop, history
         location_id="annex",
         quantity=1,
         shipped_quantity=0,
+        returned_quantity=0,
     )
     answer = await history.inventory.GetReservation(GetReservationRequest(reservation_id="o1"))
     assert answer.reservation == Reservation(

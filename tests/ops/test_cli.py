@@ -69,6 +69,14 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
     ended = run(*command.split(), "--help", cwd=tmp_path)
     assert ended.returncode == DONE
     assert f"Usage: shopkeeper {command}" in ended.stdout
+    # Of --help itself, which is typer's: a flag takes no value.
+    assert ended.stdout.count("<bool>") == 1
+
+
+def test_the_help_of_up_names_every_address_and_metrics_port(tmp_path: Path) -> None:
+    told = run("up", "--help", cwd=tmp_path).stdout
+    names = [f"{each.prefix}_{kind}" for each in SERVICES for kind in ("ADDRESS", "METRICS_PORT")]
+    assert [name for name in names if name not in told] == []
 
 
 def test_an_unknown_command_is_wrong_usage(tmp_path: Path) -> None:
@@ -126,6 +134,36 @@ def test_the_database_of_a_running_up_is_found(database_url: str, tmp_path: Path
     assert not left.exists()
 
 
+def test_what_an_up_left_that_was_killed_is_not_believed(tmp_path: Path) -> None:
+    left = {"DATABASE_URL": "postgresql://127.0.0.1:1/d", "HISTORY_ADDRESS": "127.0.0.1:1"}
+    data_dir = tmp_path / ".shopkeeper"
+    data_dir.mkdir()
+    (data_dir / FILE_NAME).write_text(json.dumps(left))
+    for command in ("verify", "log tail"):
+        ended = run(*command.split(), cwd=tmp_path)
+        assert ended.returncode == UNREACHABLE
+        assert f"no `shopkeeper up` runs in {data_dir}" in ended.stderr
+
+
+def test_with_the_wrong_data_directory_no_other_shop_is_asked(tmp_path: Path) -> None:
+    ended = run("log", "tail", "--data-dir", str(tmp_path / "elsewhere"), cwd=tmp_path)
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr == (
+        f"error: no `shopkeeper up` runs in {tmp_path}/elsewhere;"
+        " name the service by --address or HISTORY_ADDRESS\n"
+    )
+
+
+@pytest.mark.parametrize("step", ["", "--drop", "--rollback"])
+def test_a_generation_that_does_not_exist_is_told(
+    step: str, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    ended = run(*f"rebuild {step} --generation 5".split(), cwd=tmp_path, **servers)
+    assert (ended.returncode, ended.stdout) == (REFUSED, "")
+    assert ended.stderr == "error: there is no generation 5; there are: none\n"
+
+
 @pytest.mark.parametrize("command", ["verify --database-only", "new-incarnation --yes"])
 def test_a_database_without_a_shop_is_told(
     postgres: EmbeddedPostgres, command: str, tmp_path: Path
@@ -175,7 +213,10 @@ def test_as_a_process_it_answers_with_a_sentence_and_an_exit_status_too(tmp_path
     [
         ("migrate --database-url nonsense", "DATABASE_URL must begin with postgresql:// or postgres://"),
         ("verify --database-url postgres://x --redis-url x", "REDIS_URL must begin with redis:// or"),
-        ("migrate --database-url postgresql://u@h:abc/d", "DATABASE_URL is wrong: "),
+        (
+            "migrate --database-url postgresql://u@h:abc/d",
+            "DATABASE_URL must have a number for its port",
+        ),
         (
             "verify --database-url postgresql://u@h/d?x=y --database-only",
             "DATABASE_URL must be an address as libpq understands it",
@@ -184,20 +225,33 @@ def test_as_a_process_it_answers_with_a_sentence_and_an_exit_status_too(tmp_path
             "rebuild --database-url postgres://x --redis-url redis://:p@h:abc",
             "REDIS_URL must have a number for its port",
         ),
-        (
-            "rebuild --status --database-url postgres://x --redis-url redis+cluster://127.0.0.1:1/0",
-            "Redis cannot be used: ",
-        ),
         ("call GetStock", "GetStock names no method"),
-        ("repair stock X", "cannot be reached"),
+        ("call CartCommandService/CreateCart []", "the request must be a JSON object"),
+        ("call CartCommandService/CreateCart {", "the request is not JSON: "),
     ],
 )
 def test_wrong_arguments_are_told_in_a_sentence(command: str, told: str, tmp_path: Path) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     ended = run(*command.split(), cwd=tmp_path, COMMAND_ADDRESS=nowhere)
-    assert ended.returncode in (REFUSED, UNREACHABLE)
-    assert told in ended.stderr
-    assert "mistake in shopkeeper" not in ended.stderr
+    assert ended.returncode == USAGE
+    assert ended.stderr.startswith(f"error: {told}")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (
+            "rebuild --status --database-url postgres://x --redis-url redis+cluster://127.0.0.1:1/0",
+            "Redis cannot be used: ",
+        ),
+        ("repair stock X", "127.0.0.1:"),
+    ],
+)
+def test_what_cannot_be_reached_is_told_in_a_sentence(command: str, told: str, tmp_path: Path) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    ended = run(*command.split(), cwd=tmp_path, COMMAND_ADDRESS=nowhere)
+    assert ended.returncode == UNREACHABLE
+    assert ended.stderr.startswith(f"error: {told}")
 
 
 def test_an_actor_that_no_header_can_carry_is_told() -> None:
@@ -222,7 +276,7 @@ def test_up_looks_for_a_used_port_before_it_starts_anything(tmp_path: Path) -> N
 
 def test_up_refuses_what_is_no_address(tmp_path: Path) -> None:
     ended = run("up", cwd=tmp_path, COMMAND_ADDRESS="garbage")
-    assert ended.returncode == REFUSED
+    assert ended.returncode == USAGE
     assert ended.stderr == "error: COMMAND_ADDRESS is 'garbage'; it must be host:port\n"
 
 

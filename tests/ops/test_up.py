@@ -17,10 +17,10 @@ from ops.embedded import ServerDidNotStart
 from ops.servers import Servers
 from ops.service_process import LogLine
 from ops.services import free_addresses
-from ops.supervisor import is_serving
+from ops.supervisor import SUPERVISOR, is_serving
 from ops.whereabouts import FILE_NAME
 from tests.ops.test_cli import DONE, SHOPKEEPER, UNREACHABLE, run
-from tests.ops.test_supervisor import deployment
+from tests.ops.test_supervisor import deployment, until
 
 SECONDS_MAX = 50.0
 READY = "shopkeeper is up"
@@ -159,6 +159,33 @@ async def test_a_database_that_is_not_there_is_told_and_nothing_is_started(tmp_p
     assert "Traceback" not in shop.printed
 
 
+async def test_a_service_that_cannot_start_is_named_and_its_reason_said_once(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    async with up(tmp_path, BATCH_ROWS_MAX="0", **servers) as shop:
+        assert await shop.ends() == UNREACHABLE
+    assert shop.printed.count("BATCH_ROWS_MAX: Input should be greater than 0") == 1
+    assert shop.printed.endswith("error: command_service#0 ended while starting\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are found through /proc")
+async def test_nothing_is_left_by_an_up_that_is_told_twice_to_stop(number: signal.Signals) -> None:
+    with temporary_data_dir() as data_dir:
+        async with up(data_dir) as shop:
+            await shop.until(READY)
+            shop.process.send_signal(number)
+            await shop.until("stopping: ")
+            shop.process.send_signal(number)
+            # Interrupted, if it had come as far as the servers by then.
+            assert await shop.ends() in (DONE, 128 + signal.SIGINT)
+        async with asyncio.timeout(SECONDS_MAX):
+            while processes_of(data_dir):  # noqa: ASYNC110 they are not our children
+                await asyncio.sleep(0.05)
+        assert not (data_dir / FILE_NAME).exists()
+
+
 async def test_services_are_drained_when_a_server_cannot_be_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -173,3 +200,19 @@ async def test_services_are_drained_when_a_server_cannot_be_started_again(
         await ops.commands.up._serve(shop, Servers("", ""), 0.0)
     assert [json.loads(line.text)["event"] for line in log].count("stopped") == len(shop.processes)
     assert not any(process.is_running for process in shop.processes)
+
+
+async def test_a_server_that_was_started_again_is_a_line_of_the_log_with_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Servers, "revive", lambda _servers: ["Valkey"])
+    monkeypatch.setattr(ops.commands.up, "REVIVE_POLL_SECONDS", 0.01)
+    log: list[LogLine] = []
+    keeping = asyncio.create_task(
+        ops.commands.up._keep_servers_running(Servers("", ""), deployment(log))
+    )
+    await until(lambda: bool(log))
+    keeping.cancel()
+    told = json.loads(log[0].text)
+    assert (log[0].source, told["event"]) == (SUPERVISOR, "Valkey ended by itself and was started again")
+    assert told["timestamp"].endswith("+00:00")

@@ -12,6 +12,8 @@ import pytest
 from ops.embedded import HOST, free_port
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+POSTGRES = "must begin with postgresql:// or postgres://"
+REDIS = "must begin with redis:// or rediss:// or redis+cluster:// or unix://"
 SERVICES = ("command_service", "query_service", "history_service", "projections")
 
 
@@ -43,7 +45,7 @@ def test_settings_that_are_missing_are_named(module: str) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
-        ("LOG_LEVEL", "LOUD", "LOG_LEVEL: Value error, must be one of CRITICAL,"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL: must be one of CRITICAL,"),
         ("COMMAND_METRICS_PORT", "abc", "COMMAND_METRICS_PORT: Input should be a valid integer"),
         ("COMMAND_METRICS_PORT", "70000", "COMMAND_METRICS_PORT: Input should be less than"),
         ("BATCH_ROWS_MAX", "0", "BATCH_ROWS_MAX: Input should be greater than 0"),
@@ -61,17 +63,27 @@ def test_wrong_settings_are_named_without_the_secrets_among_them(
 
 
 @pytest.mark.parametrize(
-    ("variable", "url", "reason"),
+    ("module", "variable", "url", "reason"),
     [
-        ("HISTORY_DATABASE_URL", "mysql://u:hush@h/d", "must begin with postgresql:// or postgres://"),
-        ("HISTORY_DATABASE_URL", "hush", "must begin with postgresql:// or postgres://"),
+        ("command_service", "DATABASE_URL", "mysql://u:hush@h/d", f"DATABASE_URL: {POSTGRES}"),
+        ("history_service", "HISTORY_DATABASE_URL", "hush", f"HISTORY_DATABASE_URL: {POSTGRES}"),
+        ("query_service", "REDIS_URL", "h:6379/hush", f"REDIS_URL: {REDIS}"),
+        ("projections", "REDIS_URL", "redis://:hu/sh@h", "REDIS_URL: must have a number for its port"),
+        (
+            *("command_service", "DATABASE_URL", "postgresql://u:%hush@h/d"),
+            "the database's address is none that libpq understands",
+        ),
     ],
 )
-def test_an_address_of_a_server_that_is_none_is_named(variable: str, url: str, reason: str) -> None:
-    status, [line], text = start("history_service", **{variable: url})
+def test_an_address_of_a_server_that_is_none_is_named(
+    module: str, variable: str, url: str, reason: str
+) -> None:
+    others = {"DATABASE_URL": NOWHERE} if module == "projections" else {}
+    status, [line], text = start(module, **others, **{variable: url})
     assert status == 1
-    assert line["reason"] == f"{variable}: Value error, {reason}"
+    assert line["reason"] == reason
     assert "hush" not in text
+    assert "sh@h" not in text
     assert "Traceback" not in text
 
 

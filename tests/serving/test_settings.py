@@ -13,6 +13,8 @@ POSTGRES, REDIS = TypeAdapter[str](PostgresUrl), TypeAdapter[str](RedisUrl)
     [
         (POSTGRES, "postgresql://u:p@h/d"),
         (POSTGRES, "postgres://u:p@first:5432,second:5433/d?target_session_attrs=primary"),
+        (POSTGRES, "postgresql://u:p@[::1]:5432/d"),
+        (POSTGRES, "postgresql:///d?host=/run/postgresql"),
         (REDIS, "redis://:p@h:6379/0"),
         (REDIS, "rediss://h"),
         (REDIS, "redis+cluster://h:7000"),
@@ -28,6 +30,9 @@ def test_what_a_client_understands_is_taken_as_it_is(kind: TypeAdapter[str], url
     [
         (POSTGRES, "", "must begin with postgresql:// or postgres://"),
         (POSTGRES, "redis://h", "must begin with postgresql:// or postgres://"),
+        (POSTGRES, "postgresql://u:hu/sh@h/d", "must have a number for its port"),
+        (POSTGRES, "postgresql://u:p@first:5432,second:hush/d", "must have a number for its port"),
+        (POSTGRES, "postgresql://u:hu[sh@h/d", "must name a server"),
         (REDIS, "h:6379", "must begin with redis:// or rediss:// or redis+cluster:// or unix://"),
         (REDIS, "redis://:hu/sh@h:6379", "must have a number for its port"),
     ],

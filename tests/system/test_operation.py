@@ -6,22 +6,31 @@ import os
 import subprocess
 import sysconfig
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import grpc
+import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from grpc_health.v1 import health_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from command_service.server import SERVICES as COMMAND_SERVICES
+from event_log.schema import REVISION, until_migrated
 from history_service.server import SERVICES as HISTORY_SERVICES
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey, free_port
+from ops.migrate import MIGRATIONS, migrate
+from ops.service_process import LogLine
 from ops.services import free_addresses
 from ops.supervisor import Deployment, is_serving
 from query_service.server import SERVICES as QUERY_SERVICES
 from shopkeeper.inventory.v1.inventory_query_service_pb2 import GetStockRequest
 from shopkeeper.inventory.v1.inventory_query_service_pb2_grpc import InventoryQueryServiceStub
+from tests.conftest import execute
 from tests.eventually import eventually
 from tests.system.client import Client, reason_of
 from tests.system.conftest import WholeShop
@@ -47,6 +56,23 @@ async def shop(database_url: str, redis_url: str) -> AsyncIterator[WholeShop]:
         yield WholeShop(database_url, redis_url, environment, deployment)
 
 
+@pytest.fixture
+def unmigrated_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database without any table."""
+    name = f"test_{uuid4().hex}"
+    execute(postgres, "CREATE DATABASE {}", name)
+    yield postgres.url(name)
+    execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+def alembic(database_url: str = "") -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["database_url"] = database_url
+    return config
+
+
 def scraped(shop: WholeShop, service: str) -> dict[tuple[str, str], float]:
     """What Prometheus would read: each sample's value by its name and its lane or code."""
     url = f"http://127.0.0.1:{shop.environment[f'{service}_METRICS_PORT']}/metrics"
@@ -66,13 +92,13 @@ async def test_metrics_tell_of_queue_batches_commits_and_projection_lag(shop: Wh
     async with Client(shop.command_address) as client:
         await client.open_shop(["sku"], 10)
         await asyncio.gather(*(client.fill_cart({"sku": 1}) for _ in range(20)))
-    command = scraped(shop, "COMMAND")
-    assert command["shopkeeper_queue_length", "short"] == 0
-    assert command["shopkeeper_batch_size_sum", "short"] == 40
-    assert 1 <= command["shopkeeper_batch_size_count", "short"] <= 40
-    assert command["shopkeeper_batch_size_sum", "bulk"] >= 5
-    assert command["shopkeeper_commit_seconds_sum", "short"] > 0
-    assert command["grpc_server_handled_total", "OK"] >= 45
+    commands = scraped(shop, "COMMAND")
+    assert commands["shopkeeper_queue_length", "short"] == 0
+    assert commands["shopkeeper_batch_size_sum", "short"] == 40
+    assert 1 <= commands["shopkeeper_batch_size_count", "short"] <= 40
+    assert commands["shopkeeper_batch_size_sum", "bulk"] >= 5
+    assert commands["shopkeeper_commit_seconds_sum", "short"] > 0
+    assert commands["grpc_server_handled_total", "OK"] >= 45
 
     async def has_caught_up() -> bool:
         shown = scraped(shop, "PROJECTIONS")
@@ -103,6 +129,51 @@ async def test_a_client_without_any_file_can_call_by_reflection(shop: WholeShop)
         )
         assert finished.returncode == 0, finished.stderr
         assert json.loads(finished.stdout) == {}
+
+
+def test_services_wait_for_the_newest_migration() -> None:
+    assert ScriptDirectory.from_config(alembic()).get_current_head() == REVISION
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (None, "is not migrated"),
+        ("0001", f"is at revision 0001, this program needs {REVISION}"),
+    ],
+)
+async def test_services_that_come_before_the_migration_say_so_and_wait_for_it(
+    unmigrated_url: str, redis_url: str, found: str | None, state: str
+) -> None:
+    log: list[LogLine] = []
+    if found is not None:
+        command.upgrade(alembic(unmigrated_url), found)
+    servers = {"DATABASE_URL": unmigrated_url, "REDIS_URL": redis_url}
+    deployment = Deployment({**os.environ, **servers, **free_addresses()}, on_log=log.append)
+    starting = asyncio.create_task(deployment.start())
+    try:
+
+        async def all_wait() -> bool:
+            said = {line.source for line in log if state in line.text}
+            return said == {"command_service#0", "history_service#0", "projections#0"}
+
+        await eventually(all_wait, seconds=60)
+        migrate(unmigrated_url)
+        await starting
+    finally:
+        starting.cancel()
+        await asyncio.wait({starting})
+        await deployment.stop()
+    told = [json.loads(line.text) for line in log if state in line.text]
+    assert {(each["level"], each["event"]) for each in told} == {("warning", "waiting for the database")}
+    assert {each["reason"] for each in told} == {f"the database {state}: run `shopkeeper migrate`"}
+
+
+async def test_a_database_of_a_newer_release_is_taken(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    async with asyncio.timeout(60):
+        await until_migrated(database_url)
 
 
 @pytest.mark.parametrize("address", SERVED)

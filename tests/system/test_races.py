@@ -2,12 +2,16 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
+import psycopg
 import pytest
 
 from shopkeeper.cart.v1.cart_pb2 import Cart
 from shopkeeper.ordering.v1.ordering_pb2 import ORDER_STATE_AWAITING_PAYMENT, Order
+from tests.eventually import eventually
 from tests.system.client import Client, error_info, reason_of
 from tests.system.conftest import CommandServices
 
@@ -180,5 +184,78 @@ async def test_the_same_cart_created_from_both_sides_is_created_once_each(
             *(create(here, name) for name in names), *(create(there, name) for name in names[::-1])
         )
     assert Counter(outcomes) == {"created": 30, "CART_ALREADY_EXISTS": 30}
+    assert_no_deadlock(two_services)
+    assert two_services.broken_invariants() == {}
+
+
+# --- from both ends at once -----------------------------------------------------------------------
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND starts_with(application_name, 'shopkeeper ')
+    AND wait_event_type = 'Lock'
+"""
+
+
+@asynccontextmanager
+async def met_halfway(services: CommandServices, hold_sql: str) -> AsyncIterator[None]:
+    """Holds a row in the middle until a batch of each process has begun and waits for a lock.
+
+    Then each holds what it locked first. In another order than one and the same, that is what the
+    other locks last.
+    """
+
+    async def both_wait() -> bool:
+        return services.fetch(WAITING) == [(2,)]
+
+    async with await psycopg.AsyncConnection.connect(services.database_url) as holder:
+        await holder.execute(hold_sql.encode())
+        yield
+        await eventually(both_wait, seconds=60)
+        await holder.rollback()
+
+
+async def test_batches_that_want_the_same_stock_from_both_ends_never_deadlock(
+    two_services: CommandServices,
+) -> None:
+    skus = [f"s{index}" for index in range(6)]
+    forwards, backwards = dict.fromkeys(skus, 1), dict.fromkeys(skus[::-1], 1)
+    async with two_services.client(0) as here, two_services.client(1) as there:
+        await here.open_shop(skus, 100)
+        carts = [await here.fill_cart(backwards), await there.fill_cart(forwards)]
+        for pair in (
+            (here.reserve(forwards), there.reserve(backwards)),
+            (here.reserve(forwards), there.place(carts[0])),
+            (here.place(carts[1]), there.reserve(backwards)),
+        ):
+            async with met_halfway(
+                two_services, "SELECT FROM stock_items WHERE sku_id = 's3' FOR UPDATE"
+            ):
+                both = asyncio.gather(*pair)
+            await both
+    assert_no_deadlock(two_services)
+    assert two_services.fetch("SELECT DISTINCT reserved FROM stock_levels") == [(6,)]
+    assert two_services.broken_invariants() == {}
+
+
+async def test_batches_that_create_the_same_carts_from_both_ends_never_deadlock(
+    two_services: CommandServices,
+) -> None:
+    names = [f"cart-{index:02d}" for index in range(30)]
+
+    async def create(client: Client, name: str) -> str:
+        try:
+            await client.fill_cart({}, cart_id=name)
+        except grpc.aio.AioRpcError as error:
+            return reason_of(error)
+        return "created"
+
+    async with two_services.client(0) as here, two_services.client(1) as there:
+        async with met_halfway(two_services, "INSERT INTO carts (cart_id) VALUES ('cart-15')"):
+            all_created = asyncio.gather(
+                *(create(here, name) for name in names), *(create(there, name) for name in names[::-1])
+            )
+        outcomes = Counter(await all_created)
+    assert outcomes == {"created": 30, "CART_ALREADY_EXISTS": 30}
     assert_no_deadlock(two_services)
     assert two_services.broken_invariants() == {}

@@ -10,6 +10,7 @@ from command_service.errors import (
     LocationNotFound,
     OutOfStock,
     Refusal,
+    SkuNeverStocked,
     StockChanged,
     StockNotFound,
 )
@@ -320,7 +321,7 @@ async def test_a_repair_of_what_is_right_changes_nothing(carry_out: CarryOut) ->
 
 
 async def test_there_is_nothing_to_repair_where_there_never_was_stock(carry_out: CarryOut) -> None:
-    await assert_refused(carry_out, RepairStock("mug"), StockNotFound, sku_id="mug")
+    await assert_refused(carry_out, RepairStock("mug"), SkuNeverStocked, sku_id="mug")
 
 
 async def test_a_lost_level_is_found_again_in_the_ledger(carry_out: CarryOut) -> None:
@@ -381,4 +382,17 @@ async def test_units_that_a_repair_finds_in_a_closed_location_are_not_sold(carry
     assert (await held(carry_out, "r", Demand("mug", 1))).lines == (HeldLine("mug", SOUTH, 1),)
     await carry_out(TransferStock("mug", NORTH, SOUTH, 3, "found again"))
     assert await level(carry_out, "mug", SOUTH) == Level(SOUTH, 0, on_hand=4, reserved=1)
+    await assert_ledger_adds_up(carry_out)
+
+
+async def test_a_lost_level_that_is_found_in_a_closed_location_is_not_sold(carry_out: CarryOut) -> None:
+    await open_warehouse(carry_out, {("mug", NORTH): 3})
+    await carry_out.fetch("DELETE FROM stock_levels")
+    await carry_out(UpsertLocations((Location(NORTH, "North", 1, active=False),)))
+    reserve = ReserveStock("r", "x", (Demand("mug", 1),), HOUR)
+    repair, refusal = await carry_out.together([RepairStock("mug"), reserve])
+    assert repair.stock == Stock("mug", (Level(NORTH, 1, on_hand=3, active=False),))
+    assert isinstance(refusal, OutOfStock)
+    assert refusal.violations == [("mug", "1 wanted, 0 available")]
+    assert await level(carry_out, "mug") == Level(NORTH, 0, on_hand=3)
     await assert_ledger_adds_up(carry_out)

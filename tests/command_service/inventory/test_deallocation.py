@@ -31,6 +31,16 @@ def test_what_is_missing_from_a_shelf_is_given_up_before() -> None:
     assert rest(2, stocks(at_a=0, at_b=0)) == (HeldLine("cup", "b", 3, 1),)
 
 
+def test_what_is_missing_is_reckoned_with_what_others_hold_there() -> None:
+    """Whoever holds the units that are there: one of them will get none."""
+    at_b = Level("b", 1, on_hand=2, allocated=2)
+    reserved = Level("a", 0, on_hand=3, allocated=2, reserved=2, shortage=1)
+    assert rest(1, {"cup": Stock("cup", (reserved, at_b))})[0] == HeldLine("cup", "a", 1)
+    paid = Level("a", 0, on_hand=0, allocated=6, shortage=6)
+    # Six are missing there, and two of them are ours to give up.
+    assert rest(3, {"cup": Stock("cup", (paid, at_b))}) == (HeldLine("cup", "b", 2, 1),)
+
+
 def test_a_line_of_which_nothing_is_left_is_gone_and_what_was_shipped_stays() -> None:
     assert rest(4, stocks()) == (HeldLine("cup", "b", 1, 1),)
 

@@ -131,8 +131,8 @@ def test_safety_stock_may_exceed_what_there_is() -> None:
 # --- repair ---------------------------------------------------------------------------------------
 
 
-def drift(ledger_minus_stored: StockDeltas) -> StockDrift:
-    return StockDrift("cup", (LevelDrift("a", 1, ledger_minus_stored),))
+def drift(ledger_minus_stored: StockDeltas, *, active: bool = True) -> StockDrift:
+    return StockDrift("cup", (LevelDrift("a", 1, active, ledger_minus_stored),))
 
 
 def test_a_repair_sets_counters_to_their_ledger_and_writes_no_movement() -> None:
@@ -153,6 +153,11 @@ def test_a_repair_opens_a_level_that_was_lost() -> None:
     change, repaired = repair(None, drift(StockDeltas(on_hand=2)))
     assert change.stocks == {"cup": cup(Level("a", 1, on_hand=2))}
     assert repaired == (RepairedCounter("a", "on_hand", 0, 2),)
+
+
+def test_a_level_that_was_lost_at_a_closed_location_is_opened_as_closed() -> None:
+    change, _ = repair(None, drift(StockDeltas(on_hand=2), active=False))
+    assert change.stocks == {"cup": cup(Level("a", 1, on_hand=2, active=False))}
 
 
 def test_promises_made_on_a_wrong_counter_become_a_shortage_with_a_movement() -> None:

@@ -140,7 +140,7 @@ class WarehouseInMemory:
             if sums != _counters(level):
                 differences = [a - b for a, b in zip(sums, _counters(level), strict=True)]
                 deltas = StockDeltas(*differences)
-                drifts.append(LevelDrift(level.location_id, level.rank, deltas))
+                drifts.append(LevelDrift(level.location_id, level.rank, level.active, deltas))
         return StockDrift(sku_id, tuple(drifts))
 
     def _ledger_sums(self, sku_id: str, location_id: str) -> Counters:

@@ -182,7 +182,7 @@ async def test_progress_is_told_and_comes_to_its_end(shop: CarryOut, redis_url: 
         "invariants",
         "views of stock",
         "views of order",
-        "views of nothing",
+        "views that nothing calls for",
     }
 
 

@@ -219,8 +219,8 @@ class InventoryCommandServiceServicer:
     def RepairStock(self, request, context):
         """Makes the counters of a SKU equal their ledger and tells each difference. What then cannot be is booked
         in the ledger like a count: a counter below 0 becomes 0, and promises that the true counters do not
-        cover are recorded as a shortage, never refused. Refuses STOCK_NOT_FOUND when there neither is nor was
-        any.
+        cover are recorded as a shortage, never refused. Refuses SKU_NEVER_STOCKED when there neither is nor
+        was any.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -72,8 +72,8 @@ class InventoryCommandServiceStub:
     RepairStock: _aio.UnaryUnaryMultiCallable[_inventory_command_service_pb2.RepairStockRequest, _inventory_command_service_pb2.RepairStockResponse]
     """Makes the counters of a SKU equal their ledger and tells each difference. What then cannot be is booked
     in the ledger like a count: a counter below 0 becomes 0, and promises that the true counters do not
-    cover are recorded as a shortage, never refused. Refuses STOCK_NOT_FOUND when there neither is nor was
-    any.
+    cover are recorded as a shortage, never refused. Refuses SKU_NEVER_STOCKED when there neither is nor
+    was any.
     """
 
 class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -212,8 +212,8 @@ class InventoryCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_inventory_command_service_pb2.RepairStockResponse]:
         """Makes the counters of a SKU equal their ledger and tells each difference. What then cannot be is booked
         in the ledger like a count: a counter below 0 becomes 0, and promises that the true counters do not
-        cover are recorded as a shortage, never refused. Refuses STOCK_NOT_FOUND when there neither is nor was
-        any.
+        cover are recorded as a shortage, never refused. Refuses SKU_NEVER_STOCKED when there neither is nor
+        was any.
         """
 
 def add_InventoryCommandServiceServicer_to_server(servicer: InventoryCommandServiceServicer, server: _aio.Server) -> None: ...

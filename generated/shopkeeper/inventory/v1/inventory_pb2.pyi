@@ -266,6 +266,7 @@ class ReservationLine(_message.Message):
     QUANTITY_FIELD_NUMBER: _builtins.int
     LOCATION_ID_FIELD_NUMBER: _builtins.int
     SHIPPED_QUANTITY_FIELD_NUMBER: _builtins.int
+    RETURNED_QUANTITY_FIELD_NUMBER: _builtins.int
     sku_id: _builtins.str
     """The SKU."""
     quantity: _builtins.int
@@ -274,6 +275,8 @@ class ReservationLine(_message.Message):
     """The location that shall hold, or ships, the units; absent: the service chooses, and may split."""
     shipped_quantity: _builtins.int
     """How many of the units were shipped. Told, not asked for: a request leaves it 0."""
+    returned_quantity: _builtins.int
+    """How many of those shipped came back, wherever they were put. Told, not asked for: a request leaves it 0."""
     def __init__(
         self,
         *,
@@ -281,10 +284,11 @@ class ReservationLine(_message.Message):
         quantity: _builtins.int = ...,
         location_id: _builtins.str = ...,
         shipped_quantity: _builtins.int = ...,
+        returned_quantity: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "quantity", b"quantity", "shipped_quantity", b"shipped_quantity", "sku_id", b"sku_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["location_id", b"location_id", "quantity", b"quantity", "returned_quantity", b"returned_quantity", "shipped_quantity", b"shipped_quantity", "sku_id", b"sku_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
