@@ -81,6 +81,8 @@ async def test_a_line_cannot_ship_more_than_it_has(carry_out: CarryOut) -> None:
     await held(carry_out, "r", Demand("mug", 2))
     with pytest.raises(psycopg.errors.CheckViolation, match="shipped_quantity"):
         await carry_out.fetch("UPDATE reservation_lines SET shipped_quantity = 3")
+    with pytest.raises(psycopg.errors.CheckViolation, match="returned_quantity"):
+        await carry_out.fetch("UPDATE reservation_lines SET returned_quantity = 1")
 
 
 # --- races ----------------------------------------------------------------------------------------
@@ -177,7 +179,7 @@ async def test_new_reservations_and_their_lines_are_one_statement(carry_out: Car
         "SELECT r.is_of_order, r.version, l.* FROM reservations r JOIN reservation_lines l"
         " USING (reservation_id) ORDER BY reservation_id, location_id"
     ) == [
-        (True, 1, name, "mug", place, quantity, 0)
+        (True, 1, name, "mug", place, quantity, 0, 0)
         for name in ("r1", "r2")
         for place, quantity in ((NORTH, 1), (SOUTH, 2))
     ]

@@ -72,7 +72,7 @@ async def test_a_hold_reserves_units_and_is_stored_with_its_lines(carry_out: Car
     assert await carry_out.fetch("SELECT version, is_of_order, reference, state FROM reservations") == [
         (1, False, "outside", 1)
     ]
-    assert await carry_out.fetch("SELECT * FROM reservation_lines") == [("r", "mug", NORTH, 2, 0)]
+    assert await carry_out.fetch("SELECT * FROM reservation_lines") == [("r", "mug", NORTH, 2, 0, 0)]
     await assert_ledger_adds_up(carry_out)
 
 
@@ -113,7 +113,7 @@ async def test_a_whole_life_fits_into_one_batch(carry_out: CarryOut) -> None:
         [ReserveStock("r", "x", (Demand("mug", 2),), HOUR), CommitReservation("r"), ShipReservation("r")]
     )
     assert answers[-1].lines == (HeldLine("mug", NORTH, 2, shipped_quantity=2),)
-    assert await carry_out.fetch("SELECT * FROM reservation_lines") == [("r", "mug", NORTH, 2, 2)]
+    assert await carry_out.fetch("SELECT * FROM reservation_lines") == [("r", "mug", NORTH, 2, 2, 0)]
     assert await level(carry_out, "mug") == Level(NORTH, 0)
     await assert_ledger_adds_up(carry_out)
 
