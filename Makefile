@@ -71,6 +71,10 @@ generate: $(INSTALLED) ## Python code from protos/ into generated/
 contract: $(INSTALLED) ## the protos as they are become what may not be broken: with each release
 	@$(BIN)/buf build --exclude-source-info --output protos/contract.binpb
 
+.PHONY: storm
+storm: $(INSTALLED) ## 2,000 orders paid while calls fail and processes are killed: a quarter of an hour
+	@$(BIN)/python -m tests.system.storm --orders $(or $(ORDERS),2000)
+
 .PHONY: demo
 demo: $(INSTALLED) ## see it work
 	@$(BIN)/shopkeeper demo

@@ -305,3 +305,50 @@ class NothingToRefund(Refusal):
 
 class RefundExceedsPayments(Refusal):
     """Only {refundable_minor} can be refunded, not {amount_minor}."""
+
+
+# --- payment ----------------------------------------------------------------------------------
+
+
+class OrderNotAwaitingPayment(Refusal):
+    """Order {order_id} is {state} and takes no new payment."""
+
+
+class PaymentExceedsOrder(Refusal):
+    """Order {order_id} lacks only {missing_minor}, not {amount_minor}."""
+
+
+class PaymentNotFound(NotFound):
+    """There is no payment {payment_id}."""
+
+
+class PaymentInProgress(Refusal):
+    """Payment {payment_id} is {state}: its provider is being asked; look again in a moment."""
+
+
+class PaymentNotAuthorized(Refusal):
+    """Payment {payment_id} is {state}: only authorized money can be captured."""
+
+
+class CaptureExceedsAuthorization(Refusal):
+    """Only {authorized_minor} is authorized, not {amount_minor}."""
+
+
+class PaymentAlreadyCaptured(Refusal):
+    """Payment {payment_id} is captured: refund it instead."""
+
+
+class TooManyPayments(Refusal):
+    """Order {order_id} has {payment_count_max} payments, as many as an order may have."""
+
+
+class TooManyRefunds(Refusal):
+    """Order {order_id} has {refund_count_max} refunds, as many as an order may have."""
+
+
+class CaptureNotReported(Unavailable):
+    """Payment {payment_id} has a refund, yet its capture was not reported so far; report that first."""
+
+
+class PaymentProviderUnavailable(Unavailable):
+    """The payment provider gives no answer; send the same request again."""

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Generic
 from uuid import UUID
 
 from command_service.committer import Committer
 from command_service.errors import Failure
 from command_service.outage import Outage
 from command_service.session import DATABASE_ERRORS, Session, Statement
-from command_service.submission import Answer, Submission, fingerprint
-from command_service.world import Command
+from command_service.submission import SUCCESS, Answer, Submission, fingerprint
+from command_service.world import AnswerT, Command
+from event_log.tokens import ConsistencyToken
 
 DEADLINE_SECONDS = 10.0
 """For a command of a worker to be begun; if it is not, the next round sends it again."""
@@ -23,6 +25,8 @@ class WorkerLock(IntEnum):
     EXPIRY = 1
     PRICE_WINDOWS = 2
     RETENTION = 3
+    PAYMENTS = 4
+    PAYMENT_ALARMS = 5
 
 
 # Held by the session, so it is free as soon as the process or its connection is gone; a process that
@@ -103,16 +107,47 @@ async def submit(
 
     Nobody reads the answer's bytes, so none are kept. The fingerprint is the command itself.
     """
-    submission = Submission(
+    try:
+        return await committer.submit(_submission(command, request_id, actor, lambda _: b""))
+    except Failure as failure:
+        return failure
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[AnswerT]):
+    """How a command of ours went. decided: None when it was refused, or answered before."""
+
+    decided: AnswerT | None
+    token: ConsistencyToken
+
+
+async def ask(
+    committer: Committer, command: Command[AnswerT], *, request_id: UUID, actor: str
+) -> Asked[AnswerT]:
+    """Has a command of ours carried out, and tells what it decided.
+
+    Raises:
+        Failure: of a category that is not stored; to be sent again.
+    """
+    decided: list[AnswerT] = []
+
+    def encode(answer: AnswerT) -> bytes:
+        decided.append(answer)
+        return b""
+
+    answer = await committer.submit(_submission(command, request_id, actor, encode))
+    return Asked(decided[-1] if decided and answer.code == SUCCESS else None, answer.token)
+
+
+def _submission(
+    command: Command[Any], request_id: UUID, actor: str, encode: Callable[[Any], bytes]
+) -> Submission:
+    return Submission(
         request_id=request_id,
         method=type(command).__name__,
         fingerprint=fingerprint(repr(command).encode()),
         actor=actor,
         command=command,
-        encode=lambda _: b"",
+        encode=encode,
         deadline=asyncio.get_running_loop().time() + DEADLINE_SECONDS,
     )
-    try:
-        return await committer.submit(submission)
-    except Failure as failure:
-        return failure

@@ -6,11 +6,16 @@ from command_service.catalog.servicer import CatalogServicer
 from command_service.checkout.cart_servicer import CartServicer
 from command_service.checkout.expiry import ExpiryWorker
 from command_service.checkout.order_servicer import OrderingServicer
+from command_service.checkout.payment_alarms import PaymentAlarms
+from command_service.checkout.payment_driver import PaymentDriver
+from command_service.checkout.payment_servicer import PaymentServicer
+from command_service.checkout.payment_worker import PaymentWorker
 from command_service.checkout.price_windows import PriceWindowWorker
 from command_service.committer import Committer, Lane, Limits
 from command_service.ids import Ids
 from command_service.inventory.servicer import InventoryCommandServicer
 from command_service.ordering.order_numbers import OrderNumbers
+from command_service.payment.gateway import Gateway
 from command_service.pricing.servicer import PricingServicer
 from command_service.rehearsal import Rehearsal
 from command_service.retention import RetentionWorker
@@ -18,11 +23,13 @@ from command_service.servicing import Door
 from command_service.session import Session
 from command_service.settings import Settings
 from command_service.storage import storage
+from payment_providers.wiring import ProviderSettings, providers_of
 from serving.server import GrpcServer, Part, run
 from shopkeeper.cart.v1 import cart_command_service_pb2_grpc as cart_grpc
 from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
 from shopkeeper.inventory.v1 import inventory_command_service_pb2_grpc as inventory_grpc
 from shopkeeper.ordering.v1 import ordering_command_service_pb2_grpc as ordering_grpc
+from shopkeeper.payment.v1 import payment_command_service_pb2_grpc as payment_grpc
 from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc as pricing_grpc
 
 SERVICES = (
@@ -31,6 +38,7 @@ SERVICES = (
     "shopkeeper.inventory.v1.InventoryCommandService",
     "shopkeeper.cart.v1.CartCommandService",
     "shopkeeper.ordering.v1.OrderingCommandService",
+    "shopkeeper.payment.v1.PaymentCommandService",
 )
 
 
@@ -48,23 +56,35 @@ async def serve(settings: Settings) -> None:
     )
     door = Door(committer, Rehearsal(sessions["rehearsal"], kept))
     numbers = OrderNumbers(sessions["numbers"])
+    providers = providers_of(ProviderSettings())
+    driver = PaymentDriver(committer, Gateway(providers))
     parts: list[Part] = [
         committer,
         ExpiryWorker(settings.database_url, committer),
         PriceWindowWorker(settings.database_url, committer),
         RetentionWorker(settings.database_url),
+        PaymentWorker(settings.database_url, driver),
+        PaymentAlarms(settings.database_url),
         GrpcServer(
             settings.command_address,
             SERVICES,
-            lambda server: _register(server, door, settings, numbers),
+            lambda server: _register(server, door, settings, numbers, driver),
         ),
     ]
     await run(parts, metrics_port=settings.command_metrics_port)
+    for provider in providers.values():
+        await provider.close()
     for session in sessions.values():
         await session.close()
 
 
-def _register(server: grpc.aio.Server, door: Door, settings: Settings, numbers: OrderNumbers) -> None:
+def _register(
+    server: grpc.aio.Server,
+    door: Door,
+    settings: Settings,
+    numbers: OrderNumbers,
+    driver: PaymentDriver,
+) -> None:
     ids = Ids()
     catalog_grpc.add_CatalogCommandServiceServicer_to_server(CatalogServicer(door), server)
     pricing_grpc.add_PricingCommandServiceServicer_to_server(PricingServicer(door), server)
@@ -73,3 +93,4 @@ def _register(server: grpc.aio.Server, door: Door, settings: Settings, numbers: 
     ordering_grpc.add_OrderingCommandServiceServicer_to_server(
         OrderingServicer(door, ids, numbers, settings.order_hold, settings.instore_hold), server
     )
+    payment_grpc.add_PaymentCommandServiceServicer_to_server(PaymentServicer(door, driver), server)

@@ -14,6 +14,7 @@ from command_service.row_outcome import RowOutcome
 from command_service.submission import SUCCESS, Answer, Submission, fingerprint
 from command_service.world import AnswerT, Command
 from event_log.codec import to_message
+from event_log.tokens import ConsistencyToken
 from serving.interceptor import Answered, ServicerContext, call_facts
 from shopkeeper.types.v1 import row_outcome_pb2
 
@@ -65,19 +66,41 @@ class Door:
             Answered: the domain refused.
             Failure: of a category that is not stored.
         """
+        answer = await self.settle(request, context, command, respond)
+        return cast("ResponseT", _with_token(answer.body, answer.token, context))
+
+    async def settle(
+        self,
+        request: Any,
+        context: ServicerContext,
+        command: Command[AnswerT],
+        respond: Callable[[AnswerT], Message],
+    ) -> Answer:
+        """Likewise, for a servicer that has more to do before it replies.
+
+        Raises:
+            Answered, Failure: as above.
+        """
         submission = self._submission(request, context, command, respond)
         if request.validate_only:
             answer = await self._rehearsal.rehearse(submission)
         else:
             answer = await self._committer.submit(submission)
-        return cast("ResponseT", self._reply(answer, context))
+        if answer.code != SUCCESS:
+            _send_token(answer.token, context)
+            raise Answered(answer.body)
+        return answer
+
+    def reply(self, response: ResponseT, token: ConsistencyToken, context: ServicerContext) -> ResponseT:
+        """The response of such a servicer. token: of the last thing that it had carried out."""
+        return cast("ResponseT", _with_token(response.SerializeToString(), token, context))
 
     def _submission(
         self,
         request: CommandRequest,
         context: ServicerContext,
         command: Command[AnswerT],
-        respond: Callable[[AnswerT], ResponseT],
+        respond: Callable[[AnswerT], Message],
     ) -> Submission:
         return Submission(
             request_id=UUID(request.request_id),
@@ -90,12 +113,16 @@ class Door:
             deadline=_deadline(context),
         )
 
-    def _reply(self, answer: Answer, context: ServicerContext) -> bytes:
-        token = str(answer.token)
-        context.set_trailing_metadata(((TOKEN_METADATA_KEY, token),))
-        if answer.code != SUCCESS:
-            raise Answered(answer.body)
-        return answer.body + _TOKEN_TAG + bytes([len(token)]) + token.encode()
+
+def _send_token(token: ConsistencyToken, context: ServicerContext) -> None:
+    context.set_trailing_metadata(((TOKEN_METADATA_KEY, str(token)),))
+
+
+def _with_token(body: bytes, token: ConsistencyToken, context: ServicerContext) -> bytes:
+    """A serialized response with its consistency_token, which is told in the metadata as well."""
+    _send_token(token, context)
+    text = str(token).encode()
+    return body + _TOKEN_TAG + bytes([len(text)]) + text
 
 
 def refuse_repeated(keys: Iterable[str], path: str) -> None:

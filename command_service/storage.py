@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from command_service.cart.repository import CARTS, CartRepository
 from command_service.catalog.repository import PRODUCTS, SKUS, ProductRepository, SkuRepository
+from command_service.checkout.money_ledger import MoneyLedger
 from command_service.inventory.ledger import StockDriftRepository, StockLedger
 from command_service.inventory.repository import (
     LOCATIONS,
@@ -17,6 +18,7 @@ from command_service.inventory.repository import (
     StockRepository,
 )
 from command_service.ordering.repository import MONEY_RECORDS, MoneyRecordRepository, OrderRepository
+from command_service.payment.repository import OrderPaymentsRepository
 from command_service.pricing.repository import (
     CouponCustomerRepository,
     CouponRepository,
@@ -27,7 +29,7 @@ from command_service.pricing.repository import (
 )
 from command_service.pricing.tables import COUPONS, PRICE_LISTS, PROMOTIONS, SKU_PRICE_ROOTS
 from command_service.repository import Repository
-from command_service.transaction import Storage
+from command_service.transaction import Ledger, Storage
 from command_service.world import LockRank
 from serving.status import encode_failure
 
@@ -53,6 +55,7 @@ def storage() -> Storage:
     repositories: list[Repository[Any, Any]] = [
         CartRepository(),
         OrderRepository(),
+        OrderPaymentsRepository(),
         ReservationRepository(),
         MoneyRecordRepository(),
         CouponRepository(),
@@ -67,4 +70,5 @@ def storage() -> Storage:
         SkuPricesRepository(),
         PriceBookRepository(),
     ]
-    return Storage({r.kind.rank: r for r in repositories}, [StockLedger()], encode_failure, KEY_TABLES)
+    ledgers: list[Ledger] = [StockLedger(), MoneyLedger()]
+    return Storage({r.kind.rank: r for r in repositories}, ledgers, encode_failure, KEY_TABLES)

@@ -26,19 +26,20 @@ class LockRank(IntEnum):
 
     CART = 1
     ORDER = 2
-    RESERVATION = 3
-    MONEY_RECORD = 4
-    COUPON = 5
-    COUPON_CUSTOMER = 6
-    LOCATION = 7
-    STOCK = 8
-    STOCK_DRIFT = 9
-    PRODUCT = 10
-    SKU = 11
-    PRICE_LIST = 12
-    PROMOTION = 13
-    SKU_PRICES = 14
-    PRICE_BOOK = 15
+    ORDER_PAYMENTS = 3
+    RESERVATION = 4
+    MONEY_RECORD = 5
+    COUPON = 6
+    COUPON_CUSTOMER = 7
+    LOCATION = 8
+    STOCK = 9
+    STOCK_DRIFT = 10
+    PRODUCT = 11
+    SKU = 12
+    PRICE_LIST = 13
+    PROMOTION = 14
+    SKU_PRICES = 15
+    PRICE_BOOK = 16
 
 
 FIRST_DEPENDENT_RANK = LockRank.COUPON

@@ -13,11 +13,13 @@ from history_service.money_text import money_text
 from shopkeeper.ordering.v1 import ordering_events_pb2 as events
 from shopkeeper.ordering.v1.ordering_history_service_pb2 import OrderHappening
 from shopkeeper.ordering.v1.ordering_pb2 import OrderState
+from shopkeeper.payment.v1 import payment_events_pb2 as payment_events
+from shopkeeper.payment.v1.payment_pb2 import PaymentState, RefundState
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """A row of the log, of the ordering context."""
+    """A row of the log, of the ordering or the payment context."""
 
     position: int
     recorded_time: datetime
@@ -74,6 +76,17 @@ def _refunded(event: events.RefundRecorded, currency_code: str) -> str:
     )
 
 
+def _refund_failed(event: events.RefundFailed, currency_code: str) -> str:
+    return (
+        f"Refund {event.refund_reference} of {money_text(event.amount_minor, currency_code)} failed:"
+        f" the money did not leave; {_money(event.progress, currency_code)}."
+    )
+
+
+def _hold_extended(event: events.OrderHoldExtended, _currency_code: str) -> str:
+    return f"Its stock is now held until {_moment(event.expire_time)}."
+
+
 def _cancelled(event: events.OrderCancelled, currency_code: str) -> str:
     return f"Called off; {_money(event.progress, currency_code)}."
 
@@ -92,6 +105,46 @@ def _fulfilled(event: events.OrderLinesFulfilled, _currency_code: str) -> str:
 
 def _returned(event: events.OrderLinesReturned, currency_code: str) -> str:
     return f"Took back {_units(event.lines)}; {_money(event.progress, currency_code)}."
+
+
+def _payment_started(event: payment_events.PaymentStarted, currency_code: str) -> str:
+    payment = event.payment
+    amount = money_text(payment.amount_minor, currency_code)
+    return f"Payment {payment.payment_id} of {amount} is begun at {payment.provider}."
+
+
+def _payment_changed(event: payment_events.PaymentChanged, currency_code: str) -> str:
+    payment = event.payment
+    told = f"Payment {payment.payment_id}"
+    if payment.provider_reference:
+        told += f" ({payment.provider_reference})"
+    told += f" is {_payment_state(payment.state)}"
+    if payment.authorized_minor:
+        told += f", {money_text(payment.authorized_minor, currency_code)} authorized"
+    if payment.captured_minor:
+        told += f", {money_text(payment.captured_minor, currency_code)} captured"
+    return told + _because(payment.failure_code)
+
+
+def _refund_requested(event: payment_events.RefundRequested, currency_code: str) -> str:
+    refund = event.refund
+    amount = money_text(refund.amount_minor, currency_code)
+    return f"Refund {refund.refund_id} of {amount} is asked of {event.payment.provider}."
+
+
+def _refund_changed(event: payment_events.RefundChanged, currency_code: str) -> str:
+    refund = event.refund
+    amount = money_text(refund.amount_minor, currency_code)
+    state = RefundState.Name(refund.state).removeprefix("REFUND_STATE_")
+    return f"Refund {refund.refund_id} of {amount} is {state}{_because(refund.failure_code)}"
+
+
+def _because(failure_code: str) -> str:
+    return f": {failure_code}." if failure_code else "."
+
+
+def _payment_state(state: Any) -> str:
+    return PaymentState.Name(state).removeprefix("PAYMENT_STATE_")
 
 
 def _money(progress: events.OrderProgress, currency_code: str) -> str:
@@ -132,11 +185,17 @@ TELLERS: Mapping[str, Callable[[bytes, str], str]] = {
         (events.OrderPlaced, _placed),
         (events.PaymentRecorded, _paid),
         (events.RefundRecorded, _refunded),
+        (events.RefundFailed, _refund_failed),
+        (events.OrderHoldExtended, _hold_extended),
         (events.OrderCancelled, _cancelled),
         (events.OrderLinesCancelled, _lines_cancelled),
         (events.OrderExpired, _expired),
         (events.OrderLinesFulfilled, _fulfilled),
         (events.OrderLinesReturned, _returned),
+        (payment_events.PaymentStarted, _payment_started),
+        (payment_events.PaymentChanged, _payment_changed),
+        (payment_events.RefundRequested, _refund_requested),
+        (payment_events.RefundChanged, _refund_changed),
     )
 }
-"""By the payload's full protobuf name; a test asks for one for each event of the context."""
+"""By the payload's full protobuf name; a test asks for one for each event of both contexts."""

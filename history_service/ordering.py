@@ -68,7 +68,7 @@ CURRENCY = "SELECT currency_code FROM orders WHERE order_id = %(order_id)s"
 
 EVENTS = """
 SELECT position, recorded_time, type, payload, actor, request_id
-FROM events WHERE key = %(order_id)s AND context = 'ordering' AND position > %(after)s
+FROM events WHERE key = %(order_id)s AND context IN ('ordering', 'payment') AND position > %(after)s
 ORDER BY position LIMIT %(limit)s
 """
 

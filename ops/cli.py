@@ -2,7 +2,7 @@
 
 import typer
 
-from ops.commands import call, database, demo, explain, log, rebuild, up, verify
+from ops.commands import alarms, call, database, demo, explain, log, rebuild, reconcile, up, verify
 from ops.failures import ReadableErrors
 
 app = typer.Typer(
@@ -25,5 +25,5 @@ def shopkeeper() -> None:
     """Run and look after a Shopkeeper."""
 
 
-for module in (up, demo, rebuild, database, verify, explain, log, call):
+for module in (up, demo, rebuild, database, verify, reconcile, alarms, explain, log, call):
     app.add_typer(module.app)

@@ -16,6 +16,8 @@ TABLE_MODULES = (
     "command_service.inventory.repository",
     "command_service.cart.repository",
     "command_service.ordering.repository",
+    "command_service.payment.repository",
+    "command_service.checkout.money_ledger",
 )
 
 

@@ -11,9 +11,9 @@ from ops.embedded import HOST, free_port
 class Service:
     """One service: `python -m <module>`, configured by variables that begin with `prefix`.
 
-    default_port: of its gRPC address; None for a service that has none. server_urls: the variables
-    that tell it where its servers are. is_scaled: several of it share one port (SO_REUSEPORT).
-    stop_stage: services of a lower one are stopped first.
+    default_port: of its address; None for a service that has none. server_urls: the variables that tell
+    it where its servers are. is_scaled: several of it share one port (SO_REUSEPORT). stop_stage:
+    services of a lower one are stopped first. is_http: it speaks HTTP at its address, and not gRPC.
     """
 
     module: str
@@ -22,6 +22,7 @@ class Service:
     server_urls: tuple[str, ...]
     is_scaled: bool
     stop_stage: int
+    is_http: bool = False
 
     def says_serving(self, environment: Mapping[str, str]) -> bool:
         """Whether its log tells when it is ready, which it does at the level INFO."""
@@ -29,7 +30,7 @@ class Service:
         return levels.get(environment.get("LOG_LEVEL", "").upper(), logging.INFO) <= logging.INFO
 
     def address(self, environment: Mapping[str, str]) -> str | None:
-        """The gRPC address, host:port; None for a service that has none."""
+        """The address, host:port; None for a service that has none."""
         if self.default_port is None:
             return None
         return environment.get(f"{self.prefix}_ADDRESS") or f"{HOST}:{self.default_port}"
@@ -58,25 +59,27 @@ class Service:
 # somebody's connection at the moment when a service starts.
 # The command service drains first, while everything that its last events concern still runs.
 SERVICES = (
-    Service("command_service", "COMMAND", 15051, ("DATABASE_URL",), is_scaled=True, stop_stage=0),
-    Service("query_service", "QUERY", 15052, ("REDIS_URL",), is_scaled=True, stop_stage=1),
+    Service("command_service", "COMMAND", 15051, ("DATABASE_URL",), is_scaled=True, stop_stage=1),
+    Service("query_service", "QUERY", 15052, ("REDIS_URL",), is_scaled=True, stop_stage=2),
     Service(
         *("history_service", "HISTORY", 15053),
         ("DATABASE_URL", "HISTORY_DATABASE_URL"),
         is_scaled=False,
-        stop_stage=1,
+        stop_stage=2,
     ),
     Service(
         *("projections", "PROJECTIONS", 15054),
         ("DATABASE_URL", "REDIS_URL"),
         is_scaled=False,
-        stop_stage=1,
+        stop_stage=2,
     ),
+    # Stopped first: what it hears it hands to the command service.
+    Service("webhooks", "WEBHOOKS", 15055, (), is_scaled=False, stop_stage=0, is_http=True),
 )
 
 
 def free_addresses(services: tuple[Service, ...] = SERVICES) -> dict[str, str]:
-    """Variables that give each service a gRPC port that nobody uses at this moment."""
+    """Variables that give each service a port that nobody uses at this moment."""
     return {
         f"{service.prefix}_ADDRESS": f"{HOST}:{free_port()}"
         for service in services

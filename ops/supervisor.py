@@ -19,6 +19,7 @@ from itertools import groupby
 from typing import Self
 
 import grpc
+import httpx
 from grpc_health.v1 import health_pb2
 
 from ops.service_process import LogLine, LogSink, ServiceProcess
@@ -211,7 +212,7 @@ class Deployment:
             if not (process.is_serving if says_serving else process.is_running):
                 return False
         address = service.address(self._environment)
-        return address is None or await is_serving(address)
+        return address is None or await is_serving(address, is_http=service.is_http)
 
     def _unready(self) -> ServiceDidNotStart:
         unready = [process for process in self.processes if not process.is_serving] or self.processes
@@ -249,8 +250,21 @@ class Deployment:
         self._on_log(LogLine(SUPERVISOR, json.dumps(entry)))
 
 
-async def is_serving(address: str) -> bool:
+async def is_serving(address: str, *, is_http: bool = False) -> bool:
     """Whether the service at `address` answers its health check with SERVING."""
+    return await (_is_well_by_http(address) if is_http else _is_well_by_grpc(address))
+
+
+async def _is_well_by_http(address: str) -> bool:
+    async with httpx.AsyncClient(timeout=HEALTH_SECONDS_MAX) as client:
+        try:
+            answer = await client.get(f"http://{address}/healthz")
+        except httpx.HTTPError:
+            return False
+    return answer.is_success
+
+
+async def _is_well_by_grpc(address: str) -> bool:
     # A channel of its own each time: a shared one would wait a second after each failure.
     options = (("grpc.use_local_subchannel_pool", 1),)
     async with grpc.aio.insecure_channel(address, options=options) as channel:

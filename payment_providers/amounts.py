@@ -1,6 +1,6 @@
 """Amounts in ISO 4217 minor units, and in the form that a provider wants them."""
 
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 
 from payment_providers.port import NotAccepted
 
@@ -37,7 +37,10 @@ def to_units(amount: Decimal | str, exponent: int) -> int:
     Raises:
         ValueError: as above.
     """
-    scaled = Decimal(amount).scaleb(exponent)
+    try:
+        scaled = Decimal(amount).scaleb(exponent)
+    except DecimalException as error:
+        raise ValueError(f"{amount!r} is not an amount") from error
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
         raise ValueError(f"{amount} has more than {exponent} decimals")
     return int(scaled)

@@ -28,6 +28,10 @@ class BreakerOpen(NotDone):
     """The provider has been failing; nothing was sent."""
 
 
+class Passage:
+    """One call that was let through. Whoever made it hands it back with how it ended."""
+
+
 class Breaker:
     """Counts the failures of one provider. Not thread-safe: one event loop uses it.
 
@@ -38,18 +42,18 @@ class Breaker:
         self._monotonic = monotonic
         self._failure_count = 0
         self._open_until = 0.0
-        self._is_probing = False
+        self._probe: Passage | None = None
 
     @property
     def state(self) -> BreakerState:
         """Where it stands now."""
         if self._failure_count < FAILURE_COUNT_MAX:
             return BreakerState.CLOSED
-        if self._is_probing or self._monotonic() < self._open_until:
+        if self._probe is not None or self._monotonic() < self._open_until:
             return BreakerState.OPEN
         return BreakerState.HALF_OPEN
 
-    def enter(self) -> None:
+    def enter(self) -> Passage:
         """Before each call; when half open this makes the call the one probe.
 
         Raises:
@@ -59,21 +63,28 @@ class Breaker:
         if state is BreakerState.OPEN:
             wait_seconds = max(self._open_until - self._monotonic(), 0.1)
             raise BreakerOpen("circuit_open", retry_after_seconds=wait_seconds)
+        passage = Passage()
         if state is BreakerState.HALF_OPEN:
-            self._is_probing = True
+            self._probe = passage
+        return passage
 
     def succeeded(self) -> None:
         """The provider answered, be it with a refusal."""
         self._failure_count = 0
-        self._is_probing = False
+        self._probe = None
 
-    def failed(self) -> None:
+    def failed(self, passage: Passage) -> None:
         """The provider did not answer, or was out of order."""
         self._failure_count += 1
-        self._is_probing = False
+        self._end(passage)
         if self._failure_count >= FAILURE_COUNT_MAX:
             self._open_until = self._monotonic() + OPEN_SECONDS
 
-    def abandoned(self) -> None:
+    def abandoned(self, passage: Passage) -> None:
         """The call was given up before it told anything."""
-        self._is_probing = False
+        self._end(passage)
+
+    def _end(self, passage: Passage) -> None:
+        # A call from before it opened may end while the probe is under way: it must not stand for it.
+        if passage is self._probe:
+            self._probe = None

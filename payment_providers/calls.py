@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from payment_providers.breaker import Breaker, BreakerOpen
+from payment_providers.breaker import Breaker, BreakerOpen, Passage
 from payment_providers.port import (
     KeySpent,
     NotDone,
@@ -23,11 +23,13 @@ class CallLimits:
     """Bounds of one call with all its repetitions.
 
     attempt_seconds_max: a provider's own slow answers take up to 10 s; later ones are asked for by the
-    worker. total_seconds_max: what a customer waits at most. repeat_count_max: more is the worker's
-    business.
+    worker. attempt_seconds_min: a repetition with less time left would likely be cut off, and make "it
+    had no effect" into "nobody knows". total_seconds_max: what a customer waits at most.
+    repeat_count_max: more is the worker's business.
     """
 
     attempt_seconds_max: float = 10.0
+    attempt_seconds_min: float = 1.0
     total_seconds_max: float = 15.0
     repeat_count_max: int = 2
     pause_seconds: float = 0.2
@@ -50,44 +52,53 @@ class Calls:
         repeated.
 
         Raises:
-            ProviderFailure: of the last attempt.
+            ProviderFailure: of the last attempt; of an earlier one, if that may have had an effect and
+                the last one had none.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._limits.total_seconds_max
         repeat_count = 0
+        unknown: OutcomeUnknown | None = None
         while True:
             try:
                 return await self._attempt(call, end - loop.time())
             except ProviderFailure as failure:
+                unknown = failure if isinstance(failure, OutcomeUnknown) else unknown
                 pause_seconds = self._pause_seconds(failure, repeat_count)
                 may_repeat = _may_repeat(failure, is_repeatable=is_repeatable)
                 is_spent = repeat_count >= self._limits.repeat_count_max
-                if not may_repeat or is_spent or loop.time() + pause_seconds >= end:
+                left_seconds = end - loop.time() - pause_seconds
+                if not may_repeat or is_spent or left_seconds < self._limits.attempt_seconds_min:
+                    if unknown is not None and isinstance(failure, NotDone):
+                        raise unknown from failure
                     raise
             repeat_count += 1
             await asyncio.sleep(pause_seconds)
 
     async def _attempt(self, call: Callable[[], Awaitable[AnswerT]], left_seconds: float) -> AnswerT:
-        self.breaker.enter()
+        passage = self.breaker.enter()
         try:
             async with asyncio.timeout(min(left_seconds, self._limits.attempt_seconds_max)):
                 answer = await call()
         except TimeoutError:
-            self.breaker.failed()
+            self.breaker.failed(passage)
             raise OutcomeUnknown("timeout") from None
         except ProviderFailure as failure:
-            self._count(failure)
+            self._count(failure, passage)
             raise
         except BaseException:
-            self.breaker.abandoned()
+            self.breaker.abandoned(passage)
             raise
         self.breaker.succeeded()
         return answer
 
-    def _count(self, failure: ProviderFailure) -> None:
+    def _count(self, failure: ProviderFailure, passage: Passage) -> None:
         """Whoever answers "no", "not so often" or "as I said" is well."""
         is_ill = isinstance(failure, Unreachable | OutcomeUnknown) and not isinstance(failure, KeySpent)
-        (self.breaker.failed if is_ill else self.breaker.succeeded)()
+        if is_ill:
+            self.breaker.failed(passage)
+        else:
+            self.breaker.succeeded()
 
     def _pause_seconds(self, failure: ProviderFailure, repeat_count: int) -> float:
         """At least what the provider asks for; else longer each time, of random length."""

@@ -59,7 +59,8 @@ class PaymentWanted:
 class PaymentName:
     """A payment by our name and the provider's.
 
-    provider_reference: "" while it is not known. create_time: when we first asked for it.
+    provider_reference: "" while it is not known. create_time: when we first asked for it. reader_id: for
+    READER.
     """
 
     payment_id: str
@@ -67,17 +68,25 @@ class PaymentName:
     currency_code: str
     flow: Flow
     create_time: datetime
+    reader_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundWanted:
-    """Money to give back. refund_id: ours, at most 64 characters. amount_minor: above 0."""
+    """Money to give back. refund_id: ours, at most 64 characters. amount_minor: above 0.
+
+    The last two are for providers that keep no id of ours with a refund. last_sent_time: of the last
+    call for it that was or may have been sent; None before the first. equal_refund_count: how many
+    other refunds of the payment, of the same amount, are known to have been done.
+    """
 
     refund_id: str
     payment: PaymentName
     amount_minor: int
     is_whole: bool
     """True when it gives back all that was captured: some providers have a form of their own for it."""
+    last_sent_time: datetime | None = None
+    equal_refund_count: int = 0
 
 
 # --- what is heard ----------------------------------------------------------------------------
@@ -100,7 +109,8 @@ class ProviderState(IntEnum):
 class ProviderRefund:
     """A refund as its provider tells it.
 
-    refund_id: ours, "" when it is not one of ours. payment_reference: of the payment refunded.
+    refund_id, payment_id: ours; refund_id is "" when somebody made it at the provider itself, payment_id
+    when it gives back no payment of ours. payment_reference: the provider's, of the payment refunded.
     failure_code: the provider's word for why it failed, else "".
     """
 
@@ -117,6 +127,7 @@ class ProviderRefund:
     state: State
     currency_code: str
     amount_minor: int
+    payment_id: str = ""
     failure_code: str = ""
 
 
@@ -126,6 +137,7 @@ class ProviderPayment:
 
     payment_id: ours, "" when it is not one of ours. captured_minor: all that was ever captured, refunds
     not deducted. failure_code: why the last attempt was declined, else "". refunds: as far as told.
+    is_only_approved: AUTHORIZED by the customer's word alone; no money is held until our next call.
     """
 
     payment_id: str
@@ -137,6 +149,7 @@ class ProviderPayment:
     failure_code: str = ""
     refunds: Sequence[ProviderRefund] = ()
     create_time: datetime | None = None
+    is_only_approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +172,9 @@ class Begun:
 class Callback:
     """A call of the provider that may be trusted as far as `is_signed` says.
 
-    event_id: the provider's, or made from the body where it has none: equal for every delivery of it.
-    An unsigned one is a hint to look at something, never a fact.
+    event_id: the provider's, equal for every delivery of the event. Where equal bodies can mean
+    different states (SumUp's checkouts), each delivery has one of its own. An unsigned callback is a
+    hint to look at something, never a fact.
     """
 
     event_id: str
@@ -225,12 +239,25 @@ class CallbackRefused(Exception):
 class PaymentProvider(Protocol):
     """One provider. Every call ends in limited time: with an answer or with a ProviderFailure."""
 
-    name: str
-    """As in requests, tables and settings: "stripe"."""
-    flows: frozenset[Flow]
-    """Where its customers can pay."""
-    repeats_refunds_safely: bool
-    """False: a refund has no key; after an unknown outcome it is looked for, not sent again blindly."""
+    @property
+    def name(self) -> str:
+        """As in requests, tables and settings: "stripe"."""
+        ...
+
+    @property
+    def flows(self) -> frozenset[Flow]:
+        """Where its customers can pay."""
+        ...
+
+    @property
+    def authorizes(self) -> bool:
+        """False: it always takes the money at once, and refuses to have it captured later."""
+        ...
+
+    @property
+    def repeats_refunds_safely(self) -> bool:
+        """False: a refund has no key. One that was lost is looked for, not sent again blindly."""
+        ...
 
     async def begin(self, payment: PaymentWanted, *, key: str) -> Begun:
         """Makes the payment. Safe to repeat with the same key and wishes."""
@@ -241,7 +268,10 @@ class PaymentProvider(Protocol):
         ...
 
     async def read(self, payment: PaymentName) -> ProviderPayment | None:
-        """The payment as it is, by the provider's name or else by ours; None when there is no trace."""
+        """The payment as it is, by the provider's name or else by ours; None when there is no trace.
+
+        None also when nobody can have been shown it, so that nobody can ever pay it.
+        """
         ...
 
     async def capture(self, payment: PaymentName, amount_minor: int, *, key: str) -> ProviderPayment:
@@ -264,11 +294,12 @@ class PaymentProvider(Protocol):
         """All payments begun since then, with all their refunds: what reconciliation compares."""
         ...
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
+    async def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
         """Who calls? Headers with names in lower case.
 
         Raises:
             CallbackRefused: not the provider, as far as can be told.
+            NotDone: what it takes to tell cannot be had at present; the provider calls again.
         """
         ...
 

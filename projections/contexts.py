@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Final
 
-from projections import cart, catalog, inventory, ordering, pricing
+from projections import cart, catalog, inventory, ordering, payment, pricing
 from projections.retelling import EventProjection, Projections
 
 CONTEXTS: Final[dict[str, ModuleType]] = {
@@ -12,6 +12,7 @@ CONTEXTS: Final[dict[str, ModuleType]] = {
     "inventory": inventory,
     "cart": cart,
     "ordering": ordering,
+    "payment": payment,
 }
 
 

@@ -15,12 +15,14 @@ from read_models.views import (
 from shopkeeper.ordering.v1.ordering_events_pb2 import (
     OrderCancelled,
     OrderExpired,
+    OrderHoldExtended,
     OrderLinesCancelled,
     OrderLinesFulfilled,
     OrderLinesReturned,
     OrderPlaced,
     OrderProgress,
     PaymentRecorded,
+    RefundFailed,
     RefundRecorded,
 )
 from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderSummary
@@ -30,6 +32,8 @@ NOT_SHOWN: dict[str, str] = {}
 Progressed = (
     PaymentRecorded
     | RefundRecorded
+    | RefundFailed
+    | OrderHoldExtended
     | OrderCancelled
     | OrderLinesCancelled
     | OrderExpired
@@ -60,6 +64,8 @@ def order_after_progress(view: Order | None, event: Progressed) -> Order:
     view.refund_due_minor = progress.refund_due_minor
     view.gifted_minor = progress.gifted_minor
     view.update_time.CopyFrom(progress.update_time)
+    if isinstance(event, OrderHoldExtended):
+        view.expire_time.CopyFrom(event.expire_time)
     _move_lines(view, progress)
     return view
 
@@ -149,6 +155,8 @@ RETELLINGS: dict[type[Message], tuple[Retelling, ...]] = {
     OrderPlaced: _PLACING,
     PaymentRecorded: _PROGRESS,
     RefundRecorded: _PROGRESS,
+    RefundFailed: _PROGRESS,
+    OrderHoldExtended: _PROGRESS,
     OrderCancelled: _PROGRESS,
     OrderLinesCancelled: _PROGRESS,
     OrderExpired: _PROGRESS,

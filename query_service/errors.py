@@ -27,6 +27,14 @@ class OrderNotFound(NotFound):
     """There is no order {order_id}."""
 
 
+class PaymentNotFound(NotFound):
+    """There is no payment {payment_id}."""
+
+
+class OrderMoneyNotFound(NotFound):
+    """Order {order_id} has no payments at a provider."""
+
+
 class LogIncarnationChanged(Refusal):
     """The token is of incarnation {token_incarnation}, the log of a newer one: ask without a token."""
 

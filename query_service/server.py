@@ -1,4 +1,4 @@
-"""The query service put together: one connection to Redis, five servicers."""
+"""The query service put together: one connection to Redis, the servicers."""
 
 import grpc
 
@@ -6,6 +6,7 @@ from query_service.cart import CartQueryServicer
 from query_service.catalog import CatalogQueryServicer
 from query_service.inventory import InventoryQueryServicer
 from query_service.ordering import OrderingQueryServicer
+from query_service.payment import PaymentQueryServicer
 from query_service.pricing import PricingQueryServicer
 from query_service.settings import Settings
 from query_service.views import Views
@@ -15,6 +16,7 @@ from shopkeeper.cart.v1 import cart_query_service_pb2_grpc as cart_grpc
 from shopkeeper.catalog.v1 import catalog_query_service_pb2_grpc as catalog_grpc
 from shopkeeper.inventory.v1 import inventory_query_service_pb2_grpc as inventory_grpc
 from shopkeeper.ordering.v1 import ordering_query_service_pb2_grpc as ordering_grpc
+from shopkeeper.payment.v1 import payment_query_service_pb2_grpc as payment_grpc
 from shopkeeper.pricing.v1 import pricing_query_service_pb2_grpc as pricing_grpc
 
 SERVICES = (
@@ -23,6 +25,7 @@ SERVICES = (
     "shopkeeper.inventory.v1.InventoryQueryService",
     "shopkeeper.cart.v1.CartQueryService",
     "shopkeeper.ordering.v1.OrderingQueryService",
+    "shopkeeper.payment.v1.PaymentQueryService",
 )
 
 
@@ -60,6 +63,7 @@ class QueryServer:
         inventory_grpc.add_InventoryQueryServiceServicer_to_server(InventoryQueryServicer(views), server)
         cart_grpc.add_CartQueryServiceServicer_to_server(CartQueryServicer(views), server)
         ordering_grpc.add_OrderingQueryServiceServicer_to_server(OrderingQueryServicer(views), server)
+        payment_grpc.add_PaymentQueryServiceServicer_to_server(PaymentQueryServicer(views), server)
 
 
 async def serve(settings: Settings) -> None:

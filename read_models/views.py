@@ -13,6 +13,7 @@ from shopkeeper.catalog.v1.catalog_pb2 import Sku
 from shopkeeper.catalog.v1.catalog_query_service_pb2 import ProductView
 from shopkeeper.inventory.v1.inventory_pb2 import Stock
 from shopkeeper.ordering.v1.ordering_pb2 import Order
+from shopkeeper.payment.v1.payment_pb2 import OrderMoney, Payment
 from shopkeeper.pricing.v1.pricing_pb2 import SkuPrices
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -36,6 +37,8 @@ PRICES = Document("prices", SkuPrices)
 STOCK = Document("stock", Stock)
 CART = Document("cart", Cart)
 ORDER = Document("order", Order)
+PAYMENT = Document("payment", Payment)
+ORDER_MONEY = Document("order-money", OrderMoney)
 
 _CUSTOMER_ORDERS = "customer-orders:"
 _ORDERS_BY_STATE = "orders-by-state:"

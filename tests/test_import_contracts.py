@@ -14,10 +14,16 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 PACKAGES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"]
 
 
-CONTEXTS = ("catalog", "pricing", "cart", "inventory", "ordering", "checkout")
-IMPURE = ("__init__", "servicer", "repository", "tables", "ledger", "order_numbers")
-"""SQL and servicers, by the ends of their names."""
-WORKERS = ("command_service.checkout.expiry", "command_service.checkout.price_windows")
+CONTEXTS = ("catalog", "pricing", "cart", "inventory", "ordering", "payment", "checkout")
+IMPURE = ("__init__", "servicer", "repository", "tables", "ledger", "order_numbers", "gateway")
+"""SQL, servicers and calls to the outside world, by the ends of their names."""
+WORKERS = (
+    "command_service.checkout.expiry",
+    "command_service.checkout.payment_alarms",
+    "command_service.checkout.payment_driver",
+    "command_service.checkout.payment_worker",
+    "command_service.checkout.price_windows",
+)
 
 
 def modules_that_decide() -> list[str]:

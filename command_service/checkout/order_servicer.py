@@ -6,6 +6,7 @@ from datetime import timedelta
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
+from command_service.checkout.extend_order_hold import ExtendOrderHold
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import PaymentAnswer, RecordPayment
@@ -155,6 +156,20 @@ class OrderingServicer(ordering_command_service_pb2_grpc.OrderingCommandServiceS
             context,
             ReturnOrderLines(order_id=request.order_id, returned=returned),
             lambda order: service.ReturnOrderLinesResponse(order=_message(order)),
+        )
+
+    async def ExtendOrderHold(
+        self, request: service.ExtendOrderHoldRequest, context: ServicerContext
+    ) -> service.ExtendOrderHoldResponse:
+        """Keeps an unpaid order's stock held."""
+        command = ExtendOrderHold(
+            order_id=request.order_id, hold_duration=request.hold_duration.ToTimedelta()
+        )
+        return await self._door.carry_out(
+            request,
+            context,
+            command,
+            lambda order: service.ExtendOrderHoldResponse(order=_message(order)),
         )
 
     async def ExpireOrder(

@@ -5,7 +5,7 @@ itself, and takes stock and coupon uses anew as if it were placed again at its f
 can no longer be had, the order stays expired and the money is to be given back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -30,7 +30,8 @@ from command_service.ordering.domain import (
     OrderState,
     PaymentOutcome,
 )
-from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded
+from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded, RefundFailed
+from command_service.payment.refunds import Refund
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event
 
@@ -87,6 +88,106 @@ class _Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Received:
+    """Money that was counted: what it did, all that shall be written, and the facts."""
+
+    answer: PaymentAnswer
+    changes: Sequence[Change]
+    events: Sequence[Event]
+
+
+def payment_touches(order_id: str, payment_reference: str) -> tuple[Touch, ...]:
+    """The order, its reservation, and the reference so that it pays once."""
+    return (
+        ORDER.change(order_id),
+        RESERVATION.change(order_id),
+        MONEY_RECORD.create((PAYMENT_RECORD, payment_reference)),
+    )
+
+
+def payment_needs(world: World, order_id: str) -> Iterable[Touch]:
+    """What the order holds, or has to take anew."""
+    order = world.get(ORDER, order_id)
+    return () if order is None or order.state not in _PAYABLE else order_touches(order)
+
+
+def receive(
+    world: World,
+    order: Order,
+    payment_reference: str,
+    amount_minor: int,
+    now: datetime,
+    *,
+    provider: str = "",
+) -> Received:
+    """Counts money that is not recorded yet, and makes the order paid if it suffices."""
+    if order.state not in _PAYABLE:
+        after = order.receive(amount_minor, now)
+        progress = OrderProgress.between(order, after)
+        answer = PaymentAnswer(after, PaymentOutcome.REFUND_DUE)
+        changes: list[Change] = []
+        events: list[Event] = [PaymentRecorded(progress, payment_reference, amount_minor, provider)]
+    else:
+        reservation = reservation_of(world, order)
+        step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
+        settled = step.paid(step.order.receive(amount_minor, now))
+        progress = OrderProgress.between(step.order, settled.order)
+        answer = PaymentAnswer(settled.order, outcome_now(settled.order))
+        changes = settled.holdings.changes(reservation, settled.reservation_state)
+        recorded = PaymentRecorded(progress, payment_reference, amount_minor, provider)
+        events = [*step.events, recorded, *settled.holdings.events]
+    record = MoneyRecord(order.order_id, amount_minor, outcome=answer.outcome)
+    written = [
+        ORDER.changed(order.order_id, answer.order),
+        MONEY_RECORD.changed((PAYMENT_RECORD, payment_reference), record),
+    ]
+    return Received(answer, [*written, *changes], events)
+
+
+def regaining_needs(world: World, order_id: str) -> Iterable[Touch]:
+    """What an unpaid order holds, for `regain`."""
+    order = world.get(ORDER, order_id)
+    return () if order is None or order.state not in AWAITING else order_touches(order)
+
+
+@dataclass(frozen=True, slots=True)
+class Regained:
+    """Money that did not leave after all: what shall be written, and the facts."""
+
+    changes: Sequence[Change]
+    events: Sequence[Event]
+
+
+def regain(world: World, order: Order, refund: Refund, now: datetime) -> Regained:
+    """Counts a failed refund no more; an order that still waits is paid if that is what it lacked.
+
+    One that has expired stays so: its buyer was told, and did nothing since.
+    """
+    if order.state not in AWAITING:
+        after = _with_refund_back(order, refund, now)
+        return Regained([ORDER.changed(order.order_id, after)], [_failed(order, after, refund)])
+    reservation = reservation_of(world, order)
+    step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
+    after = _with_refund_back(step.order, refund, now)
+    settled = step.paid(after) if step.order.state in AWAITING else replace(step, order=after)
+    changes = settled.holdings.changes(reservation, settled.reservation_state)
+    failed = _failed(step.order, settled.order, refund)
+    return Regained(
+        [ORDER.changed(order.order_id, settled.order), *changes],
+        [*step.events, failed, *settled.holdings.events],
+    )
+
+
+def _with_refund_back(order: Order, refund: Refund, now: datetime) -> Order:
+    return order.take_refund_back(refund.lines, refund.amount_minor, refund.gifted_minor, now)
+
+
+def _failed(before: Order, after: Order, refund: Refund) -> RefundFailed:
+    progress = OrderProgress.between(before, after)
+    return RefundFailed(progress, refund.refund_id, refund.amount_minor)
+
+
+@dataclass(frozen=True, slots=True)
 class RecordPayment(Command[PaymentAnswer]):
     """Records money for an order, and makes the order paid when it suffices.
 
@@ -101,16 +202,11 @@ class RecordPayment(Command[PaymentAnswer]):
 
     def touches(self) -> Iterable[Touch]:
         """The order, its reservation, and the reference so that it pays once."""
-        return (
-            ORDER.change(self.order_id),
-            RESERVATION.change(self.order_id),
-            MONEY_RECORD.create((PAYMENT_RECORD, self.payment_reference)),
-        )
+        return payment_touches(self.order_id, self.payment_reference)
 
     def needs(self, world: World) -> Iterable[Touch]:
         """What the order holds, or has to take anew."""
-        order = world.get(ORDER, self.order_id)
-        return () if order is None or order.state not in _PAYABLE else order_touches(order)
+        return payment_needs(world, self.order_id)
 
     def decide(self, world: World, now: datetime) -> Decision[PaymentAnswer]:
         """Counts the money and settles the order."""
@@ -119,21 +215,8 @@ class RecordPayment(Command[PaymentAnswer]):
         recorded = world.get(MONEY_RECORD, (PAYMENT_RECORD, self.payment_reference))
         if recorded is not None:
             return self._decide_again(order, recorded)
-        if order.state not in _PAYABLE:
-            after = order.receive(self.amount.amount_minor, now)
-            answer = PaymentAnswer(after, PaymentOutcome.REFUND_DUE)
-            return self._decision(answer, [], [self._event(order, after)])
-        return self._settle(world, order, now)
-
-    def _settle(self, world: World, order: Order, now: datetime) -> Decision[PaymentAnswer]:
-        reservation = reservation_of(world, order)
-        step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
-        settled = step.paid(step.order.receive(self.amount.amount_minor, now))
-        return self._decision(
-            PaymentAnswer(settled.order, outcome_now(settled.order)),
-            settled.holdings.changes(reservation, settled.reservation_state),
-            [*step.events, self._event(step.order, settled.order), *settled.holdings.events],
-        )
+        received = receive(world, order, self.payment_reference, self.amount.amount_minor, now)
+        return Decision(received.answer, received.changes, received.events)
 
     def _decide_again(self, order: Order, recorded: MoneyRecord) -> Decision[PaymentAnswer]:
         if (recorded.order_id, recorded.amount_minor) != (self.order_id, self.amount.amount_minor):
@@ -142,25 +225,6 @@ class RecordPayment(Command[PaymentAnswer]):
             )
         assert recorded.outcome is not None, "every payment is recorded with its outcome"
         return Decision(PaymentAnswer(order, recorded.outcome))
-
-    def _decision(
-        self, answer: PaymentAnswer, changes: list[Change], events: list[Event]
-    ) -> Decision[PaymentAnswer]:
-        record = MoneyRecord(self.order_id, self.amount.amount_minor, outcome=answer.outcome)
-        return Decision(
-            answer,
-            [
-                ORDER.changed(self.order_id, answer.order),
-                MONEY_RECORD.changed((PAYMENT_RECORD, self.payment_reference), record),
-                *changes,
-            ],
-            events,
-        )
-
-    def _event(self, before: Order, after: Order) -> PaymentRecorded:
-        return PaymentRecorded(
-            OrderProgress.between(before, after), self.payment_reference, self.amount.amount_minor
-        )
 
 
 def outcome_now(order: Order) -> PaymentOutcome:

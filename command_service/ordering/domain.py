@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, IntEnum, auto
-from typing import Any
+from typing import Any, Protocol
 
 from command_service.adjustments import Adjustment
 from command_service.errors import (
@@ -121,6 +121,25 @@ class Units:
 
     line_id: str
     quantity: int
+
+
+class RefundedUnits(Protocol):
+    """What a refund gave back for one line; quantity may be 0."""
+
+    @property
+    def line_id(self) -> str:
+        """The line."""
+        ...
+
+    @property
+    def quantity(self) -> int:
+        """Units."""
+        ...
+
+    @property
+    def amount_minor(self) -> int:
+        """How much."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +270,14 @@ class Order:
             return self.refundable_minor
         if self.state in AWAITING:
             return 0
-        kept_minor = sum(line.kept_minor for line in self.lines) - self.gifted_minor
-        return min(max(self.refundable_minor - kept_minor, 0), self.refundable_minor)
+        return min(max(self.refundable_minor - self.kept_minor, 0), self.refundable_minor)
+
+    @property
+    def kept_minor(self) -> int:
+        """What of its price is ours: nothing before it is paid, nor once it is called off."""
+        if self.state in AWAITING | CLOSED:
+            return 0
+        return sum(line.kept_minor for line in self.lines) - self.gifted_minor
 
     @property
     def is_covered(self) -> bool:
@@ -349,6 +374,26 @@ class Order:
         excess_minor = max(amount_minor - self.refund_due_minor, 0)
         return replace(after, gifted_minor=self.gifted_minor + excess_minor)
 
+    def take_refund_back(
+        self, refunded: Sequence[RefundedUnits], amount_minor: int, gifted_minor: int, now: datetime
+    ) -> "Order":
+        """Counts a refund no more: the money did not leave after all."""
+        taken = {each.line_id: each for each in refunded}
+        lines = tuple(
+            _unrefunded(line, taken[line.line_id]) if line.line_id in taken else line
+            for line in self.lines
+        )
+        return self._changed(
+            now,
+            lines=lines,
+            refunded_minor=self.refunded_minor - amount_minor,
+            gifted_minor=max(self.gifted_minor - gifted_minor, 0),
+        )
+
+    def extend_hold(self, expire_time: datetime, now: datetime) -> "Order":
+        """Holds the stock until then, if that is later than before."""
+        return self._changed(now, expire_time=expire_time) if expire_time > self.expire_time else self
+
     def _refund(self, amount_minor: int, now: datetime) -> "Order":
         if amount_minor > self.refundable_minor:
             raise RefundExceedsPayments(
@@ -406,6 +451,15 @@ def _refunded(line: OrderLine, quantity: int) -> OrderLine:
     refunded_quantity = line.refunded_quantity + quantity
     refunded_minor = line.first_units_minor(refunded_quantity)
     return replace(line, refunded_quantity=refunded_quantity, refunded_minor=refunded_minor)
+
+
+def _unrefunded(line: OrderLine, refunded: RefundedUnits) -> OrderLine:
+    """Never below nothing: a late payment has had the counts begin anew meanwhile."""
+    return replace(
+        line,
+        refunded_quantity=max(line.refunded_quantity - refunded.quantity, 0),
+        refunded_minor=max(line.refunded_minor - refunded.amount_minor, 0),
+    )
 
 
 def _check_units(line: OrderLine, quantity: int, *, quantity_max: int) -> None:

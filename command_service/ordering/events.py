@@ -10,7 +10,11 @@ from event_log.events import Event
 
 @dataclass(frozen=True, slots=True)
 class OrderProgress:
-    """Where an order stands after a step; fields as in ordering_events.proto."""
+    """Where an order stands after a step; fields as in ordering_events.proto.
+
+    The last two are for the ledger of money: kept_change_minor is by how much the step changed what of
+    the order's price is ours.
+    """
 
     order_id: str
     customer_id: str
@@ -23,6 +27,8 @@ class OrderProgress:
     gifted_minor: int
     changed_lines: tuple[OrderLine, ...]
     update_time: datetime
+    currency_code: str
+    kept_change_minor: int
 
     @classmethod
     def between(cls, before: Order, after: Order) -> "OrderProgress":
@@ -43,6 +49,8 @@ class OrderProgress:
                 if line != line_before
             ),
             update_time=after.update_time,
+            currency_code=after.currency_code,
+            kept_change_minor=after.kept_minor - before.kept_minor,
         )
 
 
@@ -79,18 +87,35 @@ class OrderProgressed(OrderEvent):
 
 @dataclass(frozen=True, slots=True)
 class PaymentRecorded(OrderProgressed):
-    """Money was received."""
+    """Money was received. provider: "" for money that came in any other way."""
 
     payment_reference: str
     amount_minor: int
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundRecorded(OrderProgressed):
-    """Money was given back."""
+    """Money was given back. is_under_way: its provider has yet to do it."""
 
     refund_reference: str
     amount_minor: int
+    is_under_way: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFailed(OrderProgressed):
+    """Money that was to be given back did not leave; it is refundable again."""
+
+    refund_reference: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHoldExtended(OrderProgressed):
+    """The order holds its stock for longer."""
+
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

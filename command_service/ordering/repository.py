@@ -225,12 +225,12 @@ _UPDATE = """
 WITH stepped AS (
     UPDATE orders SET version = o.version, state = o.state, paid_minor = o.paid_minor,
         refunded_minor = o.refunded_minor, gifted_minor = o.gifted_minor,
-        update_time = o.update_time, cancel_reason = o.cancel_reason
+        update_time = o.update_time, expire_time = o.expire_time, cancel_reason = o.cancel_reason
     FROM unnest(%(order_id)s::text[], %(version)s::bigint[], %(state)s::bigint[],
         %(paid_minor)s::bigint[], %(refunded_minor)s::bigint[], %(gifted_minor)s::bigint[],
-        %(update_time)s::timestamptz[], %(cancel_reason)s::text[])
+        %(update_time)s::timestamptz[], %(expire_time)s::timestamptz[], %(cancel_reason)s::text[])
         AS o(order_id, version, state, paid_minor, refunded_minor, gifted_minor, update_time,
-            cancel_reason)
+            expire_time, cancel_reason)
     WHERE orders.order_id = o.order_id
 )
 UPDATE order_lines SET fulfilled_quantity = l.fulfilled_quantity,
@@ -392,7 +392,7 @@ _LINE_FIELDS = (
     "fulfilled_quantity returned_quantity refunded_quantity cancelled_quantity"
 ).split()
 _STEP_FIELDS = (
-    "order_id version state paid_minor refunded_minor gifted_minor update_time cancel_reason"
+    "order_id version state paid_minor refunded_minor gifted_minor update_time expire_time cancel_reason"
 ).split()
 _CONTACT_FIELDS = ("email", "full_name", "phone", "notes")
 

@@ -44,9 +44,10 @@ def up(workers: Workers = 1, data_dir: DataDir = DATA_DIR) -> None:
     database to the newest schema, then starts all services and restarts those that die. Data stays in
     the data directory. Ctrl-C stops everything in order, a second one at once.
 
-    COMMAND_ADDRESS, QUERY_ADDRESS, HISTORY_ADDRESS, PROJECTIONS_ADDRESS (host:port) move a service;
-    COMMAND_METRICS_PORT, QUERY_METRICS_PORT, HISTORY_METRICS_PORT, PROJECTIONS_METRICS_PORT switch
-    Prometheus metrics on: worker n listens on that port + n.
+    COMMAND_ADDRESS, QUERY_ADDRESS, HISTORY_ADDRESS, PROJECTIONS_ADDRESS, WEBHOOKS_ADDRESS (host:port)
+    move a service; COMMAND_METRICS_PORT, QUERY_METRICS_PORT, HISTORY_METRICS_PORT,
+    PROJECTIONS_METRICS_PORT, WEBHOOKS_METRICS_PORT switch Prometheus metrics on: worker n listens on
+    that port + n. Payment providers are at work when their settings are there: see docs/payments.md.
     """
     started_seconds = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)

@@ -9,7 +9,8 @@ from ops.demo import rpcs
 from ops.demo.accounts import Accounts, Bucket
 from ops.demo.buyers import is_restocked
 from ops.demo.errands import SHIPPING_ENDS, Plan
-from ops.demo.sales import Line
+from ops.demo.provider import Provider
+from ops.demo.sales import CURRENCY_CODE, Line
 from ops.demo.shop import Shop
 from ops.demo.staff import ACTOR
 from shopkeeper.inventory.v1.inventory_command_service_pb2 import RepairStockRequest
@@ -26,6 +27,8 @@ from shopkeeper.ordering.v1.ordering_query_service_pb2 import ListOrdersByStateR
 SKUS_PER_QUERY_MAX = 1000
 ORDERS_PER_PAGE_MAX = 200
 EXPLANATIONS_AT_ONCE = 16
+REFUNDED_SECONDS_MAX = 120.0
+"""For refunds whose calls went wrong: they are made again, after growing pauses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,10 @@ class Audit:
     """Units promised that are not there, by the clients' count or by the counters: the larger."""
     sold_out_count: int
     """SKUs that were there and are not any more."""
+    fault_count: int
+    """Calls to the provider that went wrong on purpose."""
+    webhook_count: int
+    """Webhooks that arrived, the doubled ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +63,17 @@ class Units:
         return max(0, self.sold - self.supplied)
 
 
-async def audit(shop: Shop, plan: Plan, accounts: Accounts) -> Audit:
-    """Compares all orders, all stock, and some of the ledger; differences go to the accounts."""
+async def audit(shop: Shop, provider: Provider, plan: Plan, accounts: Accounts) -> Audit:
+    """Compares all orders, money and stock, and some of the ledger; differences go to the accounts."""
     accounts.mismatches += [f"{path} answered differently" for path in shop.traffic.different_replies]
     token = await _token_of_now(shop, plan, accounts)
     orders = await _all_orders(shop, token)
     revenue_minor = sum(order.total.amount_minor for order in orders)
     accounts.expect_equal("revenue in pence", revenue_minor, accounts.revenue_minor)
     accounts.expect_equal("number of orders", len(orders), accounts.order_count)
+    expected_minor = (accounts.revenue_minor, accounts.refunded_minor)
+    totals_minor = await _totals_at_rest(provider, expected_minor)
+    accounts.expect_equal("(captured, refunded) at the provider", totals_minor, expected_minor)
     stocks = await _all_stock(shop, plan, token)
     expected = expected_units(plan, accounts)
     for code, units in expected.items():
@@ -80,7 +90,20 @@ async def audit(shop: Shop, plan: Plan, accounts: Accounts) -> Audit:
             sum(_uncovered(level) for stock in stocks.values() for level in stock.levels),
         ),
         sold_out_count=len(sold_out),
+        fault_count=await provider.fault_count(),
+        webhook_count=(await provider.deliveries())["delivered"],
     )
+
+
+async def _totals_at_rest(provider: Provider, expected_minor: tuple[int, int]) -> tuple[int, int]:
+    """What was captured and refunded, once it is as expected; or as it is after a long wait."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + REFUNDED_SECONDS_MAX
+    while (totals := await provider.totals_minor(CURRENCY_CODE)) != expected_minor:
+        if loop.time() > end:
+            break
+        await asyncio.sleep(1)
+    return totals
 
 
 def expected_units(plan: Plan, accounts: Accounts) -> dict[str, Units]:

@@ -10,6 +10,7 @@ from ops.demo.contacts import contact, customer_id
 from ops.demo.errands import SHIPPING_ENDS
 from ops.demo.fresh_reads import FreshReads
 from ops.demo.price_lists import Basket
+from ops.demo.provider import Provider
 from ops.demo.sales import CURRENCY_CODE, Line
 from ops.demo.shop import Shop
 from shopkeeper.cart.v1.cart_command_service_pb2 import (
@@ -20,16 +21,18 @@ from shopkeeper.cart.v1.cart_command_service_pb2 import (
 from shopkeeper.cart.v1.cart_pb2 import CART_STATE_ORDERED, Cart, CartLine
 from shopkeeper.inventory.v1.inventory_pb2 import Stock
 from shopkeeper.ordering.v1.ordering_command_service_pb2 import (
-    PAYMENT_OUTCOME_PAID,
     FulfillOrderLinesRequest,
     PlaceOrderRequest,
     PlaceOrderResponse,
-    RecordPaymentRequest,
-    RecordRefundRequest,
     ReturnedUnits,
     ReturnOrderLinesRequest,
 )
 from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLineUnits
+from shopkeeper.payment.v1.payment_command_service_pb2 import (
+    RefundPaymentRequest,
+    StartPaymentRequest,
+)
+from shopkeeper.payment.v1.payment_pb2 import CAPTURE_MODE_AT_ONCE, CAPTURE_MODE_WHEN_HELD
 
 ACTOR = "buyer"
 
@@ -41,6 +44,7 @@ PLACINGS_MAX = 100
 """Each placing but the last finds some line short; more than 100 means that something is wrong."""
 
 PARCELS_TWO_ONE_IN = 5
+DECLINED_ONE_IN = 10
 DAMAGED_ONE_IN = 3
 """Every third line that comes back is damaged: refunded, not put back on the shelf."""
 
@@ -48,8 +52,11 @@ DAMAGED_ONE_IN = 3
 class Buyers:
     """All buyers, with a client of the shop; everything they get or do not get goes to the accounts."""
 
-    def __init__(self, shop: Shop, accounts: Accounts, list_of_cart: Mapping[str, str]) -> None:
+    def __init__(
+        self, shop: Shop, provider: Provider, accounts: Accounts, list_of_cart: Mapping[str, str]
+    ) -> None:
         self._shop = shop
+        self._provider = provider
         self._accounts = accounts
         self._reads = FreshReads(shop, accounts)
         self._list_of_cart = list_of_cart
@@ -85,17 +92,14 @@ class Buyers:
         self._accounts.settle(line, Bucket.RETURNED)
 
     async def _be_refunded(self, order_id: str, line: Line, sale: Line) -> None:
-        request = RecordRefundRequest(
+        request = RefundPaymentRequest(
             order_id=order_id,
-            refund_reference=f"refund-{line.number}",
             lines=[OrderLineUnits(line_id=sale.line_id, quantity=-line.quantity)],
         )
-        refunded = await self._shop.command(rpcs.RECORD_REFUND, request, actor=ACTOR)
-        await self._reads.expect_order(refunded.order, refunded.consistency_token)
+        answer = await self._shop.command(rpcs.REFUND_PAYMENT, request, actor=ACTOR)
         expected_minor = -line.quantity * sale.unit_price_minor
-        self._accounts.expect_equal(
-            f"refund for line {line.number}", refunded.amount.amount_minor, expected_minor
-        )
+        refunded_minor = sum(refund.amount_minor for refund in answer.refunds)
+        self._accounts.expect_equal(f"refund for line {line.number}", refunded_minor, expected_minor)
         self._accounts.refunded_minor += expected_minor
 
     # --- carts --------------------------------------------------------------------------------
@@ -201,18 +205,28 @@ class Buyers:
         await self._reads.expect_reserved(order, token)
 
     async def _pay(self, order: Order) -> None:
-        request = RecordPaymentRequest(
+        """At the provider, where every tenth buyer's first card is declined; then waits for the shop."""
+        if not order.total.amount_minor:
+            return
+        serial = _serial(order)
+        request = StartPaymentRequest(
             order_id=order.order_id,
-            payment_reference=f"payment-{order.cart_id}",
-            amount=order.total,
+            provider="stripe",
+            capture_mode=CAPTURE_MODE_WHEN_HELD if serial % 2 else CAPTURE_MODE_AT_ONCE,
         )
-        paid = await self._shop.command(rpcs.RECORD_PAYMENT, request, actor=ACTOR)
-        self._accounts.expect_equal(f"payment of {order.order_id}", paid.outcome, PAYMENT_OUTCOME_PAID)
-        await self._reads.expect_order(paid.order, paid.consistency_token)
+        started = await self._shop.command(rpcs.START_PAYMENT, request, actor=ACTOR)
+        self._accounts.expect_equal(
+            f"payment of {order.order_id}", started.payment.amount_minor, order.total.amount_minor
+        )
+        reference = started.payment.provider_reference
+        if serial % DECLINED_ONE_IN == 0:
+            await self._provider.decline(reference)
+        await self._provider.pay(reference)
+        await self._reads.wait_until_paid(order)
 
     async def _receive_parcels(self, order: Order) -> None:
         """All at once; every fifth order of several lines in two parcels."""
-        if int(order.cart_id.split("-")[1]) % PARCELS_TWO_ONE_IN == 0 and len(order.lines) > 1:
+        if _serial(order) % PARCELS_TWO_ONE_IN == 0 and len(order.lines) > 1:
             half = order.lines[: len(order.lines) // 2]
             await self._receive_parcel(
                 order, [OrderLineUnits(line_id=line.line_id, quantity=line.quantity) for line in half]
@@ -224,6 +238,11 @@ class Buyers:
         request = FulfillOrderLinesRequest(order_id=order.order_id, lines=units)
         shipped = await self._shop.command(rpcs.FULFILL_ORDER_LINES, request, actor=ACTOR)
         await self._reads.expect_order(shipped.order, shipped.consistency_token)
+
+
+def _serial(order: Order) -> int:
+    """The number of the order's invoice."""
+    return int(order.cart_id.split("-")[1])
 
 
 def is_restocked(line: Line) -> bool:

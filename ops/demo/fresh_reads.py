@@ -4,6 +4,7 @@
 that buyer alone, so that more can be claimed: what is found is exactly what the command answered.
 """
 
+import asyncio
 from collections import Counter
 
 from ops.demo import rpcs
@@ -14,8 +15,12 @@ from shopkeeper.cart.v1.cart_pb2 import Cart, CartState
 from shopkeeper.cart.v1.cart_query_service_pb2 import GetCartRequest
 from shopkeeper.inventory.v1.inventory_pb2 import Stock
 from shopkeeper.inventory.v1.inventory_query_service_pb2 import BatchGetStockRequest
-from shopkeeper.ordering.v1.ordering_pb2 import Order
+from shopkeeper.ordering.v1.ordering_pb2 import ORDER_STATE_PAID, Order
 from shopkeeper.ordering.v1.ordering_query_service_pb2 import GetOrderRequest
+
+PAID_SECONDS_MAX = 300.0
+"""For calls that went wrong several times over: each pause is longer than the one before."""
+LOOK_SECONDS = 0.05
 
 
 class FreshReads:
@@ -54,6 +59,20 @@ class FreshReads:
         self._accounts.expect_seen(f"order {written.order_id}", seen=seen.etag == written.etag)
         if seen.etag == written.etag:
             self._accounts.expect_equal(f"the view of order {written.order_id}", seen, written)
+
+    async def wait_until_paid(self, order: Order) -> None:
+        """Looks until the order is paid, which nobody tells its buyer: webhooks and workers see to it.
+
+        Raises:
+            TimeoutError: it is not paid.
+        """
+        request = GetOrderRequest(order_id=order.order_id)
+        async with asyncio.timeout(PAID_SECONDS_MAX):
+            while True:
+                seen = (await self._shop.query(rpcs.GET_ORDER, request)).order
+                if seen.state == ORDER_STATE_PAID:
+                    return
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def expect_reserved(self, order: Order, token: str) -> None:
         """Expects that the stock says so: until it is paid, nobody else can release its units."""

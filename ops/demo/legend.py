@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from ops.demo.buyers import DAMAGED_ONE_IN, PARCELS_TWO_ONE_IN
+from ops.demo.buyers import DAMAGED_ONE_IN, DECLINED_ONE_IN, PARCELS_TWO_ONE_IN
 from ops.demo.errands import SHIPPING_ENDS, Plan
 from ops.demo.opening_stock import SCARCE_ONE_IN, SCARCE_SHARE_PERCENT
 from ops.demo.price_lists import LINES_PER_CART_MAX
+from ops.demo.provider import DOUBLED_PERCENT, FAULT_PERCENT, LATE_PERCENT
 from ops.demo.replay import IN_FLIGHT
 from ops.demo.sales import NOT_GOODS_CODES, Line
 from ops.demo.shop import TWICE_ONE_IN
@@ -101,6 +102,13 @@ def _cases_of_stock(plan: Plan) -> Iterator[tuple[str, str]]:
         "An order is placed whole or not at all. The lines that are short are removed, whole, and it",
         "is placed again; they count as refused. Who is in time for the last units varies from run to",
         "run, and with it what is refused, and the revenue.",
+    )
+    yield _case(
+        "payment",
+        "Each order is paid at a sandbox of Stripe, strict about the wire format. Half are authorized",
+        f"first and captured by the shop; one in {DECLINED_ONE_IN} is declined and tried again.",
+        f"{FAULT_PERCENT} % of all calls to it fail, before or after their effect; of its webhooks",
+        f"{DOUBLED_PERCENT} % come doubled, {LATE_PERCENT} % late, all in any order.",
     )
     yield _case(
         "shipping",

@@ -8,6 +8,7 @@ from time import perf_counter
 from ops.demo.accounts import Accounts, Bucket
 from ops.demo.buyers import Buyers
 from ops.demo.errands import Errand, Plan
+from ops.demo.provider import Provider
 from ops.demo.shop import Shop
 from ops.demo.staff import Staff
 
@@ -26,10 +27,10 @@ class Replay:
     """Set for each invoice whose errand is done."""
 
     @classmethod
-    def of(cls, plan: Plan, shop: Shop, accounts: Accounts) -> "Replay":
+    def of(cls, plan: Plan, shop: Shop, provider: Provider, accounts: Accounts) -> "Replay":
         """A replay that has not begun."""
         return cls(
-            buyers=Buyers(shop, accounts, plan.price_lists.list_of_cart),
+            buyers=Buyers(shop, provider, accounts, plan.price_lists.list_of_cart),
             staff=Staff(shop),
             accounts=accounts,
             done={errand.invoice: asyncio.Event() for errand in plan.errands},

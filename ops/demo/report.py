@@ -112,6 +112,7 @@ def _figure_rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "revenue by the service", _pounds(audit.revenue_minor)
     yield "accepted lines by the file", _pounds(accounts.revenue_minor)
     yield "refunded", _pounds(accounts.refunded_minor)
+    yield "payments", f"{audit.fault_count:,} calls went wrong, {audit.webhook_count:,} webhooks came"
     yield "SKUs sold out", f"{audit.sold_out_count:,} of {len(outcome.plan.titles):,}"
     yield "replay", f"{outcome.replay_seconds:.1f} s, {outcome.orders_per_second:.1f} orders a second"
     yield "commands", _times(traffic.command_seconds)

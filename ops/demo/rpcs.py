@@ -16,6 +16,7 @@ from shopkeeper.inventory.v1 import inventory_history_service_pb2 as inventory_h
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as inventory_query
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_command
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as ordering_query
+from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_command
 from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_command
 
 
@@ -122,11 +123,17 @@ PLACE_ORDER = _rpc(
     ordering_command.PlaceOrderRequest,
     ordering_command.PlaceOrderResponse,
 )
-RECORD_PAYMENT = _rpc(
-    ordering_command,
-    "RecordPayment",
-    ordering_command.RecordPaymentRequest,
-    ordering_command.RecordPaymentResponse,
+START_PAYMENT = _rpc(
+    payment_command,
+    "StartPayment",
+    payment_command.StartPaymentRequest,
+    payment_command.StartPaymentResponse,
+)
+REFUND_PAYMENT = _rpc(
+    payment_command,
+    "RefundPayment",
+    payment_command.RefundPaymentRequest,
+    payment_command.RefundPaymentResponse,
 )
 FULFILL_ORDER_LINES = _rpc(
     ordering_command,
@@ -140,12 +147,9 @@ RETURN_ORDER_LINES = _rpc(
     ordering_command.ReturnOrderLinesRequest,
     ordering_command.ReturnOrderLinesResponse,
 )
-RECORD_REFUND = _rpc(
-    ordering_command,
-    "RecordRefund",
-    ordering_command.RecordRefundRequest,
-    ordering_command.RecordRefundResponse,
-)
+
+AS_THINGS_ARE = frozenset({START_PAYMENT.path, REFUND_PAYMENT.path})
+"""Commands whose repetition answers how far their provider has come since, and so not the same bytes."""
 
 GET_CART = _rpc(cart_query, "GetCart", cart_query.GetCartRequest, cart_query.GetCartResponse)
 GET_ORDER = _rpc(

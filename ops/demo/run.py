@@ -17,6 +17,7 @@ from ops.console import LogPrinter
 from ops.demo.accounts import Accounts
 from ops.demo.audit import audit
 from ops.demo.errands import Plan, plan
+from ops.demo.provider import Provider, running_provider
 from ops.demo.replay import Replay
 from ops.demo.report import Outcome, print_report
 from ops.demo.sales import Line, read_sales
@@ -76,31 +77,42 @@ async def _demo(
 ) -> Outcome:
     _cancel_on_signals()
     await _refuse_used_views(servers.redis_url)
-    deployment = Deployment(
-        {"LOG_LEVEL": LOG_LEVEL, **environment, **servers.environment, **free_addresses()},
-        on_log=LogPrinter(console),
-    )
-    with console.status("starting the services"):
-        await deployment.start()
-    try:
-        return await _sell(work, servers, _addresses(deployment), console)
-    finally:
-        with console.status("stopping the services"):
-            await deployment.stop()
+    addresses = free_addresses()
+    webhook_url = f"http://{addresses['WEBHOOKS_ADDRESS']}/webhooks/stripe"
+    async with running_provider(webhook_url) as provider:
+        deployment = Deployment(
+            {
+                "LOG_LEVEL": LOG_LEVEL,
+                **environment,
+                **servers.environment,
+                **addresses,
+                **provider.environment(),
+            },
+            on_log=LogPrinter(console),
+        )
+        with console.status("starting the services"):
+            await deployment.start()
+        try:
+            return await _sell(work, servers, provider, _addresses(deployment), console)
+        finally:
+            with console.status("stopping the services"):
+                await deployment.stop()
 
 
-async def _sell(work: Plan, servers: Servers, addresses: Addresses, console: Console) -> Outcome:
+async def _sell(
+    work: Plan, servers: Servers, provider: Provider, addresses: Addresses, console: Console
+) -> Outcome:
     accounts = Accounts()
     async with Shop(addresses) as shop:
         with console.status("filling the shop"):
             await Staff(shop).fill_shop(work)
         with progress(console, "invoices") as on_progress:
             done = count(1)
-            replay_seconds = await Replay.of(work, shop, accounts).run(
+            replay_seconds = await Replay.of(work, shop, provider, accounts).run(
                 work, lambda _errand: on_progress("selling", next(done), len(work.errands))
             )
         with console.status("counting orders and stock"):
-            found = await audit(shop, work, accounts)
+            found = await audit(shop, provider, work, accounts)
     await _verify(servers, accounts, console)
     return Outcome(work, accounts, found, shop.traffic, replay_seconds)
 

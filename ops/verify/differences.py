@@ -7,11 +7,24 @@ from google.protobuf.message import DecodeError, Message
 from ops.verify.expectations import SOURCES, Views
 from read_models.entries import TIME_DIGITS, to_entry
 from read_models.partitions import Address, EntryAddress
-from read_models.views import CART, ORDER, PRICES, PRODUCT, SKU, STOCK, Document
+from read_models.views import (
+    CART,
+    ORDER,
+    ORDER_MONEY,
+    PAYMENT,
+    PRICES,
+    PRODUCT,
+    SKU,
+    STOCK,
+    Document,
+)
 from shopkeeper.ordering.v1.ordering_pb2 import OrderSummary
 from shopkeeper.pricing.v1.pricing_pb2 import SkuPrices
 
-_DOCUMENTS: tuple[Document[Any], ...] = (PRODUCT, SKU, PRICES, STOCK, CART, ORDER)
+_DOCUMENTS: tuple[Document[Any], ...] = (
+    *(PRODUCT, SKU, PRICES, STOCK, CART),
+    *(ORDER, PAYMENT, ORDER_MONEY),
+)
 _MESSAGE_BY_NAME: dict[str, type[Message]] = {each.name: each.message_type for each in _DOCUMENTS}
 
 CART_SKUS = "cart-skus"

@@ -10,6 +10,8 @@ from command_service.cart.repository import CartRepository
 from command_service.catalog.repository import ProductRepository, SkuRepository
 from command_service.inventory.repository import StockRepository
 from command_service.ordering.repository import OrderRepository
+from command_service.payment.domain import order_id_of
+from command_service.payment.repository import OrderPaymentsRepository
 from command_service.pricing.domain import PRICE_BOOK_KEY, prices_in_force
 from command_service.pricing.repository import PriceBookRepository, SkuPricesRepository
 from event_log.codec import to_message
@@ -18,6 +20,8 @@ from read_models.partitions import Address
 from read_models.views import (
     CART,
     ORDER,
+    ORDER_MONEY,
+    PAYMENT,
     PRICES,
     PRODUCT,
     SKU,
@@ -33,6 +37,7 @@ from shopkeeper.catalog.v1.catalog_pb2 import Product, Sku
 from shopkeeper.catalog.v1.catalog_query_service_pb2 import ProductView
 from shopkeeper.inventory.v1.inventory_pb2 import Stock
 from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderSummary
+from shopkeeper.payment.v1.payment_pb2 import OrderMoney, Payment
 from shopkeeper.pricing.v1.pricing_pb2 import SkuPrices
 
 Views = dict[Address, Message | bytes]
@@ -112,6 +117,25 @@ async def _orders(tables: Tables, ids: Sequence[str]) -> Views:
     return views
 
 
+async def _payments(tables: Tables, ids: Sequence[str]) -> Views:
+    order_ids = sorted({order_id_of(payment_id) for payment_id in ids})
+    found = await tables.aggregates(OrderPaymentsRepository(), order_ids)
+    return {
+        PAYMENT.address(payment.payment_id): to_message(payment, Payment)
+        for of_order in found.values()
+        for payment in of_order.payments
+        if payment.payment_id in ids
+    }
+
+
+async def _order_money(tables: Tables, ids: Sequence[str]) -> Views:
+    found = await tables.aggregates(OrderPaymentsRepository(), ids)
+    return {
+        ORDER_MONEY.address(order_id): to_message(of_order, OrderMoney)
+        for order_id, of_order in found.items()
+    }
+
+
 def _summary(order: Order) -> OrderSummary:
     return OrderSummary(
         order_id=order.order_id,
@@ -133,6 +157,8 @@ SOURCES: Mapping[str, Source] = {
         Source("stock", "SELECT DISTINCT sku_id FROM stock_levels", _stock),
         Source("cart", "SELECT cart_id FROM carts WHERE version > 0", _carts),
         Source("order", "SELECT order_id FROM orders", _orders),
+        Source("payment", "SELECT payment_id FROM payments", _payments),
+        Source("order-money", "SELECT DISTINCT order_id FROM payments", _order_money),
     )
 }
 """By kind: the name of its document in read_models.views."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from command_service.payment.domain import order_id_of
 from ops.verify.differences import difference, owner, subject, view_name
 from ops.verify.expectations import SOURCES, Views
 from ops.verify.invariants import check_invariants
@@ -20,6 +21,7 @@ from read_models.checkpoints import Checkpoint
 from read_models.connections import connect
 from read_models.partitions import PARTITIONS, Address
 from read_models.registry import load_registry
+from read_models.views import PAYMENT
 
 log = structlog.get_logger(__name__)
 
@@ -214,7 +216,9 @@ def _is_touched(address: Address, touched: set[tuple[str, str]]) -> bool:
     # A product's view changes with its SKUs too, whose keys are their own.
     if kind == "product":
         return any(context == "catalog" for context, _ in touched)
-    return any(key == identifier for _, key in touched)
+    # The events of a payment bear its order's key.
+    wanted = order_id_of(identifier) if kind == PAYMENT.name else identifier
+    return any(key == wanted for _, key in touched)
 
 
 def _violation(address: Address, told: str) -> Violation:

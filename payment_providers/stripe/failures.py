@@ -17,6 +17,12 @@ from payment_providers.port import (
 
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
+_REFUSALS = range(400, 500)
+"""Anything else, be it a 200 that cannot be read, leaves open what became of the call."""
+
+_NOT_ALLOWED = (401, 403)
+"""Our key is wrong or lacks a right. That is the shop's to mend: no order may fail for good by it."""
+
 RETRY_SECONDS_MAX = 60.0
 """A longer Retry-After is not believed: the worker would sleep over the life of the order."""
 
@@ -41,9 +47,11 @@ def failure_of(error: stripe.StripeError) -> ProviderFailure:
         return (Unreachable if is_unsent else OutcomeUnknown)("connection")
     if isinstance(error, stripe.CardError):
         return Declined(code)
+    if error.http_status in _NOT_ALLOWED:
+        return NotDone(code)
     if isinstance(error, stripe.RateLimitError) or code == "idempotency_key_in_use":
         return NotDone(code, retry_after_seconds=_retry_after_seconds(error))
-    if (error.http_status or 500) >= 500:
+    if error.http_status not in _REFUSALS:
         is_replay = (error.headers or {}).get("idempotent-replayed") == "true"
         return (KeySpent if is_replay else OutcomeUnknown)(code)
     return NotAccepted(code)
@@ -64,4 +72,4 @@ def _retry_after_seconds(error: stripe.StripeError) -> float | None:
         seconds = float((error.headers or {}).get("retry-after", ""))
     except ValueError:
         return None
-    return min(max(seconds, 0.0), RETRY_SECONDS_MAX)
+    return min(max(0.0, seconds), RETRY_SECONDS_MAX)  # in this order, "nan" is 0

@@ -74,6 +74,7 @@ def refund_told(refund: Json) -> ProviderRefund:
         state=_REFUND_STATE_BY_STATUS[refund["status"]],
         currency_code=currency_code,
         amount_minor=from_stripe(refund["amount"], currency_code),
+        payment_id=refund.get("metadata", {}).get(PAYMENT_ID, ""),
         failure_code=refund.get("failure_reason") or "",
     )
 

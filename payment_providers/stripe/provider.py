@@ -18,6 +18,7 @@ from payment_providers.calls import CallLimits, Calls
 from payment_providers.port import (
     Begun,
     Callback,
+    CallbackRefused,
     Flow,
     Handover,
     PaymentName,
@@ -66,6 +67,7 @@ class StripeProvider:
 
     name: ClassVar[str] = "stripe"
     flows: ClassVar[frozenset[Flow]] = frozenset({Flow.EMBEDDED, Flow.HOSTED})
+    authorizes: ClassVar[bool] = True
     repeats_refunds_safely: ClassVar[bool] = True
 
     def __init__(
@@ -149,22 +151,26 @@ class StripeProvider:
         async for intent in self._pages(self._intents.list_async, created):
             yield replace(intent_payment(intent), refunds=tuple(refunds.get(intent["id"], ())))
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
+    async def verify(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Callback:
         """Checks the signature over the raw body."""
         return verified(headers, body, secrets=self._settings.webhook_secrets, now=now)
 
     async def interpret(self, callback: Callback) -> Sequence[ProviderPayment | ProviderRefund]:
         """The object as it was when the event was made: the caller knows how to order what it hears."""
-        told = json.loads(callback.body)["data"]["object"]
-        match told["object"]:
-            case "payment_intent":
-                return (intent_payment(told),)
-            case "checkout.session" if told["status"] == "expired":
-                return (session_payment(told),)
-            case "refund":
-                return (refund_told(told),)
-            case _:
-                return ()
+        try:
+            told = _told(json.loads(callback.body)["data"]["object"])
+        except (KeyError, TypeError) as error:
+            raise CallbackRefused("malformed") from error
+        if isinstance(told, ProviderRefund):
+            told = await self._with_payment_id(told)
+        return () if told is None else (told,)
+
+    async def _with_payment_id(self, told: ProviderRefund) -> ProviderRefund:
+        """One that was made in the dashboard does not tell our payment: the intent does."""
+        if told.payment_id:
+            return told
+        intent = await self._intent(told.payment_reference)
+        return replace(told, payment_id=intent_payment(intent).payment_id)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -207,9 +213,10 @@ class StripeProvider:
     async def _void_session(self, session_id: str, key: str) -> ProviderPayment:
         session = await self._session(session_id)
         if session["status"] != "complete":
-            expired = await self._call(
-                lambda: self._sessions.expire_async(session_id, options=_key(key))
-            )
+            # A key of its own: the customer may complete the session meanwhile, and Stripe refuses a key
+            # that comes again with another call.
+            own_key = _key(f"{key}:expire")
+            expired = await self._call(lambda: self._sessions.expire_async(session_id, options=own_key))
             return session_payment(expired)
         cancelled = await self._cancel_intent(session["payment_intent"]["id"], key)
         return replace(cancelled, provider_reference=session_id)
@@ -239,6 +246,20 @@ class StripeProvider:
             if not page["has_more"]:
                 return
             wanted = {**wanted, "starting_after": page["data"][-1]["id"]}
+
+
+def _told(found: Json) -> ProviderPayment | ProviderRefund | None:
+    """What an event's object tells of a payment, or of a refund; None if neither."""
+    match found["object"]:
+        case "payment_intent":
+            return intent_payment(found)
+        case "checkout.session" if found["status"] == "expired":
+            return session_payment(found)
+        # One without an intent gives back a charge of before, which is not one of ours.
+        case "refund" if found.get("payment_intent"):
+            return refund_told(found)
+        case _:
+            return None
 
 
 def _session_form(payment: PaymentWanted) -> Any:

@@ -17,7 +17,7 @@ from event_log.events import Event
 from shopkeeper.pricing.v1 import pricing_events_pb2
 from tests.command_service.pricing.shop import promotion
 
-CONTEXTS = ("catalog", "pricing", "inventory", "cart", "ordering")
+CONTEXTS = ("catalog", "pricing", "inventory", "cart", "ordering", "payment")
 
 
 def event_types() -> list[type[Event]]:

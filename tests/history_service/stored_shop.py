@@ -276,7 +276,7 @@ class StoredShop:
         event = ordering_events.PaymentRecorded(
             progress=self._progress(order_id), payment_reference=reference, amount_minor=amount_minor
         )
-        self.record(order_id, event)
+        self._book(order_id, self.record(order_id, event), came_minor=amount_minor)
 
     def refund(self, order_id: str, amount_minor: int, *, reference: str = "") -> None:
         reference = reference or f"re-{order_id}"
@@ -288,7 +288,7 @@ class StoredShop:
         event = ordering_events.RefundRecorded(
             progress=self._progress(order_id), refund_reference=reference, amount_minor=amount_minor
         )
-        self.record(order_id, event)
+        self._book(order_id, self.record(order_id, event), came_minor=-amount_minor)
 
     def fulfill(self, order_id: str, line_id: str, quantity: int, state: int) -> None:
         """Ships units of a line; `state` is the order's after it."""
@@ -328,7 +328,7 @@ class StoredShop:
             progress=self._progress(order_id),
             lines=[OrderLineUnits(line_id=line_id, quantity=quantity)],
         )
-        self.record(order_id, event)
+        self._book(order_id, self.record(order_id, event))
 
     def take_back(self, order_id: str, line_id: str, quantity: int) -> None:
         self.execute(
@@ -340,12 +340,12 @@ class StoredShop:
             progress=self._progress(order_id),
             lines=[OrderLineUnits(line_id=line_id, quantity=quantity)],
         )
-        self.record(order_id, event)
+        self._book(order_id, self.record(order_id, event))
 
     def cancel(self, order_id: str) -> None:
         self._give_back(order_id, CANCELLED, RELEASED, 6)
         event = ordering_events.OrderCancelled(progress=self._progress(order_id))
-        self.record(order_id, event)
+        self._book(order_id, self.record(order_id, event))
 
     def expire(self, order_id: str) -> None:
         self._give_back(order_id, EXPIRED, LAPSED, 7)
@@ -391,6 +391,48 @@ class StoredShop:
             order_id=order_id,
             amount_minor=amount_minor,
             outcome=PAID_IN_FULL if kind == "payment" else None,
+        )
+
+    def _book(self, order_id: str, position: int, *, came_minor: int = 0) -> None:
+        """The event's entries: money that came or went, and what more or less of the price is ours."""
+        [(booked_minor,)] = self.rows(
+            "SELECT coalesce(-sum(amount_minor), 0)::bigint FROM money_entries"
+            " WHERE order_id = %s AND account IN ('revenue', 'refunds')",
+            order_id,
+        )
+        kept_change_minor = self._kept_minor(order_id) - booked_minor
+        entries = {
+            "clearing": came_minor,
+            "receivable": kept_change_minor - came_minor,
+            "revenue": min(-kept_change_minor, 0),
+            "refunds": max(-kept_change_minor, 0),
+        }
+        for ordinal, (account, amount_minor) in enumerate(entries.items()):
+            if amount_minor:
+                self.insert(
+                    "money_entries",
+                    position=position,
+                    ordinal=ordinal,
+                    recorded_time=self.now,
+                    order_id=order_id,
+                    account=account,
+                    provider="other" if account == "clearing" else "",
+                    currency_code="GBP",
+                    amount_minor=amount_minor,
+                )
+
+    def _kept_minor(self, order_id: str) -> int:
+        [(state,)] = self.rows("SELECT state FROM orders WHERE order_id = %s", order_id)
+        lines = self.rows(
+            "SELECT unit_price_minor, quantity, discount_minor, cancelled_quantity + returned_quantity,"
+            " refunded_minor FROM order_lines WHERE order_id = %s",
+            order_id,
+        )
+        if state not in (PAID, PARTIALLY_FULFILLED, FULFILLED):
+            return 0
+        return sum(
+            price * quantity + discount - max(price * gone + discount * gone // quantity, refunded)
+            for price, quantity, discount, gone, refunded in lines
         )
 
     def _step(self, order_id: str, state: int, held: int, *, paid_minor: int = 0) -> None:

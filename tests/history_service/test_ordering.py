@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from history_service.happenings import TELLERS
 from shopkeeper.ordering.v1 import ordering_events_pb2
@@ -15,6 +16,13 @@ from shopkeeper.ordering.v1.ordering_history_service_pb2 import (
     SearchOrdersRequest,
 )
 from shopkeeper.ordering.v1.ordering_pb2 import OrderState
+from shopkeeper.payment.v1 import payment_events_pb2
+from shopkeeper.payment.v1.payment_pb2 import (
+    PAYMENT_STATE_CAPTURED,
+    REFUND_STATE_FAILED,
+    Payment,
+    Refund,
+)
 from tests.history_service.conftest import History, refused
 from tests.history_service.stored_shop import (
     FULFILLED,
@@ -237,6 +245,58 @@ async def test_units_that_were_called_off_are_told(stocked: StoredShop, history:
     assert told.explanation == "Called off 2 of line A; it is now PAID, 7.65 GBP received."
 
 
+PAYMENT = Payment(
+    payment_id="o1.1",
+    provider="stripe",
+    provider_reference="pi_1",
+    state=PAYMENT_STATE_CAPTURED,
+    amount_minor=500,
+    captured_minor=500,
+)
+REFUND = Refund(
+    refund_id="o1.r1", state=REFUND_STATE_FAILED, amount_minor=200, failure_code="expired_card"
+)
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        (
+            payment_events_pb2.PaymentStarted(payment=PAYMENT),
+            "Payment o1.1 of 5.00 GBP is begun at stripe.",
+        ),
+        (
+            payment_events_pb2.PaymentChanged(payment=PAYMENT),
+            "Payment o1.1 (pi_1) is CAPTURED, 5.00 GBP captured.",
+        ),
+        (
+            payment_events_pb2.RefundRequested(refund=REFUND, payment=PAYMENT),
+            "Refund o1.r1 of 2.00 GBP is asked of stripe.",
+        ),
+        (
+            payment_events_pb2.RefundChanged(refund=REFUND, payment=PAYMENT),
+            "Refund o1.r1 of 2.00 GBP is FAILED: expired_card.",
+        ),
+        (
+            ordering_events_pb2.RefundFailed(
+                progress=ordering_events_pb2.OrderProgress(
+                    state=OrderState.ORDER_STATE_CANCELLED, paid_minor=500, refund_due_minor=500
+                ),
+                refund_reference="o1.r1",
+                amount_minor=200,
+            ),
+            (
+                "Refund o1.r1 of 2.00 GBP failed: the money did not leave; it is now CANCELLED,"
+                " 5.00 GBP received, 5.00 GBP still to be given back."
+            ),
+        ),
+    ],
+)
+def test_what_happened_to_its_money_is_told_with_the_order(event: Message, sentence: str) -> None:
+    tell = TELLERS[event.DESCRIPTOR.full_name]
+    assert tell(event.SerializeToString(), "GBP") == sentence
+
+
 def test_a_gift_is_told_as_one() -> None:
     progress = ordering_events_pb2.OrderProgress(
         state=OrderState.ORDER_STATE_PAID, paid_minor=500, refunded_minor=300, gifted_minor=100
@@ -253,8 +313,9 @@ def test_a_gift_is_told_as_one() -> None:
 
 def test_every_event_of_an_order_has_a_sentence() -> None:
     parts = {"OrderProgress", "OrderLineProgress"}
-    messages = ordering_events_pb2.DESCRIPTOR.message_types_by_name
-    assert set(TELLERS) == {m.full_name for name, m in messages.items() if name not in parts}
+    found = [ordering_events_pb2.DESCRIPTOR, payment_events_pb2.DESCRIPTOR]
+    messages = [m for file in found for m in file.message_types_by_name.values()]
+    assert set(TELLERS) == {m.full_name for m in messages if m.name not in parts}
 
 
 async def test_the_steps_of_a_total_add_up_to_it(stocked: StoredShop, history: History) -> None:

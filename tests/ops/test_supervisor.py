@@ -199,4 +199,5 @@ def test_a_service_learns_of_the_servers_it_uses_only() -> None:
         "query_service": ["REDIS_URL"],
         "history_service": ["DATABASE_URL"],
         "projections": ["DATABASE_URL", "REDIS_URL"],
+        "webhooks": [],
     }

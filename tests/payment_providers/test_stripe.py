@@ -32,8 +32,10 @@ LIMITS = CallLimits(attempt_seconds_max=60.0, total_seconds_max=120.0, repeat_co
 NOW = datetime.now(UTC)
 
 
-def provider_at(url: str, limits: CallLimits = LIMITS) -> StripeProvider:
-    settings = StripeSettings("sk_test_sandbox", ("whsec_1",), api_url=url, limits=limits)
+def provider_at(
+    url: str, limits: CallLimits = LIMITS, *, api_key: str = "sk_test_sandbox"
+) -> StripeProvider:
+    settings = StripeSettings(api_key, ("whsec_1",), api_url=url, limits=limits)
     return StripeProvider(settings, monotonic=time.monotonic, chance=Random(7))
 
 
@@ -172,6 +174,22 @@ async def test_a_page_that_nobody_used_is_closed(both: Any) -> None:
     wish = wanted(flow=Flow.HOSTED)
     begun = await provider.begin(wish, key="k")
     name = name_of(wish, begun.payment.provider_reference)
+    assert (await provider.void(name, key="v")).state is ProviderState.VOIDED
+
+
+async def test_a_page_that_is_used_while_it_is_closed_is_called_off_under_the_same_key(
+    both: Any,
+) -> None:
+    provider, sandbox = both
+    wish = wanted(flow=Flow.HOSTED, captures_at_once=False)
+    begun = await provider.begin(wish, key="k")
+    reference = begun.payment.provider_reference
+    name = name_of(wish, reference)
+    fault = {"kind": "error_stored", "method": "POST", "path_prefix": "/v1/checkout/sessions"}
+    await sandbox.act("faults/armed", **fault)
+    with pytest.raises(OutcomeUnknown):
+        await provider.void(name, key="v")
+    await sandbox.act(f"checkout/sessions/{reference}/pay")
     assert (await provider.void(name, key="v")).state is ProviderState.VOIDED
 
 

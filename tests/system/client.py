@@ -20,6 +20,7 @@ from shopkeeper.inventory.v1.inventory_pb2 import Location, ReservationLine
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_command_service_pb2_grpc as ordering_grpc
 from shopkeeper.ordering.v1.ordering_pb2 import Order
+from shopkeeper.payment.v1 import payment_command_service_pb2_grpc as payment_grpc
 from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_pb
 from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc as pricing_grpc
 from shopkeeper.pricing.v1.pricing_pb2 import (
@@ -53,6 +54,7 @@ class Client:
         self.inventory = inventory_grpc.InventoryCommandServiceStub(self.channel)
         self.cart = cart_grpc.CartCommandServiceStub(self.channel)
         self.ordering = ordering_grpc.OrderingCommandServiceStub(self.channel)
+        self.payment = payment_grpc.PaymentCommandServiceStub(self.channel)
 
     async def __aenter__(self) -> Self:
         return self

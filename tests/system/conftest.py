@@ -19,6 +19,7 @@ from ops.service_process import LogLine, ServiceProcess
 from ops.services import free_addresses
 from ops.supervisor import Deployment, is_serving
 from tests.eventually import eventually
+from tests.sandboxes.stripe.server import StripeSandbox
 from tests.system.client import Client
 
 
@@ -140,6 +141,15 @@ async def one_service(database_url: str) -> AsyncIterator[CommandServices]:
 async def two_services(database_url: str) -> AsyncIterator[CommandServices]:
     async with command_services(database_url, 2) as services:
         yield services
+
+
+@pytest.fixture
+async def two_paid_services(database_url: str) -> AsyncIterator[CommandServices]:
+    """Two processes whose customers pay at a sandbox of Stripe."""
+    async with StripeSandbox().running() as url:
+        stripe = {"STRIPE_API_KEY": "sk_test_sandbox", "STRIPE_API_URL": url}
+        async with command_services(database_url, 2, **stripe) as services:
+            yield services
 
 
 @asynccontextmanager

@@ -39,6 +39,7 @@ from tests.system.client import (
 from tests.system.conftest import CommandServices
 from tests.system.test_idempotency import (
     PATH_BY_REQUEST_TYPE,
+    command_name,
     contents,
     paid_order,
     put,
@@ -96,9 +97,13 @@ ALLOWED: dict[str, set[str]] = {
         PlaceOrder.contact.shipping_address.locality PlaceOrder.contact.shipping_address.postal_code
         PlaceOrder.contact.shipping_address.recipient PlaceOrder.customer_id PlaceOrder.notes
         ReceiveStock.reference ReceiveStock.rows[0].location_id ReceiveStock.rows[0].sku_id
-        RecordPayment.payment_reference RecordRefund.refund_reference RepriceCart.customer_id
+        RecordPayment.payment_reference RecordRefund.refund_reference
+        ReportProviderEvent.payment.failure_code ReportProviderEvent.payment.payment_id
+        ReportProviderEvent.payment.provider_reference ReportProviderEvent.provider
+        RepriceCart.customer_id
         ReserveStock.reference ReserveStock.reservation_id ReturnStock.reference
         ReturnStock.rows[0].location_id ReturnStock.rows[0].sku_id SetStockPolicy.sku_id
+        StartPayment.payment_method StartPayment.reader_id
         UpsertCoupons.coupons[0].promotion_id UpsertLocations.locations[0].location_id
         UpsertLocations.locations[0].title UpsertPriceLists.price_lists[0].customer_group
         UpsertPriceLists.price_lists[0].price_list_id UpsertPriceLists.price_lists[0].title
@@ -114,7 +119,9 @@ ALLOWED: dict[str, set[str]] = {
         AdjustStock.reference CancelOrder.reason PlaceOrder.contact.billing_address.recipient
         PlaceOrder.contact.email PlaceOrder.contact.full_name
         PlaceOrder.contact.shipping_address.recipient PlaceOrder.notes ReceiveStock.reference
-        RecordPayment.payment_reference RecordRefund.refund_reference ReserveStock.reference
+        RecordPayment.payment_reference RecordRefund.refund_reference
+        ReportProviderEvent.payment.provider_reference ReserveStock.reference
+        StartPayment.payment_method
         ReturnStock.reference UpsertLocations.locations[0].title UpsertPriceLists.price_lists[0].title
         UpsertProducts.products[0].title UpsertPromotions.promotions[0].title UpsertSkus.skus[0].title
         """.split()
@@ -151,7 +158,7 @@ ALLOWED: dict[str, set[str]] = {
         ApplyPriceWindow.sku_ids FulfillOrderLines.lines PlaceOrder.contact
         PlaceOrder.contact.billing_address PlaceOrder.contact.billing_address.address_lines
         PlaceOrder.contact.shipping_address PlaceOrder.contact.shipping_address.address_lines
-        PlaceOrder.hold_duration UpsertPriceLists.price_lists[0].end_time
+        PlaceOrder.hold_duration RefundPayment.amount UpsertPriceLists.price_lists[0].end_time
         UpsertPriceLists.price_lists[0].start_time UpsertPrices.rows[0].tiers
         UpsertPromotions.promotions[0].end_time UpsertPromotions.promotions[0].minimum_subtotal
         UpsertPromotions.promotions[0].sku_ids UpsertPromotions.promotions[0].start_time
@@ -161,7 +168,8 @@ ALLOWED: dict[str, set[str]] = {
     # No units, nothing kept back, no price: each is true of some shop.
     "0": set(
         """
-        AdjustStock.counted_quantity SetCartLineQuantity.quantity SetStockPolicy.backorder_limit
+        AdjustStock.counted_quantity ReportProviderEvent.payment.captured_minor
+        SetCartLineQuantity.quantity SetStockPolicy.backorder_limit
         SetStockPolicy.safety_stock UpsertLocations.locations[0].rank
         UpsertPriceLists.price_lists[0].start_time.seconds
         UpsertPrices.rows[0].tiers[0].unit_price_minor
@@ -186,10 +194,6 @@ class Spoiled(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.place}: {self.wrong}"
-
-
-def command_name(request: Message) -> str:
-    return request.DESCRIPTOR.name.removesuffix("Request")
 
 
 def spoiled(request: Message) -> Iterator[Spoiled]:
@@ -220,11 +224,11 @@ def spoilings(message: Message, field: Any) -> Iterator[tuple[str, Callable[[Any
 
 
 @pytest.fixture
-async def shop(two_services: CommandServices) -> CommandServices:
-    async with two_services.client() as client:
+async def shop(two_paid_services: CommandServices) -> CommandServices:
+    async with two_paid_services.client() as client:
         await client.open_shop(["sku", "other"], 1000)
         await client.add_coupon("TEN")
-    return two_services
+    return two_paid_services
 
 
 async def error_of(client: Client, request: Message) -> grpc.aio.AioRpcError | None:

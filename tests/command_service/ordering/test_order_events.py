@@ -10,6 +10,7 @@ from command_service.ordering.events import (
     OrderCancelled,
     OrderEvent,
     OrderExpired,
+    OrderHoldExtended,
     OrderLinesCancelled,
     OrderLinesFulfilled,
     OrderLinesReturned,
@@ -17,6 +18,7 @@ from command_service.ordering.events import (
     OrderProgress,
     OrderProgressed,
     PaymentRecorded,
+    RefundFailed,
     RefundRecorded,
 )
 from event_log.codec import encode_event, to_message
@@ -31,6 +33,8 @@ EVENTS: list[OrderEvent] = [
     OrderPlaced(order()),
     PaymentRecorded(PROGRESS, "pi_1", 5),
     RefundRecorded(PROGRESS, "re_1", 5),
+    RefundFailed(PROGRESS, "re_1", 5),
+    OrderHoldExtended(PROGRESS, LATER),
     OrderCancelled(PROGRESS),
     OrderLinesCancelled(PROGRESS, UNITS),
     OrderExpired(PROGRESS),

@@ -7,6 +7,7 @@ import pytest
 
 from ops.demo.accounts import Accounts
 from ops.demo.errands import Errand, plan
+from ops.demo.provider import Provider
 from ops.demo.replay import Replay
 from ops.demo.sales import read_sales
 from ops.demo.shop import Shop
@@ -27,7 +28,8 @@ async def test_32_errands_are_under_way_at_once_begun_in_the_order_of_time(
         await go_on.wait()
 
     monkeypatch.setattr(Replay, "_run_errand", run_errand)
-    replay = Replay.of(PLAN, create_autospec(Shop, instance=True), Accounts())
+    shop, provider = create_autospec(Shop, instance=True), create_autospec(Provider, instance=True)
+    replay = Replay.of(PLAN, shop, provider, Accounts())
     running = asyncio.create_task(replay.run(PLAN, lambda _: None))
     await stuck.wait()
     # Whoever else were at work would have begun by now: all workers were made at the same time.

@@ -18,6 +18,8 @@ AUDIT = Audit(
     revenue_minor=123_456,
     oversold_units=0,
     sold_out_count=150,
+    fault_count=61,
+    webhook_count=2_000,
 )
 
 

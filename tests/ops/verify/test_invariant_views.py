@@ -28,6 +28,21 @@ SELECT max(position) + 1, now(), 'ordering', 'shopkeeper.ordering.v1.{type}', '{
 FROM events
 """
 
+REFUND = """
+INSERT INTO payments
+SELECT * FROM jsonb_populate_record(NULL::payments, '{{
+    "payment_id": "paid.1", "order_id": "paid", "ordinal": 1, "provider": "stripe", "flow": 1,
+    "capture_mode": 1, "currency_code": "GBP", "amount_minor": 255, "wish": {{}}, "state": 6,
+    "create_time": "now", "update_time": "now", "provider_reference": "pi-paid", "authorized_minor": 0,
+    "captured_minor": 255, "refunded_minor": 0, "refund_pending_minor": 0, "failure_code": "",
+    "key_generation": 2}}');
+INSERT INTO refunds
+SELECT * FROM jsonb_populate_record(NULL::refunds, '{{
+    "refund_id": "paid.r1", "payment_id": "paid.1", "order_id": "paid", "ordinal": 1,
+    "amount_minor": 255, "lines": [], "gifted_minor": 0, "create_time": "now", "update_time": "now",
+    "state": {state}, "provider_reference": "re-paid", "failure_code": ""}}')
+"""
+
 BREAKS = (
     Break(
         "inv_stock_ledger",
@@ -228,6 +243,47 @@ BREAKS = (
         "inv_money_events",
         "DELETE FROM events WHERE type LIKE '%.RefundRecorded'",
         [("shipped", 1, 1, 1)],
+    ),
+    Break(
+        "inv_money_balance",
+        "UPDATE money_entries SET amount_minor = 254 WHERE order_id = 'paid' AND account = 'clearing'",
+        [(8, "paid", -1)],
+    ),
+    Break(
+        "inv_money_receivable",
+        "UPDATE money_entries SET account = 'receivable' WHERE order_id = 'paid' AND amount_minor > 0",
+        [("paid", 255, 0)],
+    ),
+    Break(
+        "inv_money_receivable",
+        "UPDATE order_lines SET cancelled_quantity = 1 WHERE order_id = 'partly-shipped'",
+        [("partly-shipped", 0, -255)],
+    ),
+    Break(
+        "inv_money_clearing",
+        "DELETE FROM money_entries WHERE order_id = 'paid' AND account = 'clearing'",
+        [("paid", 0, 255)],
+    ),
+    Break(
+        "inv_money_clearing",
+        REFUND.format(state=2),
+        [("paid", 255, 510)],
+    ),
+    Break("inv_money_payable", REFUND.format(state=1), [("paid", 0, 255)]),
+    Break(
+        "inv_money_payable",
+        "UPDATE money_entries SET account = 'payable' WHERE order_id = 'paid' AND account = 'revenue'",
+        [("paid", 255, 0)],
+    ),
+    Break(
+        "inv_payment_refunds",
+        REFUND.format(state=3),
+        [("paid.1", 0, 255, 0, 0)],
+    ),
+    Break(
+        "inv_payment_refunds",
+        REFUND.format(state=5) + "; UPDATE payments SET refunded_minor = 255",
+        [("paid.1", 255, 255, 0, 255)],
     ),
     Break(
         "inv_payment_on_two_orders",

@@ -629,6 +629,70 @@ class ReturnOrderLinesResponse(_message.Message):
 Global___ReturnOrderLinesResponse: _TypeAlias = ReturnOrderLinesResponse  # noqa: Y015
 
 @_typing.final
+class ExtendOrderHoldRequest(_message.Message):
+    """Asks to hold an order's stock for longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    HOLD_DURATION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made UUID; the same id gives the same answer for 7 days."""
+    validate_only: _builtins.bool
+    """True decides without any effect."""
+    order_id: _builtins.str
+    """The order."""
+    @_builtins.property
+    def hold_duration(self) -> _duration_pb2.Duration:
+        """How long from now, at most 30 days."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+        order_id: _builtins.str = ...,
+        hold_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold_duration", b"hold_duration", "order_id", b"order_id", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendOrderHoldRequest: _TypeAlias = ExtendOrderHoldRequest  # noqa: Y015
+
+@_typing.final
+class ExtendOrderHoldResponse(_message.Message):
+    """Tells the order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    consistency_token: _builtins.str
+    """Pass it to a query as at_least_as_fresh to see this change."""
+    @_builtins.property
+    def order(self) -> _ordering_pb2.Order:
+        """The order."""
+
+    def __init__(
+        self,
+        *,
+        order: _ordering_pb2.Order | None = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "order", b"order"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendOrderHoldResponse: _TypeAlias = ExtendOrderHoldResponse  # noqa: Y015
+
+@_typing.final
 class ExpireOrderRequest(_message.Message):
     """Asks to expire an order."""
 

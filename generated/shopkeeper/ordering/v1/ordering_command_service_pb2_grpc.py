@@ -75,6 +75,11 @@ class OrderingCommandServiceStub:
                 request_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ReturnOrderLinesRequest.SerializeToString,
                 response_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ReturnOrderLinesResponse.FromString,
                 _registered_method=True)
+        self.ExtendOrderHold = channel.unary_unary(
+                '/shopkeeper.ordering.v1.OrderingCommandService/ExtendOrderHold',
+                request_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExtendOrderHoldRequest.SerializeToString,
+                response_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExtendOrderHoldResponse.FromString,
+                _registered_method=True)
         self.ExpireOrder = channel.unary_unary(
                 '/shopkeeper.ordering.v1.OrderingCommandService/ExpireOrder',
                 request_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExpireOrderRequest.SerializeToString,
@@ -164,6 +169,14 @@ class OrderingCommandServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendOrderHold(self, request, context):
+        """Keeps an unpaid order's stock held, while the customer is at a payment provider. Never shortens a hold.
+        Refuses ORDER_NOT_AWAITING_PAYMENT, also when the time is up already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExpireOrder(self, request, context):
         """Gives an unpaid order's stock back. The expiry worker sends it; refuses ORDER_NOT_EXPIRED before
         its time, ORDER_ALREADY_PAID and ORDER_ALREADY_CLOSED.
@@ -209,6 +222,11 @@ def add_OrderingCommandServiceServicer_to_server(servicer, server):
                     servicer.ReturnOrderLines,
                     request_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ReturnOrderLinesRequest.FromString,
                     response_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ReturnOrderLinesResponse.SerializeToString,
+            ),
+            'ExtendOrderHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendOrderHold,
+                    request_deserializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExtendOrderHoldRequest.FromString,
+                    response_serializer=shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExtendOrderHoldResponse.SerializeToString,
             ),
             'ExpireOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ExpireOrder,
@@ -411,6 +429,33 @@ class OrderingCommandService:
             '/shopkeeper.ordering.v1.OrderingCommandService/ReturnOrderLines',
             shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ReturnOrderLinesRequest.SerializeToString,
             shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ReturnOrderLinesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendOrderHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shopkeeper.ordering.v1.OrderingCommandService/ExtendOrderHold',
+            shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExtendOrderHoldRequest.SerializeToString,
+            shopkeeper_dot_ordering_dot_v1_dot_ordering__command__service__pb2.ExtendOrderHoldResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,6 +67,10 @@ class OrderingCommandServiceStub:
     """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, LOCATION_NOT_FOUND when units shall
     go to a location that is closed or unknown.
     """
+    ExtendOrderHold: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.ExtendOrderHoldRequest, _ordering_command_service_pb2.ExtendOrderHoldResponse]
+    """Keeps an unpaid order's stock held, while the customer is at a payment provider. Never shortens a hold.
+    Refuses ORDER_NOT_AWAITING_PAYMENT, also when the time is up already.
+    """
     ExpireOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.ExpireOrderRequest, _ordering_command_service_pb2.ExpireOrderResponse]
     """Gives an unpaid order's stock back. The expiry worker sends it; refuses ORDER_NOT_EXPIRED before
     its time, ORDER_ALREADY_PAID and ORDER_ALREADY_CLOSED.
@@ -166,6 +170,16 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ordering_command_service_pb2.ReturnOrderLinesResponse]:
         """Takes units back. Refuses ORDER_LINE_NOT_FOUND, TOO_MANY_UNITS, LOCATION_NOT_FOUND when units shall
         go to a location that is closed or unknown.
+        """
+
+    @_abc_1.abstractmethod
+    def ExtendOrderHold(
+        self,
+        request: _ordering_command_service_pb2.ExtendOrderHoldRequest,
+        context: _aio.ServicerContext[_ordering_command_service_pb2.ExtendOrderHoldRequest, _abc.Awaitable[_ordering_command_service_pb2.ExtendOrderHoldResponse]],
+    ) -> _abc.Awaitable[_ordering_command_service_pb2.ExtendOrderHoldResponse]:
+        """Keeps an unpaid order's stock held, while the customer is at a payment provider. Never shortens a hold.
+        Refuses ORDER_NOT_AWAITING_PAYMENT, also when the time is up already.
         """
 
     @_abc_1.abstractmethod

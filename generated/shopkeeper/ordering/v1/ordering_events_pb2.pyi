@@ -219,6 +219,68 @@ class RefundRecorded(_message.Message):
 Global___RefundRecorded: _TypeAlias = RefundRecorded  # noqa: Y015
 
 @_typing.final
+class RefundFailed(_message.Message):
+    """Money that was to be given back did not leave: it is refundable again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    REFUND_REFERENCE_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    refund_reference: _builtins.str
+    """The name under which the refund was recorded."""
+    amount_minor: _builtins.int
+    """How much, in minor units of the order's currency."""
+    @_builtins.property
+    def progress(self) -> Global___OrderProgress:
+        """Where the order stands."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___OrderProgress | None = ...,
+        refund_reference: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "progress", b"progress", "refund_reference", b"refund_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundFailed: _TypeAlias = RefundFailed  # noqa: Y015
+
+@_typing.final
+class OrderHoldExtended(_message.Message):
+    """The order holds its stock for longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def progress(self) -> Global___OrderProgress:
+        """Where the order stands."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___OrderProgress | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "progress", b"progress"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderHoldExtended: _TypeAlias = OrderHoldExtended  # noqa: Y015
+
+@_typing.final
 class OrderCancelled(_message.Message):
     """The order was called off."""
 

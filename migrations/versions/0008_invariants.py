@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -193,7 +193,11 @@ ORDERS = {
         FROM orders LEFT JOIN (
             SELECT order_id, sum(amount_minor) FILTER (WHERE kind = 'payment') AS paid,
                    sum(amount_minor) FILTER (WHERE kind = 'refund') AS refunded
-            FROM money_records WHERE order_id IS NOT NULL GROUP BY order_id) AS recorded USING (order_id)
+            FROM (
+                SELECT order_id, kind, amount_minor FROM money_records WHERE order_id IS NOT NULL
+                UNION ALL
+                SELECT order_id, 'refund', amount_minor FROM refunds WHERE state <> 4) AS record
+            GROUP BY order_id) AS recorded USING (order_id)
         WHERE paid_minor <> coalesce(recorded.paid, 0)
            OR refunded_minor <> coalesce(recorded.refunded, 0) OR refunded_minor > paid_minor
         """,
@@ -218,7 +222,10 @@ ORDERS = {
         FROM (
             SELECT order_id, count(*) FILTER (WHERE kind = 'payment') AS payment_count,
                    count(*) FILTER (WHERE kind = 'refund') AS refund_count
-            FROM money_records WHERE order_id IS NOT NULL GROUP BY order_id) AS recorded
+            FROM (
+                SELECT order_id, kind FROM money_records WHERE order_id IS NOT NULL
+                UNION ALL SELECT order_id, 'refund' FROM refunds) AS record
+            GROUP BY order_id) AS recorded
         FULL JOIN (
             SELECT key AS order_id,
                    count(*) FILTER (WHERE type LIKE '%.PaymentRecorded') AS payment_count,
@@ -440,10 +447,236 @@ LOG = {
 }
 
 
+# What the first units of a line cost: their list price, and their share of the discount rounded down.
+KEPT_OF_LINE = """
+    unit_price_minor * quantity + discount_minor - greatest(
+        unit_price_minor * (cancelled_quantity + returned_quantity) + floor(
+            discount_minor::numeric * (cancelled_quantity + returned_quantity) / quantity)::bigint,
+        refunded_minor)
+"""
+
+MONEY = {
+    "inv_money_balance": (
+        "The entries of each event sum to zero.",
+        """
+        SELECT position, min(order_id) AS order_id, sum(amount_minor) AS sum_minor
+        FROM money_entries GROUP BY position HAVING sum(amount_minor) <> 0
+        """,
+    ),
+    "inv_money_receivable": (
+        "What a customer owes is what of the price is ours, less what we have.",
+        f"""
+        SELECT order_id, coalesce(booked.receivable, 0) AS receivable_minor,
+               kept.minor - (paid_minor - refunded_minor) AS owed_minor
+        FROM orders
+        JOIN LATERAL (
+            SELECT CASE WHEN state IN (3, 4, 5)
+                THEN (SELECT sum({KEPT_OF_LINE}) FROM order_lines
+                      WHERE order_lines.order_id = orders.order_id) - gifted_minor
+                ELSE 0 END AS minor) AS kept ON true
+        LEFT JOIN (
+            SELECT order_id, sum(amount_minor) AS receivable
+            FROM money_entries WHERE account = 'receivable' GROUP BY order_id) AS booked USING (order_id)
+        WHERE coalesce(booked.receivable, 0) <> kept.minor - (paid_minor - refunded_minor)
+        """,
+    ),
+    "inv_money_clearing": (
+        "What lies with providers and others is what came, less what went back.",
+        """
+        SELECT order_id, coalesce(booked.clearing, 0) AS clearing_minor,
+               paid_minor - refunded_minor + coalesce(under_way.minor, 0) AS held_minor
+        FROM orders
+        LEFT JOIN (
+            SELECT order_id, sum(amount_minor) AS clearing
+            FROM money_entries WHERE account = 'clearing' GROUP BY order_id) AS booked USING (order_id)
+        LEFT JOIN (
+            SELECT order_id, sum(amount_minor) AS minor
+            FROM refunds WHERE state IN (1, 2, 5) GROUP BY order_id) AS under_way USING (order_id)
+        WHERE coalesce(booked.clearing, 0)
+            <> paid_minor - refunded_minor + coalesce(under_way.minor, 0)
+        """,
+    ),
+    "inv_money_payable": (
+        "What is payable are the refunds under way.",
+        """
+        SELECT order_id, coalesce(-booked.payable, 0) AS payable_minor,
+               coalesce(under_way.minor, 0) AS under_way_minor
+        FROM (SELECT order_id, sum(amount_minor) AS payable
+              FROM money_entries WHERE account = 'payable' GROUP BY order_id) AS booked
+        FULL JOIN (
+            SELECT order_id, sum(amount_minor) AS minor
+            FROM refunds WHERE state IN (1, 2, 5) GROUP BY order_id) AS under_way USING (order_id)
+        WHERE coalesce(-booked.payable, 0) <> coalesce(under_way.minor, 0)
+        """,
+    ),
+    "inv_payment_refunds": (
+        "What a payment gives back are its refunds that did not fail.",
+        """
+        SELECT payment_id, payments.refunded_minor, coalesce(found.refunded, 0) AS refunds_minor,
+               payments.refund_pending_minor, coalesce(found.pending, 0) AS pending_minor
+        FROM payments LEFT JOIN (
+            SELECT payment_id, sum(amount_minor) FILTER (WHERE state <> 4) AS refunded,
+                   sum(amount_minor) FILTER (WHERE state IN (1, 2, 5)) AS pending
+            FROM refunds GROUP BY payment_id) AS found USING (payment_id)
+        WHERE payments.refunded_minor <> coalesce(found.refunded, 0)
+           OR payments.refund_pending_minor <> coalesce(found.pending, 0)
+        """,
+    ),
+}
+
+# What of an order's money is to go back: Order.refund_due_minor, and of it what pays for nothing.
+DUE = f"""
+    SELECT order_id, currency_code, orders.update_time, due.minor AS due_minor,
+           CASE WHEN state IN (6, 7) THEN due.minor
+                ELSE least(due.minor, greatest(paid_minor - total_minor, 0)) END AS surplus_minor
+    FROM orders CROSS JOIN LATERAL (
+        SELECT CASE WHEN state IN (6, 7) THEN paid_minor - refunded_minor
+                    ELSE greatest(paid_minor - refunded_minor + gifted_minor - (
+                        SELECT sum({KEPT_OF_LINE}) FROM order_lines
+                        WHERE order_lines.order_id = orders.order_id), 0) END AS minor) AS due
+    WHERE state NOT IN (1, 2) AND paid_minor > refunded_minor
+"""
+
+# Said again, so that not every order's lines are summed: an alarm is looked for every few seconds.
+SURPLUS = f"""
+    {DUE} AND (state IN (6, 7) OR paid_minor > total_minor)
+"""
+
+HAS_FAILED_REFUND = """
+    EXISTS (SELECT FROM refunds WHERE refunds.payment_id = payments.payment_id AND refunds.state = 4)
+"""
+
+# Not rules that always hold, but what people have to know of: each row is one matter for them.
+ALARM_COLUMNS = "id, order_id, provider, amount_minor, currency_code, since"
+
+ALARMS = {
+    "alarm_money_without_order": (
+        "Money that pays for nothing has not gone back: at a provider for 5 minutes, else for a day.",
+        f"""
+        SELECT payment_id, order_id, provider, least(refundable_minor, left_minor), currency_code, since
+        FROM (
+            -- The newest gives back first, as in checkout/process.py.
+            SELECT payment_id, order_id, provider, due.currency_code,
+                   captured_minor - refunded_minor AS refundable_minor,
+                   due.surplus_minor - coalesce(sum(captured_minor - refunded_minor) OVER (
+                       PARTITION BY order_id ORDER BY ordinal DESC
+                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS left_minor,
+                   greatest(payments.update_time, due.update_time) AS since
+            FROM payments JOIN ({SURPLUS}) AS due USING (order_id)
+            WHERE captured_minor > refunded_minor AND due.surplus_minor > 0
+              AND NOT {HAS_FAILED_REFUND}) AS shared
+        WHERE left_minor > 0 AND since < now() - interval '5 minutes'
+        UNION ALL
+        SELECT order_id, order_id, '', due.surplus_minor - coalesce(at_providers.minor, 0),
+               due.currency_code, due.update_time
+        FROM ({SURPLUS}) AS due LEFT JOIN LATERAL (
+            SELECT sum(captured_minor - refunded_minor) AS minor
+            FROM payments WHERE payments.order_id = due.order_id) AS at_providers ON true
+        WHERE due.surplus_minor > coalesce(at_providers.minor, 0)
+          AND due.update_time < now() - interval '1 day'
+        """,
+    ),
+    "alarm_money_not_counted": (
+        "Money at a provider is not counted by its order: it was recorded by hand, differently.",
+        """
+        SELECT payment_id, payments.order_id, provider,
+               captured_minor - coalesce(record.amount_minor, 0), payments.currency_code,
+               payments.update_time
+        FROM (SELECT order_id, sum(captured_minor) AS minor
+              FROM payments WHERE captured_minor > 0 GROUP BY order_id) AS captured
+        JOIN orders ON orders.order_id = captured.order_id AND orders.paid_minor < captured.minor
+        JOIN payments ON payments.order_id = captured.order_id
+        LEFT JOIN money_records AS record ON record.kind = 'payment'
+            AND record.reference = provider_reference AND record.order_id = payments.order_id
+        WHERE captured_minor > coalesce(record.amount_minor, 0)
+        """,
+    ),
+    "alarm_order_without_money": (
+        "An order counts money that it has not: below its price, or never captured by the provider.",
+        """
+        SELECT order_id, order_id, '', total_minor - paid_minor, currency_code, update_time
+        FROM orders WHERE state IN (3, 4, 5) AND paid_minor < total_minor
+        UNION ALL
+        SELECT payment_id, order_id, provider,
+               record.amount_minor - captured_minor - coalesce(by_hand.minor, 0),
+               currency_code, update_time
+        FROM payments
+        JOIN money_records AS record USING (order_id)
+        LEFT JOIN (
+            SELECT order_id, sum(amount_minor) AS minor
+            FROM money_records WHERE kind = 'refund' GROUP BY order_id) AS by_hand USING (order_id)
+        WHERE record.kind = 'payment' AND record.reference = provider_reference
+          AND record.amount_minor > captured_minor + coalesce(by_hand.minor, 0)
+          AND update_time < now() - interval '5 minutes'
+        """,
+    ),
+    "alarm_refund_above_capture": (
+        "More was given back than was captured.",
+        """
+        SELECT payment_id, order_id, provider,
+               greatest(refunded_minor, coalesce(found.minor, 0)) - captured_minor, currency_code,
+               update_time
+        FROM payments LEFT JOIN (
+            SELECT payment_id, sum(amount_minor) AS minor
+            FROM refunds WHERE state <> 4 GROUP BY payment_id) AS found USING (payment_id)
+        WHERE greatest(refunded_minor, coalesce(found.minor, 0)) > captured_minor
+        """,
+    ),
+    "alarm_unknown_past_deadline": (
+        "A provider has not told the outcome of a call by the deadline.",
+        """
+        SELECT payment_id, order_id, provider, amount_minor, currency_code, resolve_deadline
+        FROM payments WHERE resolve_deadline < now()
+        UNION ALL
+        SELECT refund_id, refunds.order_id, provider, refunds.amount_minor, currency_code,
+               refunds.resolve_deadline
+        FROM refunds JOIN payments USING (payment_id) WHERE refunds.resolve_deadline < now()
+        """,
+    ),
+    "alarm_call_overdue": (
+        "A provider has put a call off for a day, or goes on refusing it.",
+        """
+        SELECT payment_id, order_id, provider, amount_minor, currency_code, update_time
+        FROM payments
+        WHERE errand_due_time IS NOT NULL AND resolve_deadline IS NULL
+          AND update_time < now() - interval '1 day'
+        UNION ALL
+        SELECT refund_id, refunds.order_id, provider, refunds.amount_minor, currency_code,
+               refunds.update_time
+        FROM refunds JOIN payments USING (payment_id)
+        WHERE refunds.errand_due_time IS NOT NULL AND refunds.resolve_deadline IS NULL
+          AND refunds.update_time < now() - interval '1 day'
+        """,
+    ),
+    "alarm_failed_refund": (
+        "A provider failed to give money back that is still due.",
+        f"""
+        SELECT refund_id, order_id, provider, least(refunds.amount_minor, due.due_minor),
+               due.currency_code, refunds.update_time
+        FROM refunds JOIN payments USING (payment_id, order_id) JOIN ({DUE}) AS due USING (order_id)
+        WHERE refunds.state = 4 AND due.due_minor > 0
+        """,
+    ),
+}
+
+
 def upgrade() -> None:
     """Creates the views; each comment is the rule, for people."""
-    for views in (STOCK, ORDERS, CARTS, PRICES, LOG):
+    for views in (STOCK, ORDERS, CARTS, PRICES, LOG, MONEY):
         for name, (rule, query) in views.items():
-            op.execute(f"CREATE VIEW {name} AS {query}")
-            quoted = rule.replace("'", "''")
-            op.execute(f"COMMENT ON VIEW {name} IS '{quoted}'")
+            _create(name, rule, query)
+    for name, (rule, query) in ALARMS.items():
+        # A sum is numeric, and all of them are alike.
+        columns = ALARM_COLUMNS.replace("amount_minor", "amount_minor::bigint AS amount_minor")
+        _create(name, rule, f"SELECT {columns} FROM ({query}) AS found ({ALARM_COLUMNS})")
+    every = " UNION ALL ".join(
+        f"SELECT '{view.removeprefix('alarm_')}' AS alarm, {ALARM_COLUMNS} FROM {view}"
+        for view in ALARMS
+    )
+    _create("alarms", "All that people have to see to.", every)
+
+
+def _create(name: str, rule: str, query: str) -> None:
+    op.execute(f"CREATE VIEW {name} AS {query}")
+    quoted = rule.replace("'", "''")
+    op.execute(f"COMMENT ON VIEW {name} IS '{quoted}'")

@@ -1,0 +1,231 @@
+"""Drives payments and refunds on: the call to the provider, then the command that reports it.
+
+A crash between the two leaves the errand behind, and somebody makes the same call again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import structlog
+
+from command_service.checkout.advance_order import AdvanceOrder, Claims
+from command_service.checkout.claim_payment import ClaimPayment
+from command_service.checkout.refund_payment import AskedBack
+from command_service.checkout.report_payment import ReportPayment, ReportRefund
+from command_service.committer import Committer
+from command_service.errors import Failure, PaymentProviderUnavailable
+from command_service.lone_worker import ask
+from command_service.metrics import of_provider_call
+from command_service.payment.domain import OrderPayments, Payment
+from command_service.payment.errands import Task
+from command_service.payment.gateway import NOTHING_TO_HAND_OVER, Gateway
+from command_service.payment.refunds import Refund
+from command_service.payment.reports import Postponed, Report
+from event_log.tokens import ConsistencyToken
+from payment_providers.port import Handover, PaymentProvider, ProviderFailure
+
+log = structlog.get_logger(__name__)
+
+NAMESPACE = UUID("5f0f2e1c-8f4b-5a51-9d7a-3c1f0d9b7e42")
+"""Of the request ids made here: one report for each attempt, however often it is sent."""
+
+ACTOR = "payment driver"
+
+CALLS_AT_ONCE_MAX = 100
+"""Of one process, to all providers: more would only wait for each other's connections."""
+
+WAIT_SECONDS_MAX = 10.0
+"""For a place among them: with the call and its report still within the lease of the claim. After it,
+somebody else may make the call; a second one without a key would give back twice."""
+
+
+BREAKER_OPEN = "circuit_open"
+"""The code under which payment_providers/breaker.py refuses a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """A payment as far as it came. token: of what was carried out last."""
+
+    payment: Payment
+    handover: Handover
+    token: ConsistencyToken
+
+
+class PaymentDriver:
+    """Makes claimed calls and reports them."""
+
+    def __init__(self, committer: Committer, gateway: Gateway) -> None:
+        self._committer = committer
+        self._gateway = gateway
+        self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        self._driving: dict[str, asyncio.Task[Driven]] = {}
+        """The calls in hand, by their attempt."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def providers(self) -> Mapping[str, PaymentProvider]:
+        """Those that are configured, by name."""
+        return self._gateway.providers
+
+    async def drain(self) -> None:
+        """Returns when the calls in hand are reported; what is not done in time is left as an errand."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def drive(self, payment: Payment) -> Driven:
+        """Makes the call of a payment that the caller has claimed. Who asks meanwhile waits as well."""
+        assert payment.errand is not None
+        attempt = payment.errand.attempt(payment.payment_id)
+        task = self._driving.get(attempt)
+        if task is None:
+            task = self._begun(self._drive_payment(payment))
+            self._driving[attempt] = task
+            task.add_done_callback(lambda _: self._driving.pop(attempt, None))
+        return await asyncio.shield(task)
+
+    async def take_up(self, payment_id: str) -> Driven:
+        """Goes on with a payment that somebody has left, and tells how the customer goes on.
+
+        Raises:
+            PaymentProviderUnavailable: the provider is being asked, or gives no answer.
+        """
+        claim = ClaimPayment(payment_id)
+        found = await ask(self._committer, claim, request_id=uuid4(), actor=ACTOR)
+        claimed = found.decided
+        if claimed is None:
+            raise PaymentProviderUnavailable
+        if claimed.is_ours:
+            return await self.drive(claimed.payment)
+        errand = claimed.payment.errand
+        task = None if errand is None else self._driving.get(errand.attempt(payment_id))
+        if task is not None:
+            return await asyncio.shield(task)
+        return Driven(claimed.payment, NOTHING_TO_HAND_OVER, found.token)
+
+    async def hand_over(self, payment: Payment) -> Handover:
+        """What the customer needs to go on with a payment that was begun.
+
+        Raises:
+            PaymentProviderUnavailable: the provider gives no answer.
+        """
+        try:
+            return (await self._gateway.hand_over(payment)).handover
+        except ProviderFailure as failure:
+            log.info("nothing to hand over", payment_id=payment.payment_id, code=failure.code)
+            raise PaymentProviderUnavailable from failure
+
+    async def drive_refunds(self, asked: AskedBack) -> tuple[list[Refund], ConsistencyToken]:
+        """Makes the calls of refunds that the caller just asked for; the refunds as they are then."""
+        tasks = [self._begun(self._drive_refund(each, asked.payments)) for each in asked.refunds]
+        # A caller that goes away leaves the calls to themselves.
+        driven = await asyncio.shield(asyncio.gather(*tasks))
+        return [refund for refund, _ in driven], _newest(token for _, token in driven)
+
+    async def take_up_refunds(
+        self, order_id: str, refund_ids: Collection[str]
+    ) -> tuple[list[Refund], ConsistencyToken]:
+        """Goes on with refunds that somebody has left; these of them as they are then."""
+        claims, token = await self._claims(order_id)
+        driven = self._all_begun(claims)
+        refunds = []
+        for refund in claims.all.refunds:
+            if refund.refund_id in refund_ids:
+                task = driven.get(refund.refund_id)
+                refunds.append(refund if task is None else (await asyncio.shield(task))[0])
+        return refunds, token
+
+    async def advance(self, order_id: str) -> None:
+        """Takes the order's next steps, and begins the calls that they need."""
+        claims, _ = await self._claims(order_id)
+        self._all_begun(claims)
+
+    def _all_begun(self, claims: Claims) -> dict[str, asyncio.Task[tuple[Refund, ConsistencyToken]]]:
+        """Begins every call that was claimed; those for refunds, by their ids."""
+        for payment in claims.payments:
+            self._begun(self.drive(payment))
+        return {
+            refund.refund_id: self._begun(self._drive_refund(refund, claims.all))
+            for refund in claims.refunds
+        }
+
+    async def _claims(self, order_id: str) -> tuple[Claims, ConsistencyToken]:
+        asked = await ask(self._committer, AdvanceOrder(order_id), request_id=uuid4(), actor=ACTOR)
+        assert asked.decided is not None, "an order with payments exists"
+        return asked.decided, asked.token
+
+    async def _drive_refund(
+        self, refund: Refund, payments: OrderPayments
+    ) -> tuple[Refund, ConsistencyToken]:
+        async with self._a_place():
+            report = await of_provider_call(
+                self._gateway.run_refund(refund, payments),
+                provider=payments.payment(refund.payment_id).provider,
+                task=Task.REFUND.name.lower(),
+                outcome_of=_word_for,
+            )
+        assert refund.errand is not None
+        attempt = refund.errand.attempt(refund.refund_id)
+        command = ReportRefund(refund.payment_id, refund.refund_id, report, attempt)
+        request_id = uuid5(NAMESPACE, attempt)
+        reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        return reported.decided or refund, reported.token
+
+    async def _drive_payment(self, payment: Payment) -> Driven:
+        assert payment.errand is not None
+        async with self._a_place():
+            outcome = await of_provider_call(
+                self._gateway.run_payment(payment),
+                provider=payment.provider,
+                task=payment.errand.task.name.lower(),
+                outcome_of=lambda outcome: _word_for(outcome.report),
+            )
+        attempt = payment.errand.attempt(payment.payment_id)
+        command = ReportPayment(payment.payment_id, outcome.report, attempt)
+        request_id = uuid5(NAMESPACE, attempt)
+        reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        return Driven(reported.decided or payment, outcome.handover, reported.token)
+
+    @asynccontextmanager
+    async def _a_place(self) -> AsyncIterator[None]:
+        """A place for one call.
+
+        Raises:
+            PaymentProviderUnavailable: none became free while the claim was sure to outlast the call.
+        """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS_MAX):
+                await self._room.acquire()
+        except TimeoutError:
+            raise PaymentProviderUnavailable from None
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    def _begun(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        # The errand is still there: whoever finds it due goes on.
+        if error is not None and not isinstance(error, Failure):
+            log.error("a call to a provider failed by a mistake of ours", exc_info=error)
+
+
+def _word_for(report: Report) -> str:
+    """What a call came to, for counting; an open breaker stands apart: nothing was sent."""
+    if isinstance(report, Postponed) and report.code == BREAKER_OPEN:
+        return BREAKER_OPEN
+    return type(report).__name__.lower()
+
+
+def _newest(tokens: Iterable[ConsistencyToken]) -> ConsistencyToken:
+    return max(tokens, key=lambda token: (token.incarnation, token.position))

@@ -1,0 +1,122 @@
+"""The life of an order at its payment providers: what is to be done next, as one story. Pure.
+
+Looks at where things are, never at how they came there: so it may be asked at any time, twice, or late,
+and a crash loses nothing. Whatever happens, each captured payment ends in one paid order or in a refund.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
+from command_service.payment.domain import CaptureMode, OrderPayments, Payment, PaymentState
+
+CAPTURE_HOLD = timedelta(minutes=2)
+"""The stock stays held for so long from the moment in which the money is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Take authorized money."""
+
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Call a payment off."""
+
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldUntil:
+    """Keep the order's stock held."""
+
+    expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Refund money of one payment that is nobody's price."""
+
+    payment_id: str
+    amount_minor: int
+
+
+Step = Capture | Void | HoldUntil | GiveBack
+
+
+def next_steps(
+    order: Order, payments: OrderPayments, now: datetime, *, can_be_had: bool
+) -> Iterator[Step]:
+    """What is to be done now.
+
+    can_be_had: whether an expired order could have its stock and coupon uses again.
+    """
+    if order.state in AWAITING and not order.holds_stock(now):
+        return  # it expires in a moment, and that will be told
+
+    # The customer has authorized it all: the money is taken while the stock is held. An order that has
+    # expired meanwhile is paid late, if what it wants can still be had.
+    is_payable = order.state in AWAITING or (order.state is OrderState.EXPIRED and can_be_had)
+    if is_payable and _is_covered(order, payments):
+        if order.state in AWAITING and order.expire_time < now + CAPTURE_HOLD:
+            yield HoldUntil(now + CAPTURE_HOLD)
+        yield from (Capture(each.payment_id) for each in payments.payments if _waits_for_us(each))
+
+    # Declined: the customer may try again, until the time is up; so an open payment stays open. Money
+    # that its provider would not hand over is let go.
+    elif order.state in AWAITING:
+        yield from (Void(each.payment_id) for each in payments.payments if _was_refused(each))
+
+    # Paid, cancelled or expired: nothing may be paid any more. What is on its way, and can be neither
+    # taken nor called off now, is settled when it arrives.
+    else:
+        yield from (Void(each.payment_id) for each in payments.payments if _is_open(each))
+
+    # Money that came all the same: late and no stock, for a cancelled order, or twice. What its provider
+    # failed to give back once is for people, who see it in the alarms.
+    surplus_minor = _surplus_minor(order)
+    for payment in reversed(payments.payments):
+        amount_minor = min(surplus_minor, payment.refundable_minor)
+        if amount_minor > 0 and not payments.has_failed_refund(payment.payment_id):
+            surplus_minor -= amount_minor
+            yield GiveBack(payment.payment_id, amount_minor)
+
+
+def _is_covered(order: Order, payments: OrderPayments) -> bool:
+    """True when what was received, and what is authorized and can be taken, pay for all of it."""
+    authorized_minor = sum(each.authorized_minor for each in payments.payments if not _was_refused(each))
+    has_some = any(_waits_for_us(each) for each in payments.payments)
+    return has_some and order.refundable_minor + authorized_minor >= order.total_minor
+
+
+def _waits_for_us(payment: Payment) -> bool:
+    return (
+        payment.state is PaymentState.AUTHORIZED
+        and payment.capture_mode is not CaptureMode.ON_COMMAND
+        and not _was_refused(payment)
+    )
+
+
+def _was_refused(payment: Payment) -> bool:
+    """True for authorized money whose capture the provider has refused."""
+    return payment.state is PaymentState.AUTHORIZED and payment.failure_code != ""
+
+
+def _is_open(payment: Payment) -> bool:
+    """True when somebody could still pay it, and it is not just being asked for."""
+    return payment.errand is None and payment.state in {
+        PaymentState.AWAITING_CUSTOMER,
+        PaymentState.AUTHORIZED,
+    }
+
+
+def _surplus_minor(order: Order) -> int:
+    """Money that pays for nothing, whatever staff decide about goods that come back."""
+    if order.state in CLOSED:
+        return order.refundable_minor
+    if order.state in AWAITING:
+        return 0
+    return min(order.refund_due_minor, max(order.paid_minor - order.total_minor, 0))

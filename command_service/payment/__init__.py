@@ -1,0 +1,1 @@
+"""Money at payment providers, and what is still to be asked of them."""

@@ -1,0 +1,428 @@
+"""The payments and refunds of one order at its providers: pure.
+
+STARTING --> AWAITING_CUSTOMER <--> PROCESSING
+    |                |                 |
+    v                +--------+--------+
+  FAILED                      v
+                         AUTHORIZED --> CAPTURING --> CAPTURED
+                              |
+              (from any left) +-------> VOIDING ----> VOIDED
+
+A state that ends in -ING has an errand: a call is to be made. It is UNKNOWN while a call has ended
+without an answer. What a provider tells moves a payment forward only, since it may come late and in any
+order; but captured money is a fact in every state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+from command_service.errors import (
+    CaptureExceedsAuthorization,
+    PaymentAlreadyCaptured,
+    PaymentInProgress,
+    PaymentNotAuthorized,
+    PaymentNotFound,
+    RefundExceedsPayments,
+    TooManyPayments,
+    TooManyRefunds,
+)
+from command_service.payment.errands import Errand, Task
+from command_service.payment.refunds import Refund, RefundState
+from command_service.payment.reports import (
+    Lost,
+    NoTrace,
+    Postponed,
+    Refused,
+    Report,
+    Told,
+)
+from command_service.world import Kind, LockRank
+from payment_providers.port import Flow, ProviderPayment, ProviderState
+
+PAYMENT_COUNT_MAX = 50
+"""Of one order: a customer who tries more cards than that needs a person."""
+
+REFUND_COUNT_MAX = 500
+"""Of one order: its money is loaded whole."""
+
+
+class CaptureMode(IntEnum):
+    """When authorized money is taken; numbers as in payment.proto."""
+
+    AT_ONCE = 1
+    WHEN_HELD = 2
+    ON_COMMAND = 3
+
+
+class PaymentState(IntEnum):
+    """How far a payment has come; numbers as in payment.proto."""
+
+    STARTING = 1
+    AWAITING_CUSTOMER = 2
+    PROCESSING = 3
+    AUTHORIZED = 4
+    CAPTURING = 5
+    CAPTURED = 6
+    VOIDING = 7
+    VOIDED = 8
+    FAILED = 9
+    UNKNOWN = 10
+
+
+_STATE_TOLD = {
+    ProviderState.AWAITING_CUSTOMER: PaymentState.AWAITING_CUSTOMER,
+    ProviderState.PROCESSING: PaymentState.PROCESSING,
+    ProviderState.AUTHORIZED: PaymentState.AUTHORIZED,
+    ProviderState.CAPTURED: PaymentState.CAPTURED,
+    ProviderState.VOIDED: PaymentState.VOIDED,
+}
+
+_RANK = {
+    PaymentState.FAILED: 0,
+    PaymentState.AWAITING_CUSTOMER: 1,
+    # Not above the one before: a slow payment that is declined can be tried again.
+    PaymentState.PROCESSING: 1,
+    PaymentState.AUTHORIZED: 2,
+    PaymentState.VOIDED: 3,
+    # Above a void: both can be told of one payment, and then the money is there.
+    PaymentState.CAPTURED: 4,
+}
+"""How far states are along; what is told of a lower one came late."""
+
+_DONE_BY = {
+    Task.BEGIN: frozenset(ProviderState),
+    Task.CAPTURE: frozenset({ProviderState.CAPTURED, ProviderState.VOIDED}),
+    Task.VOID: frozenset({ProviderState.CAPTURED, ProviderState.VOIDED}),
+}
+"""The states at the provider in which nothing is left to be asked, or it is too late for it."""
+
+_HOLDING = frozenset(
+    {PaymentState.AUTHORIZED, PaymentState.CAPTURING, PaymentState.VOIDING, PaymentState.UNKNOWN}
+)
+"""States in which money may be held for us."""
+
+_STATE_WITHOUT_TRACE = {
+    Task.BEGIN: PaymentState.FAILED,
+    Task.CAPTURE: PaymentState.FAILED,
+    # What the provider does not know any more, nobody can pay.
+    Task.VOID: PaymentState.VOIDED,
+}
+
+LIVE = frozenset(
+    {
+        PaymentState.STARTING,
+        PaymentState.AWAITING_CUSTOMER,
+        PaymentState.PROCESSING,
+        PaymentState.AUTHORIZED,
+        PaymentState.CAPTURING,
+        PaymentState.VOIDING,
+        PaymentState.UNKNOWN,
+    }
+)
+"""States in which money may still come."""
+
+
+# --- payments ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a payment was asked for with, beyond its amount: a repeated call must be equal to the first.
+
+    Of use until the payment is made; payment_method, a provider's token, is forgotten then. Its fields
+    are those of PaymentWanted.
+    """
+
+    description: str = ""
+    customer_return_url: str = ""
+    customer_cancel_url: str = ""
+    reader_id: str = ""
+    payment_method: str = field(default="", repr=False)
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One tender of an order at one provider; fields as in payment.proto."""
+
+    payment_id: str
+    order_id: str
+    provider: str
+    flow: Flow
+    capture_mode: CaptureMode
+    currency_code: str
+    amount_minor: int
+    wish: Wish
+    create_time: datetime
+    update_time: datetime
+    state: PaymentState = PaymentState.STARTING
+    provider_reference: str = ""
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    refund_pending_minor: int = 0
+    failure_code: str = ""
+    errand: Errand | None = None
+    key_generation: int = 1
+    """Of the next errand: a provider repeats its answer to a key, so no errand uses one again."""
+
+    @property
+    def resolve_deadline(self) -> datetime | None:
+        """When an unknown outcome becomes a matter for people."""
+        return self.errand.resolve_deadline if self.errand else None
+
+    @property
+    def refundable_minor(self) -> int:
+        """Captured and not given back, nor on its way back."""
+        return self.captured_minor - self.refunded_minor
+
+    # --- what we want -----------------------------------------------------------------------------
+
+    def capture(self, amount_minor: int, now: datetime) -> "Payment":
+        """Asks for authorized money."""
+        if self.errand is not None:
+            raise PaymentInProgress(payment_id=self.payment_id, state=self.state.name)
+        if self.state is not PaymentState.AUTHORIZED:
+            raise PaymentNotAuthorized(payment_id=self.payment_id, state=self.state.name)
+        if amount_minor > self.authorized_minor:
+            raise CaptureExceedsAuthorization(
+                authorized_minor=self.authorized_minor, amount_minor=amount_minor
+            )
+        errand = Errand.claimed_at_once(
+            Task.CAPTURE, now, amount_minor=amount_minor, key_generation=self.key_generation
+        )
+        return self._changed(now, state=PaymentState.CAPTURING, errand=errand)
+
+    def void(self, now: datetime) -> "Payment":
+        """Asks to call it off."""
+        if self.state is PaymentState.CAPTURED:
+            raise PaymentAlreadyCaptured(payment_id=self.payment_id)
+        if self.errand is not None:
+            raise PaymentInProgress(payment_id=self.payment_id, state=self.state.name)
+        errand = Errand.claimed_at_once(Task.VOID, now, key_generation=self.key_generation)
+        return self._changed(now, state=PaymentState.VOIDING, errand=errand)
+
+    def claimed(self, now: datetime) -> "Payment":
+        """With its errand in the hands of who asked; nobody needs to be told."""
+        assert self.errand is not None
+        return replace(self, errand=self.errand.claimed(now))
+
+    # --- what we hear -----------------------------------------------------------------------------
+
+    def heard(self, report: Report, now: datetime, *, attempt: str = "") -> "Payment":
+        """The payment after its errand, or the provider by itself, has reported.
+
+        attempt: the name of the call that reports. One that was claimed anew since, or settled, is only
+        believed what it was told: the rest is about a call that is no longer in hand.
+        """
+        if attempt and (self.errand is None or self.errand.attempt(self.payment_id) != attempt):
+            told_late = report.by_provider if isinstance(report, Told | Refused) else None
+            return self if told_late is None else self.heard(Told(told_late), now)
+        match report:
+            case Told(ProviderPayment() as told):
+                return self._observed(told, now)
+            case Refused(code, told):
+                return self._refused(code, told, now)
+            case _ if self.errand is None:
+                return self  # somebody else has settled it meanwhile
+            case Postponed(retry_after_seconds=retry_after_seconds):
+                return replace(self, errand=self.errand.postponed(now, retry_after_seconds))
+            case Lost(code, is_key_spent):
+                errand = self.errand.lost(now, is_key_spent=is_key_spent)
+                return self._changed(now, state=PaymentState.UNKNOWN, errand=errand, failure_code=code)
+            case NoTrace():
+                return replace(self, errand=self.errand.renewed(now))
+        raise TypeError(f"{report} is not about a payment")
+
+    def _observed(self, told: ProviderPayment, now: datetime) -> "Payment":
+        errand, key_generation = self.errand, self.key_generation
+        if errand is not None and told.state in _DONE_BY[errand.task]:
+            key_generation = errand.key_generation + 1
+            errand = None
+        state = self._state_after(told.state, errand)
+        after = replace(
+            self,
+            state=state,
+            provider_reference=self.provider_reference or told.provider_reference,
+            authorized_minor=self._authorized_minor(told, state),
+            captured_minor=max(self.captured_minor, told.captured_minor),
+            failure_code=self._failure_code(told, state),
+            wish=replace(self.wish, payment_method=""),
+            errand=errand,
+            key_generation=key_generation,
+        )
+        return self if after == self else replace(after, update_time=now)
+
+    def _state_after(self, told: ProviderState, errand: Errand | None) -> PaymentState:
+        if errand is not None:
+            return self.state
+        told_state = _STATE_TOLD[told]
+        if self.errand is not None:
+            # It was in our hands; whatever is told settled the errand.
+            return told_state
+        return told_state if _RANK[told_state] >= _RANK[self.state] else self.state
+
+    def _authorized_minor(self, told: ProviderPayment, state: PaymentState) -> int:
+        if state not in _HOLDING:
+            return 0
+        # What is told of an earlier state came late, and knows nothing of the money.
+        return told.authorized_minor if told.state is ProviderState.AUTHORIZED else self.authorized_minor
+
+    def _failure_code(self, told: ProviderPayment, state: PaymentState) -> str:
+        if state is PaymentState.AUTHORIZED is self.state:
+            return (
+                self.failure_code
+            )  # a refused capture stays refused, whoever tells of the authorization
+        if _RANK.get(state, 0) > 1:
+            return ""
+        return told.failure_code
+
+    def _refused(self, code: str, told: ProviderPayment | None, now: datetime) -> "Payment":
+        after = self if told is None else self._observed(told, now)
+        errand = after.errand
+        if errand is None:
+            return after
+        if errand.task is Task.VOID and told is not None:
+            # It can still be paid: we go on asking, in growing intervals, and with a new key each time,
+            # since a provider repeats its refusal under the old one.
+            return replace(after, errand=errand.renewed(now).postponed(now, None))
+        # Never made; or not to be captured: with its failure code that is not tried again.
+        state = _STATE_TOLD[told.state] if told is not None else _STATE_WITHOUT_TRACE[errand.task]
+        is_held = told is not None and state is PaymentState.AUTHORIZED
+        return replace(
+            after,
+            update_time=now,
+            state=state,
+            failure_code=code,
+            authorized_minor=told.authorized_minor if told is not None and is_held else 0,
+            wish=replace(after.wish, payment_method=""),
+            errand=None,
+            key_generation=errand.key_generation + 1,
+        )
+
+    def _changed(self, now: datetime, **fields: Any) -> "Payment":
+        return replace(self, update_time=now, **fields)
+
+
+# --- the order's money ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPayments:
+    """All payments and refunds of one order, each in the order of its making."""
+
+    order_id: str
+    payments: tuple[Payment, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+
+    def payment(self, payment_id: str) -> Payment:
+        """One payment.
+
+        Raises:
+            PaymentNotFound: the order has none of this id.
+        """
+        for payment in self.payments:
+            if payment.payment_id == payment_id:
+                return payment
+        raise PaymentNotFound(payment_id=payment_id)
+
+    def next_payment_id(self) -> str:
+        """An id that tells its order, so that the order can be locked by it."""
+        if len(self.payments) >= PAYMENT_COUNT_MAX:
+            raise TooManyPayments(order_id=self.order_id, payment_count_max=PAYMENT_COUNT_MAX)
+        return f"{self.order_id}.{len(self.payments) + 1}"
+
+    def check_refund_count(self) -> None:
+        """Refuses to have more refunds asked for; those that a provider tells of are facts."""
+        if len(self.refunds) >= REFUND_COUNT_MAX:
+            raise TooManyRefunds(order_id=self.order_id, refund_count_max=REFUND_COUNT_MAX)
+
+    def next_refund_id(self) -> str:
+        """Likewise for a refund."""
+        return f"{self.order_id}.r{len(self.refunds) + 1}"
+
+    def with_payment(self, payment: Payment) -> "OrderPayments":
+        """With this payment in place of the one of the same id, or behind the others."""
+        known = {each.payment_id: each for each in self.payments}
+        return replace(self, payments=tuple((known | {payment.payment_id: payment}).values()))
+
+    def with_refund(self, refund: Refund) -> "OrderPayments":
+        """With this refund likewise, and its payment with what it then gives back."""
+        known = {each.refund_id: each for each in self.refunds}
+        refunds = tuple((known | {refund.refund_id: refund}).values())
+        counted = [
+            each
+            for each in refunds
+            if each.payment_id == refund.payment_id and each.state is not RefundState.FAILED
+        ]
+        pending = [each for each in counted if each.state is not RefundState.SUCCEEDED]
+        payment = replace(
+            self.payment(refund.payment_id),
+            refunded_minor=sum(each.amount_minor for each in counted),
+            refund_pending_minor=sum(each.amount_minor for each in pending),
+        )
+        return replace(self, refunds=refunds).with_payment(payment)
+
+    def has_failed_refund(self, payment_id: str) -> bool:
+        """True when the provider failed to give back money of the payment."""
+        return any(
+            each.payment_id == payment_id and each.state is RefundState.FAILED for each in self.refunds
+        )
+
+    @property
+    def refundable_minor(self) -> int:
+        """Captured and not given back, nor on its way back."""
+        return sum(payment.refundable_minor for payment in self.payments)
+
+    # --- the sums of payment.proto's OrderMoney ---------------------------------------------------
+
+    @property
+    def currency_code(self) -> str:
+        """Of the order, and so of all of them."""
+        return self.payments[0].currency_code
+
+    @property
+    def authorized_minor(self) -> int:
+        """Held for us and not captured."""
+        return sum(payment.authorized_minor for payment in self.payments)
+
+    @property
+    def captured_minor(self) -> int:
+        """Captured, refunds not deducted."""
+        return sum(payment.captured_minor for payment in self.payments)
+
+    @property
+    def refunded_minor(self) -> int:
+        """Given back, or on its way back."""
+        return sum(payment.refunded_minor for payment in self.payments)
+
+    def shared_out(self, amount_minor: int, *, payment_id: str = "") -> Sequence[tuple[Payment, int]]:
+        """From which payments an amount is given back: the newest first, or one alone.
+
+        Raises:
+            RefundExceedsPayments: they do not have as much.
+        """
+        payments = (self.payment(payment_id),) if payment_id else tuple(reversed(self.payments))
+        parts, left_minor = [], amount_minor
+        for payment in payments:
+            part_minor = min(left_minor, payment.refundable_minor)
+            if part_minor > 0:
+                parts.append((payment, part_minor))
+                left_minor -= part_minor
+        if left_minor:
+            raise RefundExceedsPayments(
+                refundable_minor=amount_minor - left_minor, amount_minor=amount_minor
+            )
+        return parts
+
+
+ORDER_PAYMENTS: Kind[str, OrderPayments] = Kind("order payments", LockRank.ORDER_PAYMENTS)
+"""By order id. Whoever names it names the order too, whose lock guards it."""
+
+
+def order_id_of(subject_id: str) -> str:
+    """The order of a payment or refund of ours; an id that is not ours gives one that does not exist."""
+    return subject_id.rpartition(".")[0]

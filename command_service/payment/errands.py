@@ -1,0 +1,129 @@
+"""Errands: calls to a provider that have to be made, or whose outcome has to be learned. Pure.
+
+An errand is committed before its call. So a crash at any point leaves it behind, and whoever claims it
+next makes the same call with the same key: at the provider it has one effect.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+LEASE = timedelta(seconds=30)
+"""For the wait, the calls and the report of their outcome: 10 + 18 seconds at most, and a commit."""
+
+KEY_LIFE = timedelta(hours=2)
+"""Providers forget idempotency keys: Stripe after a day, PayPal some after hours."""
+
+RESOLVE_PATIENCE = timedelta(minutes=10)
+"""Providers settle a call without an answer within minutes; what takes longer is a matter for people."""
+
+_BACKOFF_FIRST = timedelta(seconds=1)
+_BACKOFF_MAX = timedelta(minutes=1)
+"""An order's stock is held for minutes: a provider that is well again should be noticed in one."""
+
+_DOUBLINGS_MAX = 6
+"""2 ** 6 seconds are more than _BACKOFF_MAX."""
+
+
+class Task(IntEnum):
+    """What is asked of the provider; stored by number."""
+
+    BEGIN = 1
+    CAPTURE = 2
+    VOID = 3
+    REFUND = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One call. While it is in flight, nobody but who claimed it touches it before due_time.
+
+    key_generation: counts the keys; a new one is only made when the old one is spent and the provider
+    has no trace of an effect. resolve_deadline: set once an outcome was unknown, until it is known.
+    amount_minor: of a capture. claim_time: of the attempt in hand. last_sent_time: of the one before it,
+    which was or may have been sent.
+    """
+
+    task: Task
+    due_time: datetime
+    amount_minor: int = 0
+    key_generation: int = 1
+    is_key_spent: bool = False
+    attempt_count: int = 0
+    is_in_flight: bool = False
+    claim_time: datetime | None = None
+    last_sent_time: datetime | None = None
+    resolve_deadline: datetime | None = None
+
+    @classmethod
+    def claimed_at_once(
+        cls, task: Task, now: datetime, *, amount_minor: int = 0, key_generation: int = 1
+    ) -> "Errand":
+        """A new one, in the hands of whoever asked for it."""
+        return cls(task, now, amount_minor, key_generation).claimed(now)
+
+    @property
+    def is_unknown(self) -> bool:
+        """True when an earlier call ended without an answer."""
+        return self.resolve_deadline is not None
+
+    @property
+    def must_ask(self) -> bool:
+        """True when the provider is asked before the call is made (again).
+
+        So it is when an earlier call ended without an answer, and when the last one, whose outcome was
+        never reported, is so long ago that the provider may have forgotten its key.
+        """
+        if self.is_unknown or self.claim_time is None or self.last_sent_time is None:
+            return self.is_unknown
+        return self.claim_time - self.last_sent_time > KEY_LIFE
+
+    def attempt(self, subject_id: str) -> str:
+        """The name of the call in hand: one that was claimed again has another."""
+        return f"{self.key(subject_id)}:{self.attempt_count}"
+
+    def key(self, subject_id: str) -> str:
+        """The idempotency key, of at most 100 characters. subject_id: of the payment or refund."""
+        return f"{subject_id}:{self.task.name.lower()}:{self.key_generation}"
+
+    def is_free(self, now: datetime, *, is_urgent: bool = False) -> bool:
+        """True when anybody may claim it. is_urgent: a customer waits, so a pause is cut short."""
+        return self.due_time <= now or (is_urgent and not self.is_in_flight)
+
+    def claimed(self, now: datetime) -> "Errand":
+        """In the hands of who asked, for as long as a call takes; twice in one decision is once."""
+        if self.claim_time == now:
+            return self
+        return replace(
+            self,
+            due_time=now + LEASE,
+            attempt_count=self.attempt_count + 1,
+            is_in_flight=True,
+            claim_time=now,
+            last_sent_time=self.claim_time,
+        )
+
+    def postponed(self, now: datetime, retry_after_seconds: float | None) -> "Errand":
+        """To be tried again: later each time, and not before the provider allows."""
+        doublings = min(self.attempt_count, _DOUBLINGS_MAX)
+        pause = min(_BACKOFF_FIRST * 2**doublings, _BACKOFF_MAX)
+        allowed = timedelta(seconds=retry_after_seconds or 0.0)
+        return replace(self, due_time=now + max(pause, allowed), is_in_flight=False)
+
+    def lost(self, now: datetime, *, is_key_spent: bool) -> "Errand":
+        """Its outcome is unknown: the provider is asked, soon."""
+        return replace(
+            self.postponed(now, None),
+            is_key_spent=self.is_key_spent or is_key_spent,
+            resolve_deadline=self.resolve_deadline or now + RESOLVE_PATIENCE,
+        )
+
+    def renewed(self, now: datetime) -> "Errand":
+        """With a new key, at once: the provider has no trace of an effect, and the old key is spent."""
+        return replace(
+            self,
+            due_time=now,
+            key_generation=self.key_generation + 1,
+            is_key_spent=False,
+            is_in_flight=False,
+        )

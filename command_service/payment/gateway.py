@@ -1,0 +1,224 @@
+"""From an errand to its provider and back: the one place that calls out, never inside a transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from command_service.payment.domain import CaptureMode, OrderPayments, Payment
+from command_service.payment.errands import Errand, Task
+from command_service.payment.refunds import Refund, RefundState
+from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Report, Told
+from payment_providers.port import (
+    Begun,
+    Handover,
+    KeySpent,
+    NotAccepted,
+    NotDone,
+    PaymentName,
+    PaymentProvider,
+    PaymentWanted,
+    ProviderFailure,
+    ProviderPayment,
+    ProviderState,
+    RefundWanted,
+)
+
+AnswerT = TypeVar("AnswerT")
+
+NOTHING_TO_HAND_OVER = Handover()
+
+TOGETHER_SECONDS_MAX = 18.0
+"""For the one to three calls of an errand: with the wait for a place and the report within its lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call came to, and what the customer needs to go on: a secret, for the answer alone."""
+
+    report: Report
+    handover: Handover = NOTHING_TO_HAND_OVER
+
+
+class Gateway:
+    """Runs errands. providers: by name."""
+
+    def __init__(self, providers: Mapping[str, PaymentProvider]) -> None:
+        self.providers = providers
+
+    async def run_payment(self, payment: Payment) -> Outcome:
+        """Makes the call that the payment's errand asks for, or asks what became of it."""
+        try:
+            async with asyncio.timeout(TOGETHER_SECONDS_MAX):
+                return await self._run_payment(payment)
+        except TimeoutError:
+            return Outcome(Lost("timeout"))
+
+    async def run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
+        """Likewise for a refund. payments: of its order, for providers that keep no id of ours."""
+        try:
+            async with asyncio.timeout(TOGETHER_SECONDS_MAX):
+                return await self._run_refund(refund, payments)
+        except TimeoutError:
+            return Lost("timeout")
+
+    async def _run_payment(self, payment: Payment) -> Outcome:
+        errand = payment.errand
+        assert errand is not None
+        provider = self._provider(payment)
+        if provider is None:
+            return Outcome(Postponed("provider_not_configured"))
+        try:
+            if errand.must_ask:
+                return await self._resolve_payment(provider, payment, errand)
+            return await _call(provider, payment, errand)
+        except ProviderFailure as failure:
+            return Outcome(_report_of(failure))
+
+    async def _run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
+        errand = refund.errand
+        assert errand is not None
+        payment = payments.payment(refund.payment_id)
+        provider = self._provider(payment)
+        if provider is None:
+            return Postponed("provider_not_configured")
+        wanted = _refund_wanted(refund, errand, payments)
+        try:
+            if errand.must_ask:
+                found = await _answered(provider.read_refund(wanted))
+                if found is not None:
+                    return Told(found)
+                if errand.is_key_spent:
+                    return NoTrace()
+            return Told(await provider.refund(wanted, key=errand.key(refund.refund_id)))
+        except ProviderFailure as failure:
+            return _report_of(failure)
+
+    async def hand_over(self, payment: Payment) -> Outcome:
+        """What the customer needs to go on with a payment that was begun: asked for again each time.
+
+        Raises:
+            ProviderFailure: it cannot be told now.
+        """
+        provider = self._provider(payment)
+        if provider is None:
+            raise NotDone("provider_not_configured")
+        return _of_begun(await provider.hand_over(name_of(payment)))
+
+    def _provider(self, payment: Payment) -> PaymentProvider | None:
+        return self.providers.get(payment.provider)
+
+    async def _resolve_payment(
+        self, provider: PaymentProvider, payment: Payment, errand: Errand
+    ) -> Outcome:
+        """Asks before it acts: an earlier call may have had its effect."""
+        found = await _answered(provider.read(name_of(payment)))
+        if found is not None and (errand.task is Task.BEGIN or found.state in _SETTLED):
+            return Outcome(Told(found))
+        if errand.is_key_spent:
+            return Outcome(NoTrace())
+        return await _call(provider, payment, errand)
+
+
+_SETTLED = frozenset({ProviderState.CAPTURED, ProviderState.VOIDED})
+
+
+async def _answered(question: Awaitable[AnswerT]) -> AnswerT:
+    """The answer. A question that is refused tells nothing of the call that was to have an effect.
+
+    Raises:
+        ProviderFailure: never NotAccepted.
+    """
+    try:
+        return await question
+    except NotAccepted as failure:
+        raise NotDone(failure.code) from failure
+
+
+async def _call(provider: PaymentProvider, payment: Payment, errand: Errand) -> Outcome:
+    key = errand.key(payment.payment_id)
+    match errand.task:
+        case Task.BEGIN:
+            return _of_begun(await provider.begin(_payment_wanted(payment), key=key))
+        case Task.CAPTURE:
+            return await _or_as_it_is(
+                provider,
+                payment,
+                lambda: provider.capture(name_of(payment), errand.amount_minor, key=key),
+            )
+        case _:
+            return await _or_as_it_is(
+                provider, payment, lambda: provider.void(name_of(payment), key=key)
+            )
+
+
+async def _or_as_it_is(
+    provider: PaymentProvider, payment: Payment, call: Callable[[], Awaitable[ProviderPayment]]
+) -> Outcome:
+    """What the call came to; a refusal with the payment as it is, for somebody may have been faster."""
+    try:
+        return Outcome(Told(await call()))
+    except NotAccepted as failure:
+        return Outcome(Refused(failure.code, await _answered(provider.read(name_of(payment)))))
+
+
+def _report_of(failure: ProviderFailure) -> Report:
+    if isinstance(failure, NotAccepted):
+        return Refused(failure.code)
+    if isinstance(failure, NotDone):
+        return Postponed(failure.code, failure.retry_after_seconds)
+    return Lost(failure.code, is_key_spent=isinstance(failure, KeySpent))
+
+
+def _of_begun(begun: Begun) -> Outcome:
+    return Outcome(Told(begun.payment), begun.handover)
+
+
+def name_of(payment: Payment) -> PaymentName:
+    """The payment as its provider is asked for it."""
+    return PaymentName(
+        payment_id=payment.payment_id,
+        provider_reference=payment.provider_reference,
+        currency_code=payment.currency_code,
+        flow=payment.flow,
+        create_time=payment.create_time,
+        reader_id=payment.wish.reader_id,
+    )
+
+
+def _payment_wanted(payment: Payment) -> PaymentWanted:
+    wish = payment.wish
+    return PaymentWanted(
+        payment_id=payment.payment_id,
+        order_id=payment.order_id,
+        currency_code=payment.currency_code,
+        amount_minor=payment.amount_minor,
+        flow=payment.flow,
+        captures_at_once=payment.capture_mode is CaptureMode.AT_ONCE,
+        description=wish.description,
+        create_time=payment.create_time,
+        customer_return_url=wish.customer_return_url,
+        customer_cancel_url=wish.customer_cancel_url or wish.customer_return_url,
+        reader_id=wish.reader_id,
+        payment_method=wish.payment_method,
+        expire_time=wish.expire_time,
+    )
+
+
+def _refund_wanted(refund: Refund, errand: Errand, payments: OrderPayments) -> RefundWanted:
+    payment = payments.payment(refund.payment_id)
+    equal = [
+        each
+        for each in payments.refunds
+        if (each.payment_id, each.amount_minor) == (refund.payment_id, refund.amount_minor)
+        and each.refund_id != refund.refund_id
+        and each.state in {RefundState.PENDING, RefundState.SUCCEEDED}
+    ]
+    return RefundWanted(
+        refund_id=refund.refund_id,
+        payment=name_of(payment),
+        amount_minor=refund.amount_minor,
+        is_whole=refund.amount_minor == payment.captured_minor,
+        last_sent_time=errand.last_sent_time,
+        equal_refund_count=len(equal),
+    )

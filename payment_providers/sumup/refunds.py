@@ -1,0 +1,125 @@
+"""Giving money back. SumUp takes no key and keeps no id of ours: what was lost is looked for.
+
+A refund is known by its amount and its place among the equal ones of its payment. Somebody who gives the
+same amount back by hand, in SumUp's own tools, at the very time when an answer of ours gets lost, is
+taken for us: so too little may be given back, which reconciliation shows, but never too much.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from payment_providers.port import (
+    NotAccepted,
+    NotDone,
+    PaymentName,
+    ProviderFailure,
+    ProviderRefund,
+    RefundWanted,
+)
+from payment_providers.sumup.amounts import json_with_amount, to_sumup
+from payment_providers.sumup.failures import understanding
+from payment_providers.sumup.objects import refunds_told
+from payment_providers.sumup.settings import SumUpSettings
+from payment_providers.sumup.transport import Json, SumUpTransport
+
+LAG_MAX = timedelta(minutes=1)
+"""A refund that was sent longer ago is in the transaction if it was done: SumUp states no bound, and
+its answers take seconds."""
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Refunds:
+    """The refunds of one merchant.
+
+    find_transaction_id: of the transaction that took the money. read_transaction: by its id.
+    """
+
+    def __init__(
+        self,
+        transport: SumUpTransport,
+        settings: SumUpSettings,
+        *,
+        find_transaction_id: Callable[[PaymentName], Awaitable[str]],
+        read_transaction: Callable[[str], Awaitable[Json]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._transport = transport
+        self._merchant = settings.merchant_code
+        self._find_transaction_id = find_transaction_id
+        self._read_transaction = read_transaction
+        self._now = now
+
+    async def refund(self, wanted: RefundWanted) -> ProviderRefund:
+        """Gives money back, unless an earlier call did.
+
+        Raises:
+            NotDone: an earlier call may still have its effect.
+            ProviderFailure: as the port says.
+        """
+        transaction_id = await self._find_transaction_id(wanted.payment)
+        if wanted.last_sent_time is None:
+            await self._send(wanted, transaction_id)
+            return await self._after(wanted, transaction_id)
+        return await self._seen(wanted, transaction_id) or await self._resend(wanted, transaction_id)
+
+    async def read(self, wanted: RefundWanted) -> ProviderRefund | None:
+        """The refund, if an earlier call did it.
+
+        Raises:
+            NotDone: an earlier call may still have its effect.
+        """
+        return await self._seen(wanted, await self._find_transaction_id(wanted.payment))
+
+    async def _seen(self, wanted: RefundWanted, transaction_id: str) -> ProviderRefund | None:
+        found = _told_as(wanted, await self._read_transaction(transaction_id))
+        rest = (wanted.last_sent_time or NEVER) + LAG_MAX - self._now()
+        if found is None and rest > timedelta():
+            raise NotDone("refund_may_follow", retry_after_seconds=rest.total_seconds())
+        return found
+
+    async def _resend(self, wanted: RefundWanted, transaction_id: str) -> ProviderRefund:
+        """Sends it again, unless the earlier call did it after all and so left nothing for this one."""
+        try:
+            await self._send(wanted, transaction_id)
+        except NotAccepted:
+            late = _told_as(wanted, await self._read_transaction(transaction_id))
+            if late is None:
+                raise
+            return late
+        return await self._after(wanted, transaction_id)
+
+    async def _send(self, wanted: RefundWanted, transaction_id: str) -> None:
+        path = f"/v1.0/merchants/{self._merchant}/payments/{transaction_id}/refunds"
+        amount = to_sumup(wanted.amount_minor, wanted.payment.currency_code)
+        body = b"{}" if wanted.is_whole else json_with_amount(amount, {})
+        await self._transport.post(path, body, is_repeatable=False)
+
+    async def _after(self, wanted: RefundWanted, transaction_id: str) -> ProviderRefund:
+        """The refund that was just accepted, by SumUp's name if that is told already."""
+        try:
+            told = _told_as(wanted, await self._read_transaction(transaction_id))
+        except ProviderFailure:
+            told = None  # the money is on its way all the same
+        return told or ProviderRefund(
+            refund_id=wanted.refund_id,
+            provider_reference="",
+            payment_reference=wanted.payment.provider_reference,
+            state=ProviderRefund.State.SUCCEEDED,
+            currency_code=wanted.payment.currency_code,
+            amount_minor=wanted.amount_minor,
+        )
+
+
+def _told_as(wanted: RefundWanted, transaction: Json) -> ProviderRefund | None:
+    """The first of the equal refunds that is not one of the others."""
+    with understanding():
+        told = refunds_told(transaction, wanted.payment.provider_reference)
+    equal = [
+        refund
+        for refund in told
+        if refund.amount_minor == wanted.amount_minor and refund.state is not ProviderRefund.State.FAILED
+    ]
+    ours = equal[wanted.equal_refund_count :][:1]
+    return replace(ours[0], refund_id=wanted.refund_id) if ours else None

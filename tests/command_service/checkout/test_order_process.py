@@ -1,0 +1,340 @@
+"""The life of an order at its providers: each case of the story, and that every story has an end."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.cancel_order_lines import CancelOrderLines
+from command_service.checkout.expire_order import ExpireOrder
+from command_service.checkout.process import (
+    CAPTURE_HOLD,
+    Capture,
+    GiveBack,
+    HoldUntil,
+    Step,
+    Void,
+    next_steps,
+)
+from command_service.errors import Refusal
+from command_service.money import Money
+from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState, Units
+from command_service.payment.domain import CaptureMode, Payment, PaymentState
+from payment_providers.port import ProviderState
+from tests.command_service.checkout.order_shop import HOLD
+from tests.command_service.checkout.provider_in_memory import ProviderShop
+
+A_MOMENT = timedelta(seconds=1)
+
+
+@pytest.fixture
+def shop() -> ProviderShop:
+    return ProviderShop()
+
+
+def steps(shop: ProviderShop, order: Order, *, can_be_had: bool = True) -> list[Step]:
+    now = shop.order(order.order_id)
+    return list(next_steps(now, shop.payments(order), shop.now, can_be_had=can_be_had))
+
+
+def authorized(shop: ProviderShop, order: Order, **other: object) -> Payment:
+    payment = shop.start(order, **other)
+    shop.pay(payment)
+    shop.tell(payment)
+    return payment
+
+
+# --- the story ------------------------------------------------------------------------------------
+
+
+def test_money_that_covers_the_order_is_captured(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized(shop, order)
+    assert steps(shop, order) == [Capture("o1.1")]
+
+
+def test_the_stock_is_held_while_the_money_is_taken(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    shop.pass_time(HOLD - A_MOMENT)
+    authorized(shop, order)
+    assert steps(shop, order) == [HoldUntil(shop.now + CAPTURE_HOLD), Capture("o1.1")]
+    shop.advance(order)
+    assert shop.order().expire_time == shop.reservation().expire_time == shop.now + CAPTURE_HOLD
+
+
+def test_a_part_of_the_price_is_not_captured_before_the_rest_is_there(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized(shop, order, amount=Money("GBP", 100))
+    assert steps(shop, order) == []
+    authorized(shop, order)
+    assert steps(shop, order) == [Capture("o1.1"), Capture("o1.2")]
+    shop.come_to_rest(order)
+    assert (shop.order().state, shop.order().paid_minor) == (OrderState.PAID, 500)
+
+
+def test_what_came_another_way_counts(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    shop.carry_out(shop.payment(order, 400))
+    payment = authorized(shop, order)
+    assert payment.amount_minor == 100
+    assert steps(shop, order) == [Capture("o1.1")]
+
+
+def test_money_that_waits_for_a_command_is_left_to_it(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized(shop, order, capture_mode=CaptureMode.ON_COMMAND)
+    assert steps(shop, order) == []
+
+
+def test_an_open_payment_stays_open_while_the_order_waits(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    shop.start(order)
+    assert steps(shop, order) == []
+
+
+def test_money_whose_capture_was_refused_is_let_go(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = authorized(shop, order)
+    shop.refuses_captures = True
+    [claimed] = shop.advance(order).payments
+    shop.make_call(claimed)
+    shop.tell(payment)
+    assert steps(shop, order) == [Void("o1.1")]
+    shop.come_to_rest(order)
+    assert shop.at_provider["o1.1"].state is ProviderState.VOIDED
+    assert shop.order().state is OrderState.AWAITING_PAYMENT
+
+
+def test_an_order_whose_time_is_up_waits_to_be_told_so(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized(shop, order)
+    shop.pass_time(HOLD)
+    assert steps(shop, order) == []
+
+
+def test_an_expired_order_is_captured_late_if_it_can_be_had(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized(shop, order)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    assert steps(shop, order, can_be_had=True) == [Capture("o1.1")]
+    assert steps(shop, order, can_be_had=False) == [Void("o1.1")]
+    shop.come_to_rest(order)
+    assert shop.order().state is OrderState.PAID
+    assert shop.counters("mug") == (10, 0, 2)
+
+
+@pytest.mark.parametrize("end", ["cancelled", "expired", "paid"])
+def test_nothing_may_be_paid_any_more_once_it_is_decided(shop: ProviderShop, end: str) -> None:
+    order = shop.place(mug=2)
+    shop.start(order)
+    match end:
+        case "cancelled":
+            shop.carry_out(CancelOrder(order.order_id))
+        case "expired":
+            shop.pass_time(HOLD)
+            shop.carry_out(ExpireOrder(order.order_id))
+        case _:
+            shop.carry_out(shop.payment(order))
+    assert steps(shop, order) == [Void("o1.1")]
+
+
+def test_a_slow_payment_can_neither_be_taken_nor_called_off(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order)
+    shop.at_provider[payment.payment_id].state = ProviderState.PROCESSING
+    shop.tell(payment)
+    shop.carry_out(CancelOrder(order.order_id))
+    assert steps(shop, order) == []
+
+
+def test_money_for_a_cancelled_order_goes_back(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.carry_out(CancelOrder(order.order_id))
+    shop.tell(payment)
+    assert steps(shop, order) == [GiveBack("o1.1", 500)]
+    shop.come_to_rest(order)
+    assert shop.kept_at_provider_minor == 0
+
+
+def test_money_that_comes_late_when_the_stock_is_gone_goes_back(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    shop.stock("mug", 1)
+    shop.pay(payment)
+    shop.tell(payment)
+    shop.come_to_rest(order)
+    assert (shop.order().state, shop.order().refunded_minor) == (OrderState.EXPIRED, 500)
+    assert shop.kept_at_provider_minor == 0
+
+
+def test_of_two_payments_for_one_price_the_newest_goes_back(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    first = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    second = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    for payment in (second, first):
+        shop.pay(payment)
+        shop.tell(payment)
+    assert steps(shop, order) == [GiveBack("o1.2", 500)]
+    shop.come_to_rest(order)
+    assert shop.kept_at_provider_minor == 500
+
+
+def test_money_due_for_goods_that_came_back_is_for_staff(shop: ProviderShop) -> None:
+
+    order = shop.paid_order()
+    shop.carry_out(CancelOrderLines(order.order_id, (Units("mug", 1),)))
+    assert shop.order().refund_due_minor == 250
+    assert steps(shop, order) == []
+
+
+def test_what_the_provider_failed_to_give_back_is_not_tried_again(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.carry_out(CancelOrder(order.order_id))
+    shop.tell(payment)
+    shop.refuses_refunds = True
+    shop.come_to_rest(order)
+    assert shop.order().refund_due_minor == 500
+    assert steps(shop, order) == []
+
+
+# --- every story has an end -----------------------------------------------------------------------
+
+
+class Story:
+    """An order, its customer and its provider, one random act after another."""
+
+    def __init__(self) -> None:
+        self.shop = ProviderShop()
+        self.order = self.shop.place(mug=2)
+        self.payments: list[Payment] = []
+        self.told: list[object] = []
+
+    def act(self, name: str, number: int) -> None:
+        acts: dict[str, Callable[[int], None]] = {
+            "start": self._start,
+            "pay": self._pay,
+            "tell": self._tell,
+            "tell again": self._tell_again,
+            "advance": self._advance,
+            "cancel": lambda _: self._carry_out(CancelOrder(self.order.order_id)),
+            "expire": self._expire,
+            "by hand": lambda _: self._carry_out(self.shop.payment(self.order, 100)),
+            "no stock": lambda _: self.shop.stock("mug", max(sum(self.shop.counters("mug")[1:]), 0)),
+            "refuse": lambda n: setattr(self.shop, "refuses_captures", n % 2 == 0),
+        }
+        acts[name](number)
+
+    def _start(self, number: int) -> None:
+        modes = (CaptureMode.AT_ONCE, CaptureMode.WHEN_HELD, CaptureMode.ON_COMMAND)
+        amount = Money("GBP", 200) if number % 2 else None
+        try:
+            payment = self.shop.start(self.order, capture_mode=modes[number % 3], amount=amount)
+        except Refusal:
+            return
+        self.payments.append(payment)
+
+    def _pay(self, number: int) -> None:
+        if self.payments:
+            self.shop.pay(self.payments[number % len(self.payments)])
+
+    def _tell(self, number: int) -> None:
+        if self.payments:
+            payment = self.payments[number % len(self.payments)]
+            self.told.append(self.shop.at_provider[payment.payment_id].told())
+            self.shop.tell(payment)
+
+    def _tell_again(self, number: int) -> None:
+        if self.told:
+            self.shop.hear(self.told[number % len(self.told)])  # type: ignore[arg-type]
+
+    def _advance(self, number: int) -> None:
+        claims = self.shop.advance(self.order)
+        for payment in claims.payments:
+            self.shop.make_call(payment)
+        for refund in claims.refunds:
+            self.shop.make_refund(refund)
+
+    def _expire(self, _: int) -> None:
+        self.shop.pass_time(HOLD)
+        self._carry_out(ExpireOrder(self.order.order_id))
+
+    def _carry_out(self, command: object) -> None:
+        try:
+            self.shop.carry_out(command)  # type: ignore[arg-type]
+        except Refusal:
+            return
+
+    def end(self) -> None:
+        """All that happened is told, calls succeed again, and an order that still waits expires."""
+        self.shop.refuses_captures = False
+        for payment in self.payments:
+            self.shop.tell(payment)
+        self.shop.come_to_rest(self.order)
+        if self.shop.order().state in AWAITING:
+            self._expire(0)
+            self.shop.come_to_rest(self.order)
+
+
+ACTS = [
+    "start",
+    "pay",
+    "tell",
+    "tell again",
+    "advance",
+    "cancel",
+    "expire",
+    "by hand",
+    "no stock",
+    "refuse",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 11)), max_size=14))
+@settings(max_examples=150)
+def test_each_captured_payment_ends_in_a_paid_order_or_in_a_refund(acts: list[tuple[str, int]]) -> None:
+    story = Story()
+    for name, number in acts:
+        story.act(name, number)
+    story.end()
+    shop, order = story.shop, story.shop.order()
+    payments = shop.payments(order)
+    by_hand_minor = order.paid_minor - payments.captured_minor
+    assert payments.captured_minor - payments.refunded_minor == shop.kept_at_provider_minor
+    if order.state in CLOSED:
+        assert shop.kept_at_provider_minor == 0
+        assert order.refundable_minor == by_hand_minor, "what came by hand goes back by hand"
+    else:
+        assert order.state is OrderState.PAID
+        assert order.refundable_minor == max(order.total_minor, by_hand_minor)
+    for payment in payments.payments:
+        assert payment.errand is None
+        assert payment.state in {PaymentState.CAPTURED, PaymentState.VOIDED, PaymentState.FAILED}
+        at_provider = shop.at_provider[payment.payment_id]
+        assert (at_provider.captured_minor > 0) == (payment.state is PaymentState.CAPTURED)
+        assert payment.captured_minor == at_provider.captured_minor
+    assert shop.advance(order) == shop.advance(order), "there is nothing left to do"
+
+
+@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 11)), max_size=14))
+@settings(max_examples=150)
+def test_no_decision_both_takes_and_calls_off_one_payment(acts: list[tuple[str, int]]) -> None:
+    story = Story()
+    for name, number in acts:
+        story.act(name, number)
+        for can_be_had in (True, False):
+            found = steps(story.shop, story.order, can_be_had=can_be_had)
+            subjects = [each.payment_id for each in found if isinstance(each, Capture | Void)]
+            assert len(subjects) == len(set(subjects))
+            assert sum(isinstance(each, HoldUntil) for each in found) <= 1
+            given_back_minor = sum(e.amount_minor for e in found if isinstance(e, GiveBack))
+            assert given_back_minor <= story.shop.order().refundable_minor

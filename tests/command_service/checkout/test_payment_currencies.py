@@ -1,0 +1,91 @@
+"""Currencies without decimals, and with three: exact on the way to Stripe and back."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from command_service.checkout.refund_payment import RefundPayment
+from command_service.money import Money
+from command_service.ordering.domain import Order, OrderState
+from command_service.payment.domain import PaymentState
+from command_service.payment.refunds import RefundState
+from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
+from command_service.pricing.domain import PriceList, PriceTier
+from tests.command_service.checkout.orders_on_postgresql import broken_invariants, placing
+from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
+from tests.command_service.checkout.shop_in_memory import add, create
+from tests.command_service.conftest import CarryOut
+
+
+@pytest_asyncio.fixture
+async def shop(carry_out: CarryOut) -> AsyncIterator[PaidShop]:
+    async with paid_shop(carry_out) as shop:
+        yield shop
+        assert await broken_invariants(carry_out) == {}
+
+
+async def place_in(shop: PaidShop, currency_code: str, price_minor: int) -> Order:
+    """One unit at this price, ordered."""
+    abroad = PriceList(
+        price_list_id=currency_code,
+        title="Abroad",
+        currency_code=currency_code,
+        customer_group="",
+        priority=0,
+        tax_inclusive=True,
+        start_time=None,
+        end_time=None,
+        named_only=False,
+    )
+    await shop.carry_out(UpsertPriceLists((abroad,)))
+    row = PriceRow("sku0", (PriceTier(1, price_minor),))
+    await shop.carry_out(UpsertPrices(currency_code, (row,)))
+    await shop.carry_out(create("c1", currency_code))
+    await shop.carry_out(add("sku0", 1, cart_id="c1"))
+    order = placing("c1", etag="2", total_minor=price_minor)
+    return await shop.carry_out(replace(order, expected_total=Money(currency_code, price_minor)))
+
+
+@pytest.mark.parametrize(
+    ("currency_code", "price_minor", "units", "refund_minor", "refund_units"),
+    [
+        ("JPY", 1_499, 1_499, 500, 500),
+        ("KWD", 12_340, 12_340, 4_110, 4_110),
+        ("ISK", 1_499, 149_900, 500, 50_000),
+        ("EUR", 1_499, 1_499, 500, 500),
+    ],
+)
+async def test_an_amount_is_exact_on_its_way_there_and_back(
+    shop: PaidShop,
+    currency_code: str,
+    price_minor: int,
+    units: int,
+    refund_minor: int,
+    refund_units: int,
+) -> None:
+    order = await place_in(shop, currency_code, price_minor)
+    driven = await shop.start(order)
+    assert driven.payment.amount_minor == price_minor
+    await shop.act(driven.payment, "pay")
+    await shop.deliver()
+    assert (await shop.order(order)).state is OrderState.PAID
+    asked = await shop.ask(RefundPayment(order.order_id, "", Money(currency_code, refund_minor), ()))
+    [[refund], _] = await shop.driver.drive_refunds(asked)
+    assert (refund.state, refund.amount_minor) == (RefundState.SUCCEEDED, refund_minor)
+    await shop.deliver()
+    [payment] = (await shop.payments(order)).payments
+    assert (payment.captured_minor, payment.refunded_minor) == (price_minor, refund_minor)
+    totals = (await shop.sandbox.get("/_sandbox/totals"))["by_currency"][currency_code.lower()]
+    assert (totals["captured_minor"], totals["refunded_minor"]) == (units, refund_units)
+
+
+async def test_an_amount_that_stripe_cannot_state_is_refused_before_anything_is_asked(
+    shop: PaidShop,
+) -> None:
+    order = await place_in(shop, "KWD", 12_345)
+    driven = await shop.start(order)
+    assert driven.payment.state is PaymentState.FAILED
+    assert driven.payment.failure_code == "amount_too_fine"
+    assert (await shop.order(order)).state is OrderState.AWAITING_PAYMENT

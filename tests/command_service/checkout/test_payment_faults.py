@@ -1,0 +1,196 @@
+"""Calls that fail in every way, and processes that die between: nothing is paid twice or lost."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.refund_payment import RefundPayment
+from command_service.money import Money
+from command_service.ordering.domain import Order, OrderState
+from command_service.payment.domain import CaptureMode, PaymentState
+from command_service.payment.refunds import RefundState
+from tests.command_service.checkout.orders_on_postgresql import broken_invariants
+from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
+from tests.command_service.conftest import CarryOut
+from tests.eventually import eventually
+from tests.sandboxes.faults import FaultKind
+
+INTENTS = "/v1/payment_intents"
+REFUNDS = "/v1/refunds"
+LOST = [kind for kind in FaultKind if kind not in {FaultKind.KEY_IN_USE, FaultKind.RATE_LIMITED}]
+"""After these nobody knows, from the answer, whether there was an effect."""
+
+
+@pytest_asyncio.fixture
+async def shop(carry_out: CarryOut) -> AsyncIterator[PaidShop]:
+    async with paid_shop(carry_out) as shop:
+        yield shop
+        assert await broken_invariants(carry_out) == {}
+
+
+async def arm(shop: PaidShop, kind: FaultKind, path: str, *, method: str = "POST") -> None:
+    body = {"kind": kind.value, "method": method, "path_prefix": path}
+    answer = await shop.sandbox.http.post("/_sandbox/faults/armed", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+async def settle(shop: PaidShop) -> None:
+    """Rounds of the worker until nothing is asked of Stripe any more; time is not waited for."""
+
+    async def is_quiet() -> bool:
+        await shop.carry_out.fetch(
+            "UPDATE payments SET errand_due_time = now() WHERE NOT errand_is_in_flight"
+        )
+        await shop.carry_out.fetch(
+            "UPDATE refunds SET errand_due_time = now() WHERE NOT errand_is_in_flight"
+        )
+        await shop.deliver()
+        await shop.round()
+        if await shop.deliver():
+            return False
+        rows = await shop.carry_out.fetch(
+            "SELECT (SELECT count(*) FROM payments WHERE errand_task IS NOT NULL)"
+            " + (SELECT count(*) FROM refunds WHERE errand_task IS NOT NULL)"
+        )
+        return rows == [(0,)]
+
+    await eventually(is_quiet, seconds=60)
+
+
+async def die(shop: PaidShop) -> None:
+    """Whoever has claimed a call is gone, and its lease is over."""
+    for table in ("payments", "refunds"):
+        await shop.carry_out.fetch(
+            f"UPDATE {table} SET errand_due_time = now() WHERE errand_task IS NOT NULL"
+        )
+
+
+async def paid(shop: PaidShop, **other: Any) -> Order:
+    order = await shop.place(sku0=2)
+    driven = await shop.start(order, **other)
+    await shop.act(driven.payment, "pay")
+    await settle(shop)
+    return order
+
+
+# --- starting -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+async def test_a_payment_whose_begin_went_wrong_is_begun_once(shop: PaidShop, kind: FaultKind) -> None:
+    order = await shop.place(sku0=2)
+    await arm(shop, kind, INTENTS)
+    driven = await shop.start(order)
+    is_lost = driven.payment.state is PaymentState.UNKNOWN
+    assert is_lost == (kind in LOST)
+    assert (driven.payment.resolve_deadline is not None) == is_lost
+    await settle(shop)
+    [payment] = (await shop.payments(order)).payments
+    assert payment.state is PaymentState.AWAITING_CUSTOMER
+    intents = (await shop.sandbox.get("/_sandbox/totals"))["payment_intents"]
+    assert [each["metadata"]["payment_id"] for each in intents] == [payment.payment_id]
+    await shop.act(payment, "pay")
+    await settle(shop)
+    assert (await shop.order(order)).state is OrderState.PAID
+
+
+async def test_a_process_that_died_before_the_call_is_replaced(shop: PaidShop) -> None:
+    order = await shop.place(sku0=2)
+    await shop.intend(order)
+    await shop.round()
+    assert (await shop.payments(order)).payments[0].state is PaymentState.STARTING, "it is leased"
+    await die(shop)
+    await shop.round()
+    assert (await shop.payments(order)).payments[0].state is PaymentState.AWAITING_CUSTOMER
+
+
+async def test_a_process_that_died_after_the_call_is_replaced(shop: PaidShop) -> None:
+    order = await shop.place(sku0=2)
+    intended = await shop.intend(order)
+    outcome = await shop.driver._gateway.run_payment(intended)
+    assert outcome.handover.client_secret
+    await die(shop)
+    await shop.round()
+    [payment] = (await shop.payments(order)).payments
+    assert payment.state is PaymentState.AWAITING_CUSTOMER
+    assert len((await shop.sandbox.get("/_sandbox/totals"))["payment_intents"]) == 1
+
+
+async def test_a_webhook_that_comes_before_the_answer_settles_the_call(shop: PaidShop) -> None:
+    order = await shop.place(sku0=2)
+    intended = await shop.intend(order)
+    await shop.driver._gateway.run_payment(intended)
+    await shop.deliver()
+    [payment] = (await shop.payments(order)).payments
+    assert (payment.state, payment.errand) == (PaymentState.AWAITING_CUSTOMER, None)
+
+
+# --- capturing and calling off ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+async def test_a_capture_that_went_wrong_takes_the_money_once(shop: PaidShop, kind: FaultKind) -> None:
+    order = await shop.place(sku0=2)
+    driven = await shop.start(order, capture_mode=CaptureMode.WHEN_HELD)
+    await shop.act(driven.payment, "pay")
+    await arm(shop, kind, f"{INTENTS}/{driven.payment.provider_reference}/capture")
+    await settle(shop)
+    assert (await shop.order(order)).state is OrderState.PAID
+    assert await shop.totals() == (200, 0)
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+async def test_a_void_that_went_wrong_is_made_in_the_end(shop: PaidShop, kind: FaultKind) -> None:
+    order = await shop.place(sku0=2)
+    driven = await shop.start(order)
+    await arm(shop, kind, f"{INTENTS}/{driven.payment.provider_reference}/cancel")
+    await shop.carry_out(CancelOrder(order.order_id))
+    await settle(shop)
+    [payment] = (await shop.payments(order)).payments
+    assert payment.state is PaymentState.VOIDED
+    assert await shop.totals() == (0, 0)
+
+
+# --- giving back -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", FaultKind)
+async def test_a_refund_that_went_wrong_gives_back_once(shop: PaidShop, kind: FaultKind) -> None:
+    order = await paid(shop)
+    await arm(shop, kind, REFUNDS)
+    asked = await shop.ask(RefundPayment(order.order_id, "", Money("GBP", 50), ()))
+    await shop.driver.drive_refunds(asked)
+    assert (await shop.order(order)).refunded_minor == 50
+    await settle(shop)
+    [refund] = (await shop.payments(order)).refunds
+    assert refund.state is RefundState.SUCCEEDED
+    assert await shop.totals() == (200, 50)
+    assert (await shop.order(order)).refunded_minor == 50
+
+
+async def test_a_refund_that_fails_later_is_refundable_again(shop: PaidShop) -> None:
+    order = await paid(shop)
+    asked = await shop.ask(RefundPayment(order.order_id, "", Money("GBP", 50), ()))
+    [[refund], _] = await shop.driver.drive_refunds(asked)
+    await shop.sandbox.act(f"refunds/{refund.provider_reference}/fail")
+    await shop.deliver(times=2)
+    payments = await shop.payments(order)
+    assert payments.refunds[0].state is RefundState.FAILED
+    assert payments.refundable_minor == 200
+    after = await shop.order(order)
+    assert (after.refunded_minor, after.gifted_minor) == (0, 0)
+
+
+async def test_a_refund_made_at_the_provider_is_counted(shop: PaidShop) -> None:
+    order = await paid(shop)
+    [payment] = (await shop.payments(order)).payments
+    form = {"payment_intent": payment.provider_reference, "amount": 30}
+    answer = await shop.sandbox.post(REFUNDS, form, key="by hand")
+    assert answer.status_code == 200
+    await shop.deliver(times=2)
+    assert (await shop.order(order)).refunded_minor == 30
+    [refund] = (await shop.payments(order)).refunds
+    assert (refund.state, refund.amount_minor) == (RefundState.SUCCEEDED, 30)

@@ -1,0 +1,411 @@
+"""What a provider tells, early, late, twice or in another order: payment, order and ledger agree."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from command_service.checkout.advance_order import AdvanceOrder
+from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.expire_order import ExpireOrder
+from command_service.checkout.refund_payment import RefundPayment
+from command_service.checkout.report_payment import ReportPayment, ReportRefund
+from command_service.checkout.start_payment import StartPayment
+from command_service.errors import (
+    CaptureNotReported,
+    CurrencyMismatch,
+    NothingToRefund,
+    OrderNotAwaitingPayment,
+    PaymentExceedsOrder,
+    PaymentNotFound,
+    RefundExceedsPayments,
+)
+from command_service.inventory.domain import ReservationState
+from command_service.money import Money
+from command_service.ordering.domain import Order, OrderState, Units
+from command_service.payment.domain import CaptureMode, PaymentState, Wish
+from command_service.payment.errands import LEASE
+from command_service.payment.events import PaymentChanged
+from command_service.payment.refunds import Refund, RefundState
+from command_service.payment.reports import Lost, Refused
+from payment_providers.port import Flow, ProviderRefund, ProviderState
+from tests.command_service.checkout.order_shop import HOLD, refused
+from tests.command_service.checkout.provider_in_memory import ProviderShop
+from tests.command_service.payment.tellings import authorized, captured, refund_told, told
+
+FAILED, PENDING, SUCCEEDED = (
+    ProviderRefund.State.FAILED,
+    ProviderRefund.State.PENDING,
+    ProviderRefund.State.SUCCEEDED,
+)
+
+
+@pytest.fixture
+def shop() -> ProviderShop:
+    return ProviderShop()
+
+
+def event_names(shop: ProviderShop, since: int) -> list[str]:
+    return [type(event).__name__ for event in shop.events[since:]]
+
+
+def ask_back(
+    shop: ProviderShop,
+    order: Order,
+    amount_minor: int | None = None,
+    *units: Units,
+    payment_id: str = "",
+) -> list[Refund]:
+    """Refunds that are asked for; nobody has called the provider yet."""
+    amount = None if amount_minor is None else Money("GBP", amount_minor)
+    return list(shop.carry_out(RefundPayment(order.order_id, payment_id, amount, units)).refunds)
+
+
+# --- payments -------------------------------------------------------------------------------------
+
+
+def test_the_events_of_one_batch_are_all_told(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order)
+    since = len(shop.events)
+    for report in (authorized(amount_minor=500), captured(amount_minor=500)):
+        shop.carry_out(ReportPayment(payment.payment_id, report))
+    states = [each.payment.state for each in shop.events[since:] if isinstance(each, PaymentChanged)]
+    assert states == [PaymentState.AUTHORIZED, PaymentState.CAPTURED], "at one and the same time"
+
+
+def test_an_authorization_told_before_the_payment_was_made_is_captured(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order)
+    shop.pay(payment)
+    shop.tell(payment)
+    shop.carry_out(ReportPayment(payment.payment_id, told(ProviderState.AWAITING_CUSTOMER)))
+    shop.come_to_rest(order)
+    assert shop.order().state is OrderState.PAID
+
+
+def test_money_told_twice_is_counted_once(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    for _ in range(3):
+        shop.tell(payment)
+    assert (shop.order().paid_minor, shop.order().state) == (500, OrderState.PAID)
+    assert event_names(shop, 0).count("PaymentRecorded") == 1
+
+
+def test_money_in_another_currency_is_refused(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    shop.start(order)
+    refused(shop, ReportPayment("o1.1", captured(currency_code="EUR")), CurrencyMismatch)
+
+
+def test_a_payment_recorded_by_hand_before_its_webhook_counts_once(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    reference = shop.at_provider["o1.1"].told().provider_reference
+    shop.carry_out(replace(shop.payment(order), payment_reference=reference))
+    shop.tell(payment)
+    assert (shop.order().paid_minor, shop.order().state) == (500, OrderState.PAID)
+    shop.come_to_rest(order)
+    assert shop.kept_at_provider_minor == 500
+
+
+def test_two_payments_share_a_price(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    first = shop.start(order, amount=Money("GBP", 200), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(first)
+    shop.tell(first)
+    assert shop.order().state is OrderState.AWAITING_PAYMENT
+    second = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    assert second.amount_minor == 300
+    shop.pay(second)
+    shop.tell(second)
+    assert shop.order().state is OrderState.PAID
+    refused(shop, starting(order), OrderNotAwaitingPayment)
+
+
+def starting(order: Order, amount_minor: int | None = None) -> StartPayment:
+    amount = None if amount_minor is None else Money("GBP", amount_minor)
+    return StartPayment(order.order_id, "stripe", Flow.EMBEDDED, CaptureMode.AT_ONCE, amount, Wish())
+
+
+def test_no_payment_is_started_for_more_than_is_missing(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    assert refused(shop, starting(order, 501), PaymentExceedsOrder)["missing_minor"] == "500"
+    payment = shop.start(order)
+    shop.pay(payment)
+    shop.tell(payment)
+    assert refused(shop, starting(order), PaymentExceedsOrder)["missing_minor"] == "0"
+    shop.carry_out(ReportPayment("o1.1", told(ProviderState.PROCESSING)))
+    refused(shop, starting(order), PaymentExceedsOrder)
+
+
+def test_money_that_came_late_makes_the_order_paid_while_there_is_stock(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    shop.pay(payment)
+    shop.tell(payment)
+    assert shop.order().state is OrderState.PAID
+    assert shop.counters("mug") == (10, 0, 2)
+
+
+def test_a_payment_of_a_cancelled_order_is_made_and_then_called_off(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.carry_out(starting(order))
+    shop.carry_out(CancelOrder(order.order_id))
+    assert shop.advance(order).payments == (), "somebody is making its call"
+    shop.make_call(payment)
+    shop.come_to_rest(order)
+    assert shop.at_provider["o1.1"].state is ProviderState.VOIDED
+
+
+def test_what_a_replaced_attempt_did_not_hear_changes_nothing(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.carry_out(starting(order))
+    assert payment.errand is not None
+    attempt = payment.errand.attempt(payment.payment_id)
+    shop.pass_time(LEASE)
+    [again] = shop.advance(order).payments
+    shop.carry_out(ReportPayment(payment.payment_id, Lost("timeout"), attempt))
+    [stored] = shop.payments(order).payments
+    assert stored == again
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+def test_a_refund_asked_for_in_the_same_batch_is_not_claimed_by_the_worker(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    [asked] = ask_back(shop, order, 100)
+    claims = shop.carry_out(AdvanceOrder(order.order_id))
+    assert claims.refunds == (), "whoever asked for it makes its call"
+    assert claims.all.refunds == (asked,)
+
+
+def test_two_advances_of_one_batch_claim_a_call_once(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order)
+    shop.pay(payment)
+    shop.tell(payment)
+    first, second = shop.advance(order), shop.advance(order)
+    assert [each.payment_id for each in first.payments] == ["o1.1"]
+    assert second.payments == ()
+
+
+# --- refunds --------------------------------------------------------------------------------------
+
+
+def test_the_newest_payments_give_back_first_and_to_the_last_penny(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    for amount_minor in (201, None):
+        amount = None if amount_minor is None else Money("GBP", amount_minor)
+        payment = shop.start(order, amount=amount, capture_mode=CaptureMode.AT_ONCE)
+        shop.pay(payment)
+        shop.tell(payment)
+    refunds = ask_back(shop, order, 300)
+    assert [(each.payment_id, each.amount_minor) for each in refunds] == [("o1.2", 299), ("o1.1", 1)]
+    assert [each.amount_minor for each in ask_back(shop, order)] == [200]
+    assert shop.payments(order).refundable_minor == shop.order().refundable_minor == 0
+    refused(shop, RefundPayment(order.order_id, "", None, ()), NothingToRefund)
+    refused(shop, RefundPayment(order.order_id, "", Money("GBP", 1), ()), RefundExceedsPayments)
+
+
+def test_a_refund_of_units_over_two_payments_is_taken_back_part_by_part(shop: ProviderShop) -> None:
+    order = shop.place(mug=1, lamp=1)
+    for amount_minor in (500, None):
+        amount = None if amount_minor is None else Money("GBP", amount_minor)
+        payment = shop.start(order, amount=amount, capture_mode=CaptureMode.AT_ONCE)
+        shop.pay(payment)
+        shop.tell(payment)
+    refunds = ask_back(shop, order, None, Units("lamp", 1), Units("mug", 1))
+    assert sum(each.amount_minor for each in refunds) == 1_251
+    assert sum(line.quantity for each in refunds for line in each.lines) == 2
+    for refund in refunds:
+        assert sum(line.amount_minor for line in refund.lines) == refund.amount_minor
+        shop.make_refund(refund)
+    shop.fail_refund(refunds[0].refund_id)
+    shop.fail_refund(refunds[1].refund_id)
+    after = shop.order()
+    assert (after.refunded_minor, after.gifted_minor, after.refund_due_minor) == (0, 0, 0)
+    assert [(line.refunded_quantity, line.refunded_minor) for line in after.lines] == [(0, 0), (0, 0)]
+
+
+def test_no_refund_takes_from_a_payment_what_it_does_not_have(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    refused(shop, RefundPayment(order.order_id, "o1.1", Money("GBP", 501), ()), RefundExceedsPayments)
+    refused(shop, RefundPayment(order.order_id, "o1.2", Money("GBP", 1), ()), PaymentNotFound)
+
+
+def test_a_refused_refund_is_refundable_again(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    shop.refuses_refunds = True
+    [refund] = ask_back(shop, order, 120)
+    failed = shop.make_refund(refund)
+    assert failed is not None
+    assert (failed.state, failed.failure_code) == (RefundState.FAILED, "refund_refused")
+    assert (shop.order().refunded_minor, shop.order().gifted_minor) == (0, 0)
+    assert shop.payments(order).refundable_minor == 500
+
+
+def test_an_order_that_lacks_only_the_money_of_a_refund_is_paid_when_that_fails(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    first = shop.start(order, amount=Money("GBP", 200), capture_mode=CaptureMode.AT_ONCE)
+    second = shop.start(order, amount=Money("GBP", 300), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(first)
+    shop.pay(second)
+    shop.tell(first)
+    [refund] = ask_back(shop, order)
+    shop.tell(second)
+    assert shop.order().state is OrderState.AWAITING_PAYMENT
+    since = len(shop.events)
+    shop.refuses_refunds = True
+    shop.make_refund(refund)
+    assert (shop.order().state, shop.order().refundable_minor) == (OrderState.PAID, 500)
+    assert shop.reservation().state is ReservationState.COMMITTED
+    assert shop.counters("mug") == (10, 0, 2)
+    assert event_names(shop, since) == ["RefundChanged", "RefundFailed", "StockMoved"]
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_an_order_whose_time_is_up_is_not_paid_by_a_refund_that_fails(
+    shop: ProviderShop, *, is_noticed: bool
+) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, amount=Money("GBP", 200), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.tell(payment)
+    [refund] = ask_back(shop, order)
+    shop.carry_out(shop.payment(order, 300))
+    shop.pass_time(HOLD)
+    if is_noticed:
+        shop.carry_out(ExpireOrder(order.order_id))
+    shop.refuses_refunds = True
+    shop.make_refund(refund)
+    assert (shop.order().state, shop.order().refund_due_minor) == (OrderState.EXPIRED, 500)
+    assert shop.reservation().state is ReservationState.EXPIRED
+    assert event_names(shop, 0).count("OrderExpired") == 1
+
+
+def test_a_refund_that_fails_after_a_late_payment_reset_the_counts_is_taken_back(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, amount=Money("GBP", 250), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.tell(payment)
+    [refund] = ask_back(shop, order, None, Units("mug", 1))
+    shop.make_refund(refund)
+    shop.carry_out(shop.payment(order))
+    assert shop.order().lines[0].refunded_quantity == 0
+    shop.fail_refund(refund.refund_id)
+    after = shop.order()
+    assert (after.state, after.refundable_minor, after.refund_due_minor) == (OrderState.PAID, 750, 250)
+    assert after.lines[0].refunded_minor == 0
+
+
+def test_a_failed_refund_told_twice_is_taken_back_once(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    [refund] = ask_back(shop, order, 100)
+    shop.make_refund(refund)
+    report = refund_told(FAILED, refund.refund_id, 100)
+    for _ in range(2):
+        shop.carry_out(ReportRefund("o1.1", refund.refund_id, report))
+    assert shop.order().refunded_minor == 0
+    assert event_names(shop, 0).count("RefundFailed") == 1
+
+
+def test_a_refund_stays_as_failed_as_it_is_when_older_news_come(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    [refund] = ask_back(shop, order, 100)
+    shop.make_refund(refund)
+    shop.carry_out(
+        ReportRefund(
+            "o1.1", refund.refund_id, refund_told(FAILED, refund.refund_id, 100, failure_code="closed")
+        )
+    )
+    for state in (PENDING, SUCCEEDED):
+        after = shop.carry_out(
+            ReportRefund("o1.1", refund.refund_id, refund_told(state, refund.refund_id, 100))
+        )
+        assert after is not None
+        assert (after.state, after.failure_code) == (RefundState.FAILED, "closed")
+
+
+def test_a_refund_that_was_given_up_and_yet_made_is_counted(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    [refund] = ask_back(shop, order, 100)
+    shop.carry_out(ReportRefund("o1.1", refund.refund_id, Refused("no")))
+    for _ in range(2):
+        shop.hear(provider_refund(refund.refund_id, 100))
+    assert [each.state for each in shop.payments(order).refunds] == [
+        RefundState.FAILED,
+        RefundState.SUCCEEDED,
+    ]
+    assert shop.order().refunded_minor == shop.payments(order).refunded_minor == 100
+
+
+# --- refunds that somebody made at the provider ---------------------------------------------------
+
+
+def provider_refund(refund_id: str, amount_minor: int, **other: object) -> ProviderRefund:
+    by_provider = refund_told(SUCCEEDED, refund_id, amount_minor, **other).by_provider  # type: ignore[arg-type]
+    assert isinstance(by_provider, ProviderRefund)
+    return by_provider
+
+
+def test_a_refund_made_at_the_provider_is_counted_once(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    for _ in range(3):
+        shop.hear(provider_refund("", 30))
+    assert shop.order().refunded_minor == shop.payments(order).refunded_minor == 30
+
+
+def test_a_refund_told_before_its_capture_comes_again(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    with pytest.raises(CaptureNotReported):
+        shop.hear(provider_refund("", 30))
+    shop.tell(payment)
+    shop.hear(provider_refund("", 30))
+    assert shop.order().refunded_minor == 30
+    assert shop.payments(order).refundable_minor == 470
+
+
+def test_a_refund_in_another_currency_is_refused(shop: ProviderShop) -> None:
+    shop.paid_order()
+    with pytest.raises(CurrencyMismatch):
+        shop.hear(provider_refund("", 30, currency_code="EUR"))
+
+
+def test_no_more_is_counted_than_the_order_has(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    shop.hear(provider_refund("", 700))
+    assert shop.order().refundable_minor == shop.payments(order).refundable_minor == 0
+    assert shop.hear(replace(provider_refund("", 1), provider_reference="re_2"))
+    assert len(shop.payments(order).refunds) == 1
+
+
+def test_what_is_about_nothing_of_ours_changes_nothing(shop: ProviderShop) -> None:
+    shop.paid_order()
+    since = len(shop.events)
+    for payment_id in ("", "x", "o1.7", "o9.1"):
+        known = captured(payment_id).by_provider
+        assert not shop.hear(known)
+        assert not shop.hear(provider_refund("", 1, payment_id=payment_id))
+    assert len(shop.events) == since
+
+
+def test_an_order_comes_to_rest_after_a_lease_that_nobody_honoured(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    shop.carry_out(starting(order))
+    shop.pass_time(LEASE + timedelta(seconds=1))
+    shop.come_to_rest(order)
+    [payment] = shop.payments(order).payments
+    assert payment.state is PaymentState.AWAITING_CUSTOMER

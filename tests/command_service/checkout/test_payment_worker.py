@@ -1,0 +1,71 @@
+"""The worker that leads orders, and the driver that makes calls: one that fails is one that fails."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from command_service.checkout.payment_driver import PaymentDriver
+from command_service.checkout.payment_worker import PaymentWorker
+from command_service.committer import Committer
+from command_service.errors import DatabaseUnavailable, PaymentProviderUnavailable
+from command_service.payment.gateway import Gateway
+from command_service.session import Session, Statement
+from event_log.appending import LAST_POSITION
+from tests.command_service.payment.tellings import new_payment
+
+ORDER_COUNT = 250
+"""More than are advanced at once."""
+
+
+class Driver:
+    """Notes who is advanced; fails for some."""
+
+    def __init__(self, failing: set[str]) -> None:
+        self.failing = failing
+        self.advanced: list[str] = []
+
+    async def advance(self, order_id: str) -> None:
+        self.advanced.append(order_id)
+        if order_id in self.failing:
+            raise DatabaseUnavailable
+
+
+class Log:
+    """A session that always finds the same orders, and the log at its first position."""
+
+    def __init__(self) -> None:
+        self.looked_at_all_count = 0
+
+    async def run(self, statements: list[Statement]) -> list[list[tuple[object, ...]]]:
+        if statements == [Statement(LAST_POSITION)]:
+            return [[(1,)]]
+        if len(statements) == 1:
+            return [[]]  # no call is due
+        self.looked_at_all_count += 1
+        return [[(f"o{number:03}",) for number in range(ORDER_COUNT)], []]
+
+
+async def test_an_order_that_fails_does_not_keep_the_others_waiting_and_is_not_forgotten() -> None:
+    driver, log = Driver({"o000", "o120"}), Log()
+    worker = PaymentWorker("", cast("PaymentDriver", driver))
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await worker.look(cast("Session", log))
+    assert len(driver.advanced) == 2 * ORDER_COUNT
+    driver.failing.clear()
+    await worker.look(cast("Session", log))
+    assert log.looked_at_all_count == 3
+    await worker.look(cast("Session", log))
+    assert log.looked_at_all_count == 3, "once all went well, only what the log tells is looked at"
+
+
+async def test_a_claim_that_waits_too_long_for_a_place_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("command_service.checkout.payment_driver.WAIT_SECONDS_MAX", 0.01)
+    driver = PaymentDriver(cast("Committer", None), Gateway({}))
+    driver._room = asyncio.Semaphore(0)
+    with pytest.raises(PaymentProviderUnavailable):
+        await driver.drive(new_payment())
+    await driver.drain()

@@ -1,0 +1,171 @@
+"""From an errand to its provider: when it is asked first, and what its silences and refusals mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+
+from command_service.payment.domain import OrderPayments, Payment, PaymentState
+from command_service.payment.errands import KEY_LIFE, Errand, Task
+from command_service.payment.gateway import Gateway
+from command_service.payment.refunds import Refund
+from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
+from payment_providers.port import (
+    Begun,
+    Handover,
+    KeySpent,
+    NotAccepted,
+    NotDone,
+    OutcomeUnknown,
+    PaymentProvider,
+    ProviderFailure,
+    ProviderPayment,
+    ProviderRefund,
+    ProviderState,
+)
+from tests.command_service.payment.tellings import (
+    NOW,
+    authorized,
+    captured,
+    new_payment,
+    refund_told,
+    told,
+)
+
+LATER = NOW + timedelta(minutes=1)
+
+
+def by_provider(report: Told) -> Any:
+    return report.by_provider
+
+
+@dataclass
+class Provider:
+    """Answers as it is told to, or fails; notes what it was asked and with which key."""
+
+    found: ProviderPayment | ProviderRefund | ProviderFailure | None = None
+    answer: Any = None
+    asked: list[str] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*_: Any, key: str = "") -> Any:
+            self.asked.append(f"{name} {key}".strip())
+            reply: Any = self.found if name.startswith("read") else self.answer
+            if isinstance(reply, ProviderFailure):
+                raise reply
+            if name == "begin":
+                return Begun(reply, Handover(client_secret="s"))
+            return reply
+
+        return call
+
+
+def gateway(provider: Provider) -> Gateway:
+    return Gateway({"stripe": cast("PaymentProvider", provider)})
+
+
+def lost(task: Task, *, is_key_spent: bool = False) -> Payment:
+    errand = Errand.claimed_at_once(task, NOW).lost(NOW, is_key_spent=is_key_spent).claimed(LATER)
+    return new_payment(state=PaymentState.UNKNOWN, errand=errand, provider_reference="pi_1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "report"),
+    [
+        (NotAccepted("no"), Refused("no")),
+        (NotDone("later", retry_after_seconds=3), Postponed("later", 3)),
+        (OutcomeUnknown("timeout"), Lost("timeout")),
+        (KeySpent("as I said"), Lost("as I said", is_key_spent=True)),
+    ],
+)
+async def test_each_failure_has_its_meaning(failure: ProviderFailure, report: object) -> None:
+    outcome = await gateway(Provider(answer=failure)).run_payment(new_payment())
+    assert outcome.report == report
+
+
+async def test_a_first_call_is_made_without_asking() -> None:
+    provider = Provider(answer=by_provider(told(ProviderState.AWAITING_CUSTOMER)))
+    outcome = await gateway(provider).run_payment(new_payment())
+    assert provider.asked == ["begin o1.1:begin:1"]
+    assert outcome.handover.client_secret == "s"
+
+
+@pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
+async def test_a_call_without_an_answer_is_asked_about_first(task: Task) -> None:
+    provider = Provider(found=by_provider(captured()))
+    outcome = await gateway(provider).run_payment(lost(task))
+    assert outcome.report == captured()
+    assert provider.asked == ["read"]
+
+
+@pytest.mark.parametrize("task", [Task.CAPTURE, Task.VOID])
+async def test_what_had_no_effect_is_done_again_with_the_same_key(task: Task) -> None:
+    provider = Provider(found=by_provider(authorized()), answer=by_provider(captured()))
+    await gateway(provider).run_payment(lost(task))
+    assert provider.asked == ["read", f"{task.name.lower()} o1.1:{task.name.lower()}:1"]
+    spent = await gateway(provider).run_payment(lost(task, is_key_spent=True))
+    assert spent.report == NoTrace()
+
+
+@pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
+async def test_a_question_that_is_refused_is_no_answer(task: Task) -> None:
+    outcome = await gateway(Provider(found=NotAccepted("resource_missing"))).run_payment(lost(task))
+    assert outcome.report == Postponed("resource_missing")
+
+
+async def test_a_refused_call_is_told_with_the_payment_as_it_is() -> None:
+    errand = Errand.claimed_at_once(Task.CAPTURE, NOW)
+    payment = new_payment(state=PaymentState.CAPTURING, errand=errand)
+    for found in (by_provider(captured()), None):
+        provider = Provider(found=found, answer=NotAccepted("no"))
+        assert (await gateway(provider).run_payment(payment)).report == Refused("no", found)
+
+
+async def test_a_call_of_yesterday_is_asked_about_before_its_key_is_used_again() -> None:
+    first = Errand.claimed_at_once(Task.BEGIN, NOW)
+    payment = new_payment(errand=first.claimed(NOW + KEY_LIFE + timedelta(seconds=1)))
+    provider = Provider(found=by_provider(told(ProviderState.AWAITING_CUSTOMER)))
+    await gateway(provider).run_payment(payment)
+    assert provider.asked == ["read"]
+
+
+async def test_a_provider_that_is_not_configured_any_more_is_waited_for() -> None:
+    outcome = await Gateway({}).run_payment(new_payment())
+    assert outcome.report == Postponed("provider_not_configured")
+
+
+# --- refunds --------------------------------------------------------------------------------------
+
+
+def refund(errand: Errand) -> tuple[Refund, OrderPayments]:
+    asked = Refund("o1.r1", "o1.1", "o1", 50, (), 0, NOW, NOW, errand=errand)
+    payment = replace(new_payment(errand=None), state=PaymentState.CAPTURED, captured_minor=200)
+    return asked, OrderPayments("o1", (payment,)).with_refund(asked)
+
+
+def lost_refund(*, is_key_spent: bool = False) -> tuple[Refund, OrderPayments]:
+    claimed = Errand.claimed_at_once(Task.REFUND, NOW)
+    return refund(claimed.lost(NOW, is_key_spent=is_key_spent).claimed(LATER))
+
+
+async def test_a_refund_without_an_answer_is_looked_for_first() -> None:
+    done = refund_told(ProviderRefund.State.SUCCEEDED, "o1.r1", 50)
+    provider = Provider(found=by_provider(done))
+    assert await gateway(provider).run_refund(*lost_refund()) == done
+    assert provider.asked == ["read_refund"]
+
+
+async def test_a_refund_that_was_not_made_is_made_with_the_same_key() -> None:
+    done = refund_told(ProviderRefund.State.SUCCEEDED, "o1.r1", 50)
+    provider = Provider(found=None, answer=by_provider(done))
+    assert await gateway(provider).run_refund(*lost_refund()) == done
+    assert provider.asked == ["read_refund", "refund o1.r1:refund:1"]
+    assert await gateway(provider).run_refund(*lost_refund(is_key_spent=True)) == NoTrace()
+
+
+async def test_a_refund_whose_outcome_is_unknown_is_not_given_up_for_a_refused_question() -> None:
+    provider = Provider(found=NotAccepted("bad_request"))
+    report = await gateway(provider).run_refund(*lost_refund())
+    assert report == Postponed("bad_request"), "the money may have left: it is not free again"

@@ -1,0 +1,159 @@
+"""From a provider's call to commands: who calls, what it tells, and 2xx only once that is durable.
+
+Each thing told is a command with a request id made of the event's name: a repeated delivery finds it
+carried out, in whatever order deliveries come, and is answered likewise.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from uuid import UUID, uuid5
+
+import grpc
+import structlog
+from prometheus_client import Counter
+
+from event_log.codec import to_message
+from payment_providers.port import (
+    Callback,
+    CallbackRefused,
+    NotAccepted,
+    PaymentProvider,
+    ProviderFailure,
+    ProviderPayment,
+    ProviderRefund,
+)
+from shopkeeper.payment.v1 import payment_command_service_pb2 as service
+from shopkeeper.payment.v1.payment_command_service_pb2_grpc import PaymentCommandServiceStub
+
+log = structlog.get_logger(__name__)
+
+HEARD = Counter("shopkeeper_webhooks_total", "Calls of providers, by outcome.", ["provider", "outcome"])
+
+NAMESPACE = UUID("7a1f2f0e-52b4-5d7c-8b2a-1d6c1f3e9a10")
+"""Of the request ids made here, so that they meet nobody else's."""
+
+DEADLINE_SECONDS = 10.0
+"""For a command: providers wait 10 to 30 seconds for our answer, and then try again."""
+
+PAYMENT_ID_LENGTH_MAX = 80
+"""As in payment_command_service.proto."""
+
+_FOR_GOOD = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS,
+}
+"""Refusals that a repetition only repeats: of money in another currency, or of an event that was told
+differently before. A provider that never hears 200 turns the whole endpoint off after some days."""
+
+_REFUND_STATES = {
+    ProviderRefund.State.PENDING: service.PROVIDER_REFUND_STATE_PENDING,
+    ProviderRefund.State.SUCCEEDED: service.PROVIDER_REFUND_STATE_SUCCEEDED,
+    ProviderRefund.State.FAILED: service.PROVIDER_REFUND_STATE_FAILED,
+}
+
+
+class Heard(Enum):
+    """How a call ended, with the HTTP status that the provider is told."""
+
+    TAKEN = 200
+    """It is durable, or concerns nothing of ours."""
+    REFUSED = 400
+    """It is not the provider's, too old or too new, or cannot be read: it need not come again."""
+    NOT_NOW = 503
+    """It shall come again."""
+
+
+class Hearing:
+    """Takes the calls of all providers. now: for the age of signatures."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, PaymentProvider],
+        commands: PaymentCommandServiceStub,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._providers = providers
+        self._commands = commands
+        self._now = now
+
+    def knows(self, provider: str) -> bool:
+        """Whether calls of this provider are expected."""
+        return provider in self._providers
+
+    async def hear(self, provider_name: str, headers: Mapping[str, str], body: bytes) -> Heard:
+        """Takes one call. headers: names in lower case. body: as it was sent, byte for byte."""
+        provider = self._providers[provider_name]
+        try:
+            callback = await provider.verify(headers, body, self._now())
+        except CallbackRefused as refused:
+            return self._ended(Heard.REFUSED, provider_name, refused.reason)
+        except ProviderFailure as failure:
+            return self._ended(Heard.NOT_NOW, provider_name, "provider", code=failure.code)
+        facts = {"event_id": callback.event_id, "event_type": callback.event_type}
+        try:
+            is_ours = await self._report_all(provider, callback)
+        except CallbackRefused as refused:
+            return self._ended(Heard.REFUSED, provider_name, refused.reason, **facts)
+        except NotAccepted as failure:
+            # What it tells of is not to be seen with our key, today or tomorrow.
+            return self._ended(Heard.TAKEN, provider_name, "not_ours", code=failure.code, **facts)
+        except ProviderFailure as failure:
+            return self._ended(Heard.NOT_NOW, provider_name, "provider", code=failure.code, **facts)
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            if code in _FOR_GOOD:
+                return self._ended(Heard.TAKEN, provider_name, "for_people", code=code.name, **facts)
+            return self._ended(Heard.NOT_NOW, provider_name, "command", code=code.name, **facts)
+        return self._ended(Heard.TAKEN, provider_name, "taken" if is_ours else "not_ours", **facts)
+
+    async def _report_all(self, provider: PaymentProvider, callback: Callback) -> bool:
+        is_ours = False
+        for n, told in enumerate(await provider.interpret(callback)):
+            if not _may_be_ours(told.payment_id):
+                continue
+            request = _request(provider.name, told)
+            request.request_id = str(uuid5(NAMESPACE, f"{provider.name}:{callback.event_id}:{n}"))
+            answer = await self._commands.ReportProviderEvent(
+                request,
+                timeout=DEADLINE_SECONDS,
+                metadata=(("x-actor", f"webhook of {provider.name}"),),
+            )
+            is_ours |= answer.is_ours
+        return is_ours
+
+    def _ended(self, heard: Heard, provider: str, outcome: str, **facts: str) -> Heard:
+        HEARD.labels(provider, outcome).inc()
+        if outcome == "for_people":
+            log.error("an event of a provider is for people", provider=provider, **facts)
+        elif heard is Heard.TAKEN:
+            log.debug("heard", provider=provider, outcome=outcome, **facts)
+        else:
+            log.warning("not heard", provider=provider, outcome=outcome, **facts)
+        return heard
+
+
+def _may_be_ours(payment_id: str) -> bool:
+    """False for what somebody else has written into the metadata of their own payments."""
+    return 0 < len(payment_id) <= PAYMENT_ID_LENGTH_MAX
+
+
+def _request(
+    provider: str, told: ProviderPayment | ProviderRefund
+) -> service.ReportProviderEventRequest:
+    if isinstance(told, ProviderPayment):
+        payment = to_message(told, service.ProviderPayment)
+        return service.ReportProviderEventRequest(provider=provider, payment=payment)
+    refund = service.ProviderRefund(
+        refund_id=told.refund_id,
+        payment_id=told.payment_id,
+        provider_reference=told.provider_reference,
+        payment_reference=told.payment_reference,
+        state=_REFUND_STATES[told.state],
+        currency_code=told.currency_code,
+        amount_minor=told.amount_minor,
+        failure_code=told.failure_code,
+    )
+    return service.ReportProviderEventRequest(provider=provider, refund=refund)

@@ -1,0 +1,20 @@
+"""How the webhook service is configured: environment variables of the same names in capitals."""
+
+from pydantic_settings import BaseSettings
+
+from serving.settings import LogLevel, Port
+
+
+class Settings(BaseSettings):
+    """Each field is read from the environment variable of its name in capitals.
+
+    The providers' are in payment_providers.wiring.
+    """
+
+    webhooks_address: str = "127.0.0.1:15055"
+    """Where providers' calls arrive, by way of whatever ends TLS in front of it."""
+    command_address: str = "127.0.0.1:15051"
+    """The command service."""
+    webhooks_metrics_port: Port = 0
+    """Port of the Prometheus metrics on 127.0.0.1; 0: none."""
+    log_level: LogLevel = "INFO"
