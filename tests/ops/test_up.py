@@ -110,8 +110,8 @@ async def test_up_serves_says_how_to_go_on_and_stops_in_order(
         assert await shop.ends() == DONE
         assert not (tmp_path / FILE_NAME).exists()
     stopped = re.findall(r"(\w+)#\d +info +(?:draining|stopped)", shop.printed)
-    assert stopped[:4] == ["command_service"] * 4
-    assert set(stopped[4:]) == {"query_service", "history_service", "projections"}
+    assert stopped[:6] == ["webhooks"] * 2 + ["command_service"] * 4
+    assert set(stopped[6:]) == {"query_service", "history_service", "projections"}
     assert shop.printed.endswith("stopped\n")
 
 

@@ -80,7 +80,7 @@ REFUSED_ANYWAY = {
 }
 """Requests that are well-formed and yet refused, whatever else is wrong with them."""
 
-NAMED_INSTEAD = {"RecordRefund.lines": "amount"}
+NAMED_INSTEAD = {"RecordRefund.lines": "amount", "ReportProviderEvent.payment": "told"}
 """Where a field is missing that another could stand for."""
 
 ALLOWED: dict[str, set[str]] = {
