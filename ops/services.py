@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ops.embedded import HOST, free_port
+from ops.ports import HOST, free_port
 
 
 @dataclass(frozen=True, slots=True)

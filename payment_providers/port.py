@@ -12,7 +12,7 @@ ProviderFailure          what it means for the effect           what to do
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Protocol
 
 # --- what is asked ----------------------------------------------------------------------------
@@ -114,12 +114,12 @@ class ProviderRefund:
     failure_code: the provider's word for why it failed, else "".
     """
 
-    class State(Enum):
-        """How far it has come."""
+    class State(IntEnum):
+        """How far it has come; numbers as in payment_command_service.proto."""
 
-        PENDING = "pending"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
+        PENDING = 1
+        SUCCEEDED = 2
+        FAILED = 3
 
     refund_id: str
     provider_reference: str

@@ -22,13 +22,8 @@ from ops.account import (
     temporary_data_dir,
     unprivileged,
 )
-from ops.embedded import (
-    HOST,
-    EmbeddedPostgres,
-    EmbeddedValkey,
-    ServerDidNotStart,
-    free_port,
-)
+from ops.embedded import EmbeddedPostgres, EmbeddedValkey, ServerDidNotStart
+from ops.ports import HOST, free_port
 
 AS_ROOT = os.geteuid() == 0
 GONE_SECONDS_MAX = 10.0

@@ -48,12 +48,6 @@ _FOR_GOOD = {
 """Refusals that a repetition only repeats: of money in another currency, or of an event that was told
 differently before. A provider that never hears 200 turns the whole endpoint off after some days."""
 
-_REFUND_STATES = {
-    ProviderRefund.State.PENDING: service.PROVIDER_REFUND_STATE_PENDING,
-    ProviderRefund.State.SUCCEEDED: service.PROVIDER_REFUND_STATE_SUCCEEDED,
-    ProviderRefund.State.FAILED: service.PROVIDER_REFUND_STATE_FAILED,
-}
-
 
 class Heard(Enum):
     """How a call ended, with the HTTP status that the provider is told."""
@@ -146,14 +140,5 @@ def _request(
     if isinstance(told, ProviderPayment):
         payment = to_message(told, service.ProviderPayment)
         return service.ReportProviderEventRequest(provider=provider, payment=payment)
-    refund = service.ProviderRefund(
-        refund_id=told.refund_id,
-        payment_id=told.payment_id,
-        provider_reference=told.provider_reference,
-        payment_reference=told.payment_reference,
-        state=_REFUND_STATES[told.state],
-        currency_code=told.currency_code,
-        amount_minor=told.amount_minor,
-        failure_code=told.failure_code,
-    )
+    refund = to_message(told, service.ProviderRefund)
     return service.ReportProviderEventRequest(provider=provider, refund=refund)

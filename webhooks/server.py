@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Generator
 from datetime import UTC, datetime
 
 import grpc
@@ -15,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from payment_providers.wiring import ProviderSettings, providers_of
+from serving.guest_server import GuestServer
 from serving.server import DRAIN_SECONDS_MAX, CannotServe, run
 from shopkeeper.payment.v1 import payment_command_service_pb2_grpc
 from webhooks.hearing import HEARD, Hearing
@@ -83,7 +83,7 @@ class HttpServer:
 
     def __init__(self, address: str, app: Starlette) -> None:
         self._address = address
-        self._server = _Server(
+        self._server = GuestServer(
             uvicorn.Config(
                 app,
                 lifespan="off",
@@ -112,22 +112,6 @@ class HttpServer:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
-
-
-class _Server(uvicorn.Server):
-    """Says when it is ready, and leaves the signals to the process it runs in."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_ready.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 def _listening(address: str) -> socket.socket:

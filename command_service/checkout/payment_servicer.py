@@ -38,13 +38,6 @@ from shopkeeper.types.v1 import money_pb2
 _BEGUN = frozenset({PaymentState.AWAITING_CUSTOMER, PaymentState.PROCESSING})
 """States in which the customer may need something to go on with."""
 
-_REFUND_STATES = {
-    service.PROVIDER_REFUND_STATE_PENDING: ProviderRefund.State.PENDING,
-    service.PROVIDER_REFUND_STATE_SUCCEEDED: ProviderRefund.State.SUCCEEDED,
-    service.PROVIDER_REFUND_STATE_FAILED: ProviderRefund.State.FAILED,
-}
-
-
 _PaymentResponseT = TypeVar(
     "_PaymentResponseT",
     service.StartPaymentResponse,
@@ -253,7 +246,7 @@ def _told(request: service.ReportProviderEventRequest) -> Told:
             payment_id=refund.payment_id,
             provider_reference=refund.provider_reference,
             payment_reference=refund.payment_reference,
-            state=_REFUND_STATES[refund.state],
+            state=ProviderRefund.State(refund.state),
             currency_code=refund.currency_code,
             amount_minor=refund.amount_minor,
             failure_code=refund.failure_code,

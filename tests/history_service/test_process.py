@@ -8,7 +8,7 @@ import sys
 
 import grpc
 
-from ops.embedded import HOST, free_port
+from ops.ports import HOST, free_port
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import ExplainStockRequest
 from tests.history_service.conftest import History
 from tests.history_service.stored_shop import StoredShop

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from ops.cli import app
 from ops.commands.call import _actor
-from ops.embedded import EmbeddedPostgres, free_port
+from ops.embedded import EmbeddedPostgres
 from ops.failures import Problem
+from ops.ports import free_port
 from ops.services import SERVICES, free_addresses
 from ops.whereabouts import FILE_NAME, remembered
 

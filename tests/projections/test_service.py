@@ -13,7 +13,8 @@ import redis
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from ops.embedded import EmbeddedValkey, free_port
+from ops.embedded import EmbeddedValkey
+from ops.ports import free_port
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS
 from read_models.reading import read_checkpoints

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serving.guest_server import GuestServer
 
 Address = tuple[str, int]
 
@@ -64,7 +66,7 @@ async def served(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
     """Serves on 127.0.0.1 and gives the base URL; on exit open calls are cut and the port is free."""
     with listening_socket(port) as listener:
         connections = Connections()
-        server = _Server(
+        server = GuestServer(
             uvicorn.Config(
                 _offering_to_hang_up(app, connections),
                 http=_tracking(connections),
@@ -110,22 +112,6 @@ async def wait_until_gone(request: Request, *, seconds_max: float) -> None:
         async with asyncio.timeout(seconds_max):
             while (await request.receive())["type"] != "http.disconnect":
                 pass
-
-
-class _Server(uvicorn.Server):
-    """Says when it is ready, and leaves the signals to the process it runs in."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_ready.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 def _tracking(connections: Connections) -> type[asyncio.Protocol]:

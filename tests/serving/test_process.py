@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from ops.embedded import HOST, free_port
+from ops.ports import HOST, free_port
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 POSTGRES = "must begin with postgresql:// or postgres://"

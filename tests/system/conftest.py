@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from ops.embedded import HOST, free_port
+from ops.ports import HOST, free_port
 from ops.service_process import LogLine, ServiceProcess
 from ops.services import free_addresses
 from ops.supervisor import Deployment, is_serving

@@ -22,8 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from command_service.server import SERVICES as COMMAND_SERVICES
 from event_log.schema import REVISION, until_migrated
 from history_service.server import SERVICES as HISTORY_SERVICES
-from ops.embedded import EmbeddedPostgres, EmbeddedValkey, free_port
+from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import MIGRATIONS, migrate
+from ops.ports import free_port
 from ops.service_process import LogLine
 from ops.services import free_addresses
 from ops.supervisor import Deployment, is_serving

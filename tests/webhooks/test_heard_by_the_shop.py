@@ -15,7 +15,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from command_service.ordering.domain import OrderState
-from ops.embedded import free_port
+from ops.ports import free_port
 from payment_providers.stripe import StripeProvider, StripeSettings
 from shopkeeper.payment.v1.payment_command_service_pb2_grpc import PaymentCommandServiceStub
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, counters

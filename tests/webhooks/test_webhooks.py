@@ -15,7 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from ops.embedded import free_port
+from ops.ports import free_port
 from payment_providers.port import NotAccepted, NotDone
 from payment_providers.stripe import StripeProvider, StripeSettings
 from shopkeeper.payment.v1 import payment_command_service_pb2 as service
