@@ -69,9 +69,9 @@ def unprivileged() -> Account:
 
 
 @contextmanager
-def temporary_data_dir() -> Iterator[Path]:
-    """A directory for servers that is gone with them; stop them first."""
-    with tempfile.TemporaryDirectory(prefix="shopkeeper-", dir=temporary_root()) as name:
+def temporary_data_dir(root: Path | None = None) -> Iterator[Path]:
+    """A directory for servers that is gone with them; stop them first. root: None for the best there is."""
+    with tempfile.TemporaryDirectory(prefix="shopkeeper-", dir=root or temporary_root()) as name:
         path = Path(name)
         # Others may pass through, which `nobody` must; what is inside is closed to them.
         path.chmod(0o711)
