@@ -70,7 +70,7 @@ def unprivileged() -> Account:
 
 @contextmanager
 def temporary_data_dir(root: Path | None = None) -> Iterator[Path]:
-    """A directory for servers that is gone with them; stop them first. root: None for the best there is."""
+    """A directory for servers that is gone with them; stop them first. root: where it is made."""
     with tempfile.TemporaryDirectory(prefix="shopkeeper-", dir=root or temporary_root()) as name:
         path = Path(name)
         # Others may pass through, which `nobody` must; what is inside is closed to them.

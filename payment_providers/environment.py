@@ -36,7 +36,11 @@ class ProviderEnvironment(BaseSettings):
 
     @abstractmethod
     def provider(self) -> PaymentProvider:
-        """The provider as it is set."""
+        """The provider as it is set.
+
+        Its adapter is imported here and not above: with the libraries of all providers a service takes
+        half as long again to start, and few shops use them all.
+        """
 
     @property
     def limits(self) -> CallLimits:

@@ -43,7 +43,7 @@ def servers_dir() -> Iterator[Path]:
 def _memory() -> Path | None:
     """A file system in memory, if there is one with room to spare.
 
-    A fresh database is 700 files: made and removed on a disk, they cost more than all that most tests do.
+    A database is 700 files: on a disk, to make and remove them costs more than all that most tests do.
     """
     if not MEMORY.is_dir() or not unprivileged().may_execute(MEMORY) or not os.access(MEMORY, os.W_OK):
         return None

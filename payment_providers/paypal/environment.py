@@ -8,8 +8,8 @@ from random import SystemRandom
 from pydantic import Field, SecretStr
 
 from payment_providers.environment import HttpUrl, ProviderEnvironment, listed
-from payment_providers.paypal.provider import PayPalProvider
 from payment_providers.paypal.settings import CERTIFICATE_NAME, CERTIFICATE_URLS, PayPalSettings
+from payment_providers.port import PaymentProvider
 
 _FOLDER = r"https?://[^\s,]+/"
 
@@ -40,8 +40,10 @@ class PayPalEnvironment(ProviderEnvironment):
         """The credentials: only the webhook service needs the ids."""
         return ("paypal_client_id", "paypal_client_secret")
 
-    def provider(self) -> PayPalProvider:
+    def provider(self) -> PaymentProvider:
         """PayPal as it is set."""
+        from payment_providers.paypal.provider import PayPalProvider
+
         settings = PayPalSettings(
             client_id=self.paypal_client_id,
             client_secret=self.paypal_client_secret.get_secret_value(),

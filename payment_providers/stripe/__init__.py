@@ -1,5 +1,1 @@
 """Stripe."""
-
-from payment_providers.stripe.provider import StripeProvider, StripeSettings
-
-__all__ = ["StripeProvider", "StripeSettings"]

@@ -7,7 +7,7 @@ from random import SystemRandom
 from pydantic import SecretStr
 
 from payment_providers.environment import HttpUrl, ProviderEnvironment, listed
-from payment_providers.stripe.provider import StripeProvider, StripeSettings
+from payment_providers.port import PaymentProvider
 
 
 class StripeEnvironment(ProviderEnvironment):
@@ -24,8 +24,10 @@ class StripeEnvironment(ProviderEnvironment):
         """The key alone: only the webhook service needs the secrets."""
         return ("stripe_api_key",)
 
-    def provider(self) -> StripeProvider:
+    def provider(self) -> PaymentProvider:
         """Stripe as it is set."""
+        from payment_providers.stripe.provider import StripeProvider, StripeSettings
+
         settings = StripeSettings(
             api_key=self.stripe_api_key.get_secret_value(),
             webhook_secrets=listed(self.stripe_webhook_secrets),

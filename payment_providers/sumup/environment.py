@@ -8,7 +8,7 @@ from random import SystemRandom
 from pydantic import Field, SecretStr
 
 from payment_providers.environment import HttpUrl, ProviderEnvironment, listed
-from payment_providers.sumup.provider import SumUpProvider
+from payment_providers.port import PaymentProvider
 from payment_providers.sumup.settings import SumUpSettings
 
 
@@ -36,8 +36,10 @@ class SumUpEnvironment(ProviderEnvironment):
         affiliate = ("sumup_affiliate_app_id", "sumup_affiliate_key") if has_readers else ()
         return ("sumup_api_key", "sumup_merchant_code", "sumup_webhook_url", *affiliate)
 
-    def provider(self) -> SumUpProvider:
+    def provider(self) -> PaymentProvider:
         """SumUp as it is set."""
+        from payment_providers.sumup.provider import SumUpProvider
+
         settings = SumUpSettings(
             api_key=self.sumup_api_key.get_secret_value(),
             merchant_code=self.sumup_merchant_code,

@@ -16,7 +16,7 @@ from command_service.payment.domain import CaptureMode, Payment, Wish
 from command_service.session import Session
 from ops.reconcile import Difference, Reconciled, reconcile
 from payment_providers.port import Flow, PaymentName, ProviderPayment, ProviderRefund, RefundWanted
-from payment_providers.stripe import StripeProvider
+from payment_providers.stripe.provider import StripeProvider
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
 from tests.command_service.conftest import CarryOut
 from tests.ops.test_cli import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run

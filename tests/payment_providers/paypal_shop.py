@@ -9,7 +9,8 @@ from random import Random
 from typing import Any
 
 from payment_providers.calls import CallLimits
-from payment_providers.paypal import PayPalProvider, PayPalSettings
+from payment_providers.paypal.provider import PayPalProvider
+from payment_providers.paypal.settings import PayPalSettings
 from payment_providers.port import (
     Flow,
     NotDone,

@@ -15,7 +15,8 @@ from payment_providers.port import (
     PaymentWanted,
     ProviderPayment,
 )
-from payment_providers.sumup import SumUpProvider, SumUpSettings
+from payment_providers.sumup.provider import SumUpProvider
+from payment_providers.sumup.settings import SumUpSettings
 from tests.sandboxes.sumup.connection import SumUpConnection, connected
 from tests.sandboxes.sumup.settings import SumUpSettings as SandboxSettings
 

@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from payment_providers.calls import CallLimits
-from payment_providers.paypal import PayPalProvider, PayPalSettings
+from payment_providers.paypal.provider import PayPalProvider
+from payment_providers.paypal.settings import PayPalSettings
 from payment_providers.paypal.webhooks import Transmission
 from payment_providers.port import (
     Callback,

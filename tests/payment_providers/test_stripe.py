@@ -25,7 +25,7 @@ from payment_providers.port import (
     RefundWanted,
     Unreachable,
 )
-from payment_providers.stripe import StripeProvider, StripeSettings
+from payment_providers.stripe.provider import StripeProvider, StripeSettings
 from tests.sandboxes.stripe_connection import Connection, connected
 
 LIMITS = CallLimits(attempt_seconds_max=60.0, total_seconds_max=120.0, repeat_count_max=0)

@@ -5,7 +5,7 @@ import os
 import pytest
 from pydantic import ValidationError
 
-from payment_providers.paypal import PayPalProvider
+from payment_providers.paypal.provider import PayPalProvider
 from payment_providers.paypal.settings import CERTIFICATE_NAME, CERTIFICATE_URLS
 from payment_providers.port import Flow, PaymentProvider
 from payment_providers.wiring import ProviderSettings, providers_of

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from command_service.ordering.domain import OrderState
 from ops.ports import free_port
-from payment_providers.stripe import StripeProvider, StripeSettings
+from payment_providers.stripe.provider import StripeProvider, StripeSettings
 from shopkeeper.payment.v1.payment_command_service_pb2_grpc import PaymentCommandServiceStub
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, counters
 from tests.command_service.checkout.paid_shop import LIMITS, PaidShop, paid_shop

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from ops.ports import free_port
 from payment_providers.port import NotAccepted, NotDone
-from payment_providers.stripe import StripeProvider, StripeSettings
+from payment_providers.stripe.provider import StripeProvider, StripeSettings
 from shopkeeper.payment.v1 import payment_command_service_pb2 as service
 from tests.eventually import eventually
 from tests.sandboxes.stripe.webhook_delivery import signature_header

@@ -30,7 +30,7 @@ from command_service.session import Session
 from command_service.world import AnswerT, Command, Decision, Touch, World
 from payment_providers.calls import CallLimits
 from payment_providers.port import Callback, Flow
-from payment_providers.stripe import StripeProvider, StripeSettings
+from payment_providers.stripe.provider import StripeProvider, StripeSettings
 from tests.command_service.checkout.orders_on_postgresql import (
     LookAtOrder,
     open_stocked_shop,

@@ -15,7 +15,7 @@ from command_service.payment.gateway import Gateway
 from command_service.rehearsal import Rehearsal
 from command_service.servicing import Door
 from command_service.session import Session
-from payment_providers.stripe import StripeProvider
+from payment_providers.stripe.provider import StripeProvider
 from serving.server import GrpcServer
 from shopkeeper.payment.v1 import payment_command_service_pb2_grpc as payment_grpc
 from shopkeeper.payment.v1.payment_command_service_pb2 import StartPaymentRequest

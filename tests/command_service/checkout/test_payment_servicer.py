@@ -19,7 +19,7 @@ from command_service.payment.domain import PaymentState
 from command_service.payment.gateway import Gateway
 from command_service.servicing import Door
 from payment_providers.port import ProviderFailure, Unreachable
-from payment_providers.stripe import StripeProvider, StripeSettings
+from payment_providers.stripe.provider import StripeProvider, StripeSettings
 from serving.interceptor import ServicerContext
 from shopkeeper.payment.v1 import payment_command_service_pb2 as service
 from shopkeeper.payment.v1 import payment_pb2
