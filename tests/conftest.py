@@ -6,7 +6,7 @@ A test may crash or freeze them as it likes, as long as they answer again when i
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -79,6 +79,13 @@ def migrated_template(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
     """A fresh, migrated, empty database of the test's own."""
+    with fresh_database(postgres, migrated_template) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """A migrated, empty database until the block ends."""
     name = f"test_{uuid4().hex}"
     execute(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, migrated_template)
     yield postgres.url(name)

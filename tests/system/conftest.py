@@ -146,9 +146,16 @@ async def two_services(database_url: str) -> AsyncIterator[CommandServices]:
 @pytest.fixture
 async def two_paid_services(database_url: str) -> AsyncIterator[CommandServices]:
     """Two processes whose customers pay at a sandbox of Stripe."""
+    async with paid_services(database_url, 2) as services:
+        yield services
+
+
+@asynccontextmanager
+async def paid_services(database_url: str, count: int) -> AsyncIterator[CommandServices]:
+    """Processes whose customers pay at a sandbox of Stripe."""
     async with StripeSandbox().running() as url:
         stripe = {"STRIPE_API_KEY": "sk_test_sandbox", "STRIPE_API_URL": url}
-        async with command_services(database_url, 2, **stripe) as services:
+        async with command_services(database_url, count, **stripe) as services:
             yield services
 
 

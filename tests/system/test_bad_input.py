@@ -1,17 +1,19 @@
 """Bad input of every kind: a clear answer that names the field, nothing written, nothing leaked."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
 import pytest
+import pytest_asyncio
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from ops.embedded import EmbeddedPostgres
 from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog_pb
 from shopkeeper.catalog.v1.catalog_pb2 import Dimensions
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
@@ -26,6 +28,7 @@ from shopkeeper.pricing.v1.pricing_pb2 import (
 )
 from shopkeeper.types.v1.contact_pb2 import Contact, PostalAddress
 from shopkeeper.types.v1.money_pb2 import Money
+from tests.conftest import fresh_database
 from tests.system.client import (
     Client,
     call_raw,
@@ -36,7 +39,7 @@ from tests.system.client import (
     status_of,
     wrong_fields,
 )
-from tests.system.conftest import CommandServices
+from tests.system.conftest import CommandServices, paid_services
 from tests.system.test_idempotency import (
     PATH_BY_REQUEST_TYPE,
     command_name,
@@ -47,6 +50,8 @@ from tests.system.test_idempotency import (
     with_id,
 )
 from tests.system.variants import follow, path_of, places, varied
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OUR_CODES = {"INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "ABORTED"}
 """What a client may be at fault for. INTERNAL or UNKNOWN would be our fault."""
@@ -223,12 +228,14 @@ def spoilings(message: Message, field: Any) -> Iterator[tuple[str, Callable[[Any
         yield "too many", lambda m: getattr(m, field.name).extend(list(getattr(m, field.name)) * 1200)
 
 
-@pytest.fixture
-async def shop(two_paid_services: CommandServices) -> CommandServices:
-    async with two_paid_services.client() as client:
-        await client.open_shop(["sku", "other"], 1000)
-        await client.add_coupon("TEN")
-    return two_paid_services
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shop(postgres: EmbeddedPostgres, migrated_template: str) -> AsyncIterator[CommandServices]:
+    """One for all tests, since what is refused changes nothing."""
+    with fresh_database(postgres, migrated_template) as url:
+        async with paid_services(url, 1) as services, services.client() as client:
+            await client.open_shop(["sku", "other"], 1000)
+            await client.add_coupon("TEN")
+            yield services
 
 
 async def error_of(client: Client, request: Message) -> grpc.aio.AioRpcError | None:
@@ -306,12 +313,67 @@ async def requests_with_everything(client: Client) -> list[Message]:
     ]
 
 
+@pytest.mark.parametrize("request_id", ["", "1", "not-a-uuid", "\0" * 36, "x" * 36])
+async def test_every_command_needs_a_uuid_as_its_request_id(
+    shop: CommandServices, request_id: str
+) -> None:
+    async with shop.client() as client:
+        requests = await requests_of_every_kind(client)
+        before = contents(shop.database_url)
+        for request in requests:
+            error = await error_of(client, with_id(request, request_id))
+            assert error is not None
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "request_id" in wrong_fields(error)
+        assert contents(shop.database_url) == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xff\xff",
+        b"\x0a\x05ab",
+        b"\x1a\x03\xed\xa0\x80",  # field 3 is text: a lone surrogate is not UTF-8
+        b"\x00",
+    ],
+)
+async def test_bytes_that_are_no_message_are_refused(shop: CommandServices, body: bytes) -> None:
+    async with shop.client() as client:
+        before = contents(shop.database_url)
+        for path in PATH_BY_REQUEST_TYPE.values():
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call_raw(client, path, body)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, path
+            assert_clear(refused.value, path)
+        assert contents(shop.database_url) == before
+
+
+async def test_a_message_over_4_mib_is_refused_by_name(shop: CommandServices) -> None:
+    async with shop.client() as client:
+        before = contents(shop.database_url)
+        body = b"\x1a\xc0\x96\xb1\x02" + b"x" * 5_000_000
+        for path in PATH_BY_REQUEST_TYPE.values():
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call_raw(client, path, body)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, path
+            assert wrong_fields(refused.value) == {"request"}
+        assert contents(shop.database_url) == before
+
+
+async def test_an_unknown_method_is_unimplemented(shop: CommandServices) -> None:
+    async with shop.client() as client:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call_raw(client, "/shopkeeper.cart.v1.CartCommandService/Nothing", b"")
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_a_request_that_is_wrong_in_any_one_field_is_answered_clearly(
     shop: CommandServices,
 ) -> None:
     """What is accepted all the same is listed: a field that forgot its rules is missed.
 
-    First each is rehearsed: what one of them changed would change what becomes of the next.
+    First each is rehearsed: what one of them changed would change what becomes of the next. This
+    test is the last, since in the end they do change the shop.
     """
     async with shop.client() as client:
         requests = await requests_of_every_kind(client) + await requests_with_everything(client)
@@ -365,57 +427,3 @@ async def assert_refused_without_a_trace(
             decided.append(request_id)
     assert traces(shop, invalid) == (set(), 0)
     assert traces(shop, decided) == (set(decided), 0)
-
-
-@pytest.mark.parametrize("request_id", ["", "1", "not-a-uuid", "\0" * 36, "x" * 36])
-async def test_every_command_needs_a_uuid_as_its_request_id(
-    shop: CommandServices, request_id: str
-) -> None:
-    async with shop.client() as client:
-        requests = await requests_of_every_kind(client)
-        before = contents(shop.database_url)
-        for request in requests:
-            error = await error_of(client, with_id(request, request_id))
-            assert error is not None
-            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-            assert "request_id" in wrong_fields(error)
-        assert contents(shop.database_url) == before
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"\xff\xff\xff",
-        b"\x0a\x05ab",
-        b"\x1a\x03\xed\xa0\x80",  # field 3 is text: a lone surrogate is not UTF-8
-        b"\x00",
-    ],
-)
-async def test_bytes_that_are_no_message_are_refused(shop: CommandServices, body: bytes) -> None:
-    async with shop.client() as client:
-        before = contents(shop.database_url)
-        for path in PATH_BY_REQUEST_TYPE.values():
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await call_raw(client, path, body)
-            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, path
-            assert_clear(refused.value, path)
-        assert contents(shop.database_url) == before
-
-
-async def test_a_message_over_4_mib_is_refused_by_name(shop: CommandServices) -> None:
-    async with shop.client() as client:
-        before = contents(shop.database_url)
-        body = b"\x1a\xc0\x96\xb1\x02" + b"x" * 5_000_000
-        for path in PATH_BY_REQUEST_TYPE.values():
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await call_raw(client, path, body)
-            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT, path
-            assert wrong_fields(refused.value) == {"request"}
-        assert contents(shop.database_url) == before
-
-
-async def test_an_unknown_method_is_unimplemented(shop: CommandServices) -> None:
-    async with shop.client() as client:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await call_raw(client, "/shopkeeper.cart.v1.CartCommandService/Nothing", b"")
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
