@@ -6,6 +6,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+# Containers often forbid byte code: then each of the hundreds of processes that the tests start would
+# compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # One version of uv, the locked one, both for installing and for locking.
@@ -61,7 +65,7 @@ protos: $(INSTALLED) ## the contract: lint, format, compatibility, generated cod
 
 .PHONY: pytest
 pytest: $(INSTALLED) ## the tests
-	@$(BIN)/pytest -n $(PYTEST_WORKERS)
+	@$(BIN)/pytest -n $(PYTEST_WORKERS) --maxschedchunk 2
 
 .PHONY: generate
 generate: $(INSTALLED) ## Python code from protos/ into generated/

@@ -7,7 +7,6 @@ import socket
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 HOST = "127.0.0.1"
 # Below what Linux (32768) and macOS (49152) hand out to outgoing connections. A port from there may
@@ -51,12 +50,12 @@ def _promise(port: int) -> bool:
 
 
 @cache
-def _promises(_pid: int) -> BinaryIO:
+def _promises(_pid: int) -> int:
     # A file per process: a forked one has none of its parent's locks.
     # Never closed: closing any descriptor of the file would drop the process's locks.
     path = Path(tempfile.gettempdir()) / f"shopkeeper-ports-{os.geteuid()}"
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+    return os.open(path, flags, 0o600)
 
 
 def _is_free(port: int) -> bool:

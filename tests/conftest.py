@@ -20,6 +20,7 @@ from ops.account import temporary_data_dir, unprivileged
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
 
+SYSTEM = Path(__file__).parent / "system"
 TEMPLATE = "migrated"
 MEMORY = Path("/dev/shm")  # noqa: S108 a folder of our own is made in it
 MEMORY_BYTES_MIN = 8 * 2**30
@@ -31,6 +32,11 @@ settings.register_profile(
     "shopkeeper", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
 )
 settings.load_profile("shopkeeper")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the slowest tests first: begun last, they would keep one process busy after all others."""
+    items.sort(key=lambda item: not item.path.is_relative_to(SYSTEM))
 
 
 @pytest.fixture(scope="session")
