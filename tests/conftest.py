@@ -20,6 +20,7 @@ from ops.account import temporary_data_dir, unprivileged
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
 
+WORKERS_MAX = 16
 SYSTEM = Path(__file__).parent / "system"
 TEMPLATE = "migrated"
 MEMORY = Path("/dev/shm")  # noqa: S108 a folder of our own is made in it
@@ -32,6 +33,11 @@ settings.register_profile(
     "shopkeeper", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
 )
 settings.load_profile("shopkeeper")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core: tests wait about as long as they compute."""
+    return min(2 * (os.cpu_count() or 1), WORKERS_MAX)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
