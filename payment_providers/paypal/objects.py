@@ -56,7 +56,10 @@ def order_payment(order: Json) -> ProviderPayment:
         authorized_minor=from_paypal(unit["amount"]) if is_authorized else 0,
         captured_minor=captured_minor,
         failure_code=_failure_code([*payments_of(order, "authorizations"), *captures]),
-        refunds=tuple(refund_told(each, order["id"]) for each in payments_of(order, "refunds")),
+        refunds=tuple(
+            refund_told(each, order["id"], payment_id=unit.get("custom_id", ""))
+            for each in payments_of(order, "refunds")
+        ),
         create_time=_time(order),
         is_only_approved=is_authorized and not payments_of(order, "authorizations"),
     )
@@ -104,8 +107,11 @@ def authorization_payment(authorization: Json) -> ProviderPayment | None:
     )
 
 
-def refund_told(refund: Json, order_id: str) -> ProviderRefund:
-    """A refund. One without an id of ours was made by hand, or by PayPal for a complaint."""
+def refund_told(refund: Json, order_id: str, *, payment_id: str) -> ProviderRefund:
+    """A refund. One without an id of ours was made by hand, or by PayPal for a complaint.
+
+    payment_id: it does not name its payment by our id; its capture and its order do.
+    """
     return ProviderRefund(
         refund_id=refund.get("custom_id", ""),
         provider_reference=refund["id"],
@@ -113,6 +119,7 @@ def refund_told(refund: Json, order_id: str) -> ProviderRefund:
         state=_REFUND_STATE_BY_STATUS[refund["status"]],
         currency_code=refund["amount"]["currency_code"],
         amount_minor=from_paypal(refund["amount"]),
+        payment_id=payment_id,
         failure_code=(refund.get("status_details") or {}).get("reason", ""),
     )
 

@@ -146,7 +146,8 @@ class PayPalProvider:
             "custom_id": refund.refund_id,
         }
         told = await self._post(f"{CAPTURES}/{taken[0]}/refund", form, key)
-        return replace(refund_told(told, order_id), refund_id=refund.refund_id)
+        done = refund_told(told, order_id, payment_id=refund.payment.payment_id)
+        return replace(done, refund_id=refund.refund_id)
 
     async def read_refund(self, refund: RefundWanted) -> ProviderRefund | None:
         """Looks for our id among the refunds of the order."""
@@ -188,7 +189,7 @@ class PayPalProvider:
                 # Which object this brings along is not documented; its links are the same on all.
                 return await self._read_again(await self._order_id_of_refund(resource))
             case ["PAYMENT", "CAPTURE", "REFUNDED"] | ["PAYMENT", "REFUND", *_]:
-                return (refund_told(resource, await self._order_id_of_refund(resource)),)
+                return (await self._refund_alone(resource),)
             case ["PAYMENT", "CAPTURE", *_]:
                 return (capture_payment(resource),)
             case _:
@@ -260,12 +261,17 @@ class PayPalProvider:
         return () if order is None else (order_payment(order),)
 
     async def _order_id_of_refund(self, refund: Json) -> str:
-        """A refund names its capture, and that its order."""
-        order_id = order_id_of(refund)
+        return order_id_of(refund) or order_id_of(await self._capture_of_refund(refund))
+
+    async def _refund_alone(self, refund: Json) -> ProviderRefund:
+        """A refund names its capture, and that its order and our id of the payment."""
+        capture = await self._capture_of_refund(refund)
+        order_id = order_id_of(refund) or order_id_of(capture)
+        return refund_told(refund, order_id, payment_id=capture.get("custom_id", ""))
+
+    async def _capture_of_refund(self, refund: Json) -> Json:
         capture_id = id_linked(refund, "up", kind="captures")
-        if order_id or not capture_id:
-            return order_id
-        return order_id_of(await self._get(f"{CAPTURES}/{capture_id}"))
+        return await self._get(f"{CAPTURES}/{capture_id}") if capture_id else {}
 
     async def _transactions(self, since: datetime) -> AsyncIterator[Json]:
         for start, end in windows(since, self._clock()):

@@ -325,6 +325,7 @@ async def test_an_approval_a_capture_and_a_refund_are_told() -> None:
             (ProviderState.CAPTURED, 2000),
             (ProviderState.CAPTURED, 2000),
         ]
+        assert refund.payment_id == "o1.1"  # without it the webhook service takes it for somebody else's
         assert refund == await provider.read_refund(RefundWanted("o1.r1", name, 500, is_whole=False))
 
 

@@ -10,25 +10,20 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
 
-import grpc
 import httpx
-import psycopg
 
 from ops.embedded import EmbeddedPostgres
 from ops.migrate import migrate
 from ops.service_process import LogLine
 from ops.services import SERVICES, free_addresses
 from ops.supervisor import Deployment
-from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1.ordering_pb2 import Order
-from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
 from shopkeeper.payment.v1.payment_pb2 import (
     CAPTURE_MODE_AT_ONCE,
     CAPTURE_MODE_WHEN_HELD,
@@ -40,9 +35,9 @@ from tests.sandboxes.deliveries import DeliverySettings
 from tests.sandboxes.faults import FaultSettings
 from tests.sandboxes.stripe.server import StripeSandbox
 from tests.sandboxes.stripe.settings import StripeSettings, WebhookEndpoint
-from tests.system.client import Client, new_id, reason_of
-
-AnswerT = TypeVar("AnswerT")
+from tests.system.books import Books, Verdict
+from tests.system.client import Client
+from tests.system.patient import PatientClient
 
 WEBHOOK_SECRET = "whsec_storm"
 IN_FLIGHT = 24
@@ -52,8 +47,6 @@ SKU_IDS = [f"sku-{number}" for number in range(10)]
 HOLD_SECONDS = 20
 """Of an unpaid order: those that are left open expire before the storm is over."""
 ATTEMPT_SECONDS = 2.0
-CALM_SECONDS_MAX = 240.0
-"""From the last customer to the last open question: a lease and a few growing pauses."""
 
 
 @dataclass(slots=True)
@@ -72,8 +65,9 @@ class Storm:
     def __init__(
         self, database_url: str, deployment: Deployment, sandbox: StripeSandbox, url: str, seed: int
     ) -> None:
-        self.database_url = database_url
+        self.books = Books(database_url)
         self.tally = Tally()
+        self._client = PatientClient(deployment.command_address, self.tally.retries)
         self._deployment = deployment
         self._sandbox = sandbox
         self._http = httpx.AsyncClient(base_url=url, timeout=60.0)
@@ -142,7 +136,7 @@ class Storm:
                 if second is not None:
                     await self._act(second, "pay")
             case "cancelled":
-                await asyncio.gather(self._act(payment, "pay"), self._cancel(order))
+                await asyncio.gather(self._act(payment, "pay"), self._client.cancel(order))
             case "late":
                 await asyncio.sleep(HOLD_SECONDS + 1)
                 await self._act(payment, "pay")
@@ -150,53 +144,16 @@ class Storm:
                 pass
 
     async def _order(self, chance: Random) -> Order:
-        cart = None
-        while cart is None:
-            # A new cart each time: whether a lost one was made does not matter here.
-            with suppress(grpc.aio.AioRpcError):
-                async with Client(self._deployment.command_address) as client:
-                    wanted = chance.sample(SKU_IDS, chance.randint(1, 3))
-                    cart = await client.fill_cart({name: chance.randint(1, 3) for name in wanted})
-        request = ordering_pb.PlaceOrderRequest(
-            request_id=new_id(), cart_id=cart.cart_id, etag=cart.etag, expected_total=cart.total
-        )
-        placed = await self._insist(lambda client: client.ordering.PlaceOrder(request, timeout=20))
-        assert placed is not None
-        return placed.order
+        wanted = chance.sample(SKU_IDS, chance.randint(1, 3))
+        return await self._client.order({name: chance.randint(1, 3) for name in wanted})
 
     async def _start(self, order: Order, chance: Random) -> Payment | None:
-        """None when the order does not want money any more."""
-        request = payment_pb.StartPaymentRequest(
-            request_id=new_id(),
-            order_id=order.order_id,
+        return await self._client.start(
+            order,
             provider="stripe",
             flow=chance.choice([PAYMENT_FLOW_EMBEDDED, PAYMENT_FLOW_HOSTED]),
             capture_mode=chance.choice([CAPTURE_MODE_AT_ONCE, CAPTURE_MODE_WHEN_HELD]),
-            customer_return_url="https://shop.example/paid",
         )
-        started = await self._insist(lambda client: client.payment.StartPayment(request, timeout=30))
-        return None if started is None else started.payment
-
-    async def _cancel(self, order: Order) -> None:
-        request = ordering_pb.CancelOrderRequest(request_id=new_id(), order_id=order.order_id)
-        await self._insist(lambda client: client.ordering.CancelOrder(request, timeout=20))
-
-    async def _insist(self, call: Callable[[Client], Awaitable[AnswerT]]) -> AnswerT | None:
-        """Sends the same request until it is answered; None when it is refused."""
-        while True:
-            try:
-                async with Client(self._deployment.command_address) as client:
-                    return await call(client)
-            except grpc.aio.AioRpcError as error:
-                if error.code() in {
-                    grpc.StatusCode.FAILED_PRECONDITION,
-                    grpc.StatusCode.ALREADY_EXISTS,
-                    grpc.StatusCode.NOT_FOUND,
-                }:
-                    self.tally.retries[f"refused {reason_of(error)}"] += 1
-                    return None
-                self.tally.retries[error.code().name] += 1
-            await asyncio.sleep(0.3)
 
     async def _act(self, payment: Payment, act: str) -> None:
         """What the customer does at the provider, who may have closed the payment meanwhile."""
@@ -208,93 +165,14 @@ class Storm:
     # --- what is left -----------------------------------------------------------------------------
 
     async def calm(self) -> None:
-        """Returns when nothing is open any more; fails after CALM_SECONDS_MAX."""
-        async with asyncio.timeout(CALM_SECONDS_MAX):
-            while self.open_questions() or self._sandbox.deliveries.outstanding_count:  # noqa: ASYNC110 asked of others
-                await asyncio.sleep(0.5)
+        """Returns when nothing is open any more."""
+        await self.books.calm(self._sandbox.deliveries)
 
-    def open_questions(self) -> dict[str, int]:
-        """What is still on its way, by kind."""
-        found = {
-            "errands": "SELECT count(*) FROM payments WHERE errand_task IS NOT NULL",
-            "refund errands": "SELECT count(*) FROM refunds WHERE errand_task IS NOT NULL",
-            "unpaid orders": "SELECT count(*) FROM orders WHERE state IN (1, 2)",
-            "surplus": """SELECT count(*) FROM orders
-                WHERE state IN (6, 7) AND paid_minor > refunded_minor
-                   OR paid_minor - refunded_minor > total_minor""",
-            "payable": """SELECT count(*) FROM payments JOIN orders USING (order_id)
-                WHERE payments.state IN (2, 3, 4) AND orders.state NOT IN (1, 2)""",
-        }
-        counts = {name: int(self._number(sql)) for name, sql in found.items()}
-        return {name: count for name, count in counts.items() if count}
-
-    def verdict(self) -> "Verdict":
+    def verdict(self) -> Verdict:
         """What became of the money."""
-        totals = self._sandbox.account.totals()
-        captured = sum(each["captured_minor"] for each in totals["payment_intents"])
-        refunded = sum(each["refunded_minor"] for each in totals["payment_intents"])
-        over = [
-            each["id"]
-            for each in totals["payment_intents"]
-            if each["refunded_minor"] > each["captured_minor"]
-        ]
-        return Verdict(
-            captured_minor=captured,
-            refunded_minor=refunded,
-            paid_orders_minor=self._number(
-                "SELECT coalesce(sum(total_minor), 0) FROM orders WHERE state IN (3, 4, 5)"
-            ),
-            paid_twice=self._number(
-                """SELECT count(*) FROM orders WHERE state IN (3, 4, 5)
-                   AND paid_minor - refunded_minor <> total_minor"""
-            ),
-            refunded_too_much=len(over),
-            unknown=self._number("SELECT count(*) FROM payments WHERE state = 10")
-            + self._number("SELECT count(*) FROM refunds WHERE state = 5"),
-            failed_refunds=self._number("SELECT count(*) FROM refunds WHERE state = 4"),
-            broken_invariants=self._broken_invariants(),
-            orders_by_state=dict(
-                self._rows("SELECT state::text, count(*) FROM orders GROUP BY 1 ORDER BY 1")
-            ),
-        )
-
-    def _broken_invariants(self) -> dict[str, list[Any]]:
-        views = self._rows("SELECT viewname FROM pg_views WHERE starts_with(viewname, 'inv_')")
-        assert views, "the invariants are views of the database"
-        broken = {name: self._rows(f"SELECT * FROM {name} LIMIT 5") for (name,) in views}
-        return {name: rows for name, rows in broken.items() if rows}
-
-    def _number(self, sql: str) -> int:
-        return int(self._rows(sql)[0][0])
-
-    def _rows(self, sql: str) -> list[Any]:
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            return connection.execute(sql.encode()).fetchall()
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The end of a storm, in minor units of the shop's one currency."""
-
-    captured_minor: int
-    refunded_minor: int
-    paid_orders_minor: int
-    paid_twice: int
-    refunded_too_much: int
-    unknown: int
-    failed_refunds: int
-    broken_invariants: dict[str, list[Any]]
-    orders_by_state: dict[str, int]
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether every penny is where it must be."""
-        return (
-            self.captured_minor - self.refunded_minor == self.paid_orders_minor
-            and not self.paid_twice
-            and not self.refunded_too_much
-            and not self.unknown
-            and not self.broken_invariants
+        payments = self._sandbox.account.totals()["payment_intents"]
+        return self.books.verdict(
+            {each["id"]: (each["captured_minor"], each["refunded_minor"]) for each in payments}
         )
 
 
@@ -364,7 +242,7 @@ async def _run(database_url: str, order_count: int, seed: int) -> int:
 
     async with brewing(database_url, seed=seed) as storm:
         await storm.rage(order_count, kill_every_seconds=5.0, on_done=tell)
-        sys.stdout.write(f"{storm.tally}\nnow calm: {storm.open_questions()}\n")
+        sys.stdout.write(f"{storm.tally}\nnow calm: {storm.books.open_questions()}\n")
         await storm.calm()
         verdict = storm.verdict()
     sys.stdout.write(f"{verdict}\n")
