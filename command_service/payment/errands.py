@@ -40,8 +40,8 @@ class Errand:
 
     key_generation: counts the keys; a new one is only made when the old one is spent and the provider
     has no trace of an effect. resolve_deadline: set once an outcome was unknown, until it is known.
-    amount_minor: of a capture. claim_time: of the attempt in hand. last_sent_time: of the one before it,
-    which was or may have been sent.
+    amount_minor: of a capture. claim_time: of the attempt in hand, else of the last that was or may have
+    been sent. last_sent_time: of the one before it that was or may have been sent.
     """
 
     task: Task
@@ -104,16 +104,22 @@ class Errand:
         )
 
     def postponed(self, now: datetime, retry_after_seconds: float | None) -> "Errand":
-        """To be tried again: later each time, and not before the provider allows."""
+        """To be tried again: later each time, and not before the provider allows.
+
+        The attempt in hand had no effect, so it does not count as sent: who waits for the effect of an
+        earlier one (SumUp's refunds) would never be done waiting.
+        """
         doublings = min(self.attempt_count, _DOUBLINGS_MAX)
         pause = min(_BACKOFF_FIRST * 2**doublings, _BACKOFF_MAX)
         allowed = timedelta(seconds=retry_after_seconds or 0.0)
-        return replace(self, due_time=now + max(pause, allowed), is_in_flight=False)
+        due_time = now + max(pause, allowed)
+        return replace(self, due_time=due_time, is_in_flight=False, claim_time=self.last_sent_time)
 
     def lost(self, now: datetime, *, is_key_spent: bool) -> "Errand":
         """Its outcome is unknown: the provider is asked, soon."""
         return replace(
             self.postponed(now, None),
+            claim_time=self.claim_time,
             is_key_spent=self.is_key_spent or is_key_spent,
             resolve_deadline=self.resolve_deadline or now + RESOLVE_PATIENCE,
         )

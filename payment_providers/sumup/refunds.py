@@ -5,13 +5,15 @@ same amount back by hand, in SumUp's own tools, at the very time when an answer 
 taken for us: so too little may be given back, which reconciliation shows, but never too much.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from payment_providers.port import (
     NotAccepted,
     NotDone,
+    OutcomeUnknown,
     PaymentName,
     ProviderFailure,
     ProviderRefund,
@@ -58,11 +60,14 @@ class Refunds:
             NotDone: an earlier call may still have its effect.
             ProviderFailure: as the port says.
         """
-        transaction_id = await self._find_transaction_id(wanted.payment)
+        with _nothing_sent():
+            transaction_id = await self._find_transaction_id(wanted.payment)
         if wanted.last_sent_time is None:
             await self._send(wanted, transaction_id)
             return await self._after(wanted, transaction_id)
-        return await self._seen(wanted, transaction_id) or await self._resend(wanted, transaction_id)
+        with _nothing_sent():
+            seen = await self._seen(wanted, transaction_id)
+        return seen or await self._resend(wanted, transaction_id)
 
     async def read(self, wanted: RefundWanted) -> ProviderRefund | None:
         """The refund, if an earlier call did it.
@@ -110,6 +115,19 @@ class Refunds:
             currency_code=wanted.payment.currency_code,
             amount_minor=wanted.amount_minor,
         )
+
+
+@contextmanager
+def _nothing_sent() -> Iterator[None]:
+    """What fails in the block is a look, and nothing is waited for because of it.
+
+    Raises:
+        NotDone: nobody knows what the look would have shown.
+    """
+    try:
+        yield
+    except OutcomeUnknown as failure:
+        raise NotDone(failure.code) from failure
 
 
 def _told_as(wanted: RefundWanted, transaction: Json) -> ProviderRefund | None:

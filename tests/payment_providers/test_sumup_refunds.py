@@ -96,6 +96,17 @@ async def test_a_refund_whose_answer_got_lost_is_found_and_not_sent_again(
     assert await shop.sandbox.call_count("POST", "/refunds") == 1
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_refund_whose_payment_cannot_be_looked_up_is_known_not_to_be_sent(
+    shop: Shop, *, is_first: bool
+) -> None:
+    refund = RefundWanted("o1.r1", await shop.paid(), 500, is_whole=False)
+    await shop.sandbox.arm("reset_before", "GET")
+    with pytest.raises(NotDone, match="connection"):
+        await shop.provider.refund(refund if is_first else sent(refund, shop.clock), key="r")
+    assert await shop.sandbox.call_count("POST", "/refunds") == 0
+
+
 async def test_a_refund_is_not_repeated_blindly() -> None:
     async with speaking(replace(LIMITS, repeat_count_max=5)) as shop:
         refund = RefundWanted("o1.r1", await shop.paid(), 500, is_whole=False)

@@ -6,7 +6,11 @@ from typing import Any
 
 import psycopg
 
+from tests.eventually import eventually
 from tests.sandboxes.deliveries import Deliveries
+
+PATIENCE_SECONDS = 60.0
+"""For what takes a second: the machine may be busy with other tests."""
 
 CALM_SECONDS_MAX = 240.0
 """From the last customer to the last open question: a lease and a few growing pauses."""
@@ -44,11 +48,22 @@ class Books:
     def __init__(self, database_url: str) -> None:
         self.database_url = database_url
 
-    async def calm(self, deliveries: Deliveries) -> None:
-        """Returns when nothing is open any more; fails after CALM_SECONDS_MAX."""
-        async with asyncio.timeout(CALM_SECONDS_MAX):
-            while self.open_questions() or deliveries.outstanding_count:  # noqa: ASYNC110 asked of others
-                await asyncio.sleep(0.5)
+    async def calm(self, deliveries: Deliveries, *, seconds_max: float = CALM_SECONDS_MAX) -> None:
+        """Returns when nothing is open any more."""
+        try:
+            async with asyncio.timeout(seconds_max):
+                while self.open_questions() or deliveries.outstanding_count:  # noqa: ASYNC110 asked of others
+                    await asyncio.sleep(0.5)
+        except TimeoutError:
+            raise AssertionError(f"still open: {self.open_questions()}") from None
+
+    async def until(self, expected: list[Any], sql: str, *parameters: object) -> None:
+        """Returns when a query finds what is expected."""
+
+        async def is_so() -> bool:
+            return self.rows(sql, *parameters) == expected
+
+        await eventually(is_so, seconds=PATIENCE_SECONDS)
 
     def open_questions(self) -> dict[str, int]:
         """What is still on its way, by kind."""

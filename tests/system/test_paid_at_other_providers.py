@@ -1,12 +1,9 @@
 """Paid at SumUp and PayPal, over real processes: from the order by the webhook to reconciliation."""
 
-import asyncio
 import itertools
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,6 @@ import pytest_asyncio
 from google.protobuf.message import Message
 
 from ops.embedded import EmbeddedPostgres
-from ops.services import SERVICES, free_addresses
-from ops.supervisor import Deployment
 from shopkeeper.ordering.v1.ordering_command_service_pb2 import (
     PAYMENT_MODE_IN_STORE,
     PAYMENT_MODE_ONLINE,
@@ -51,19 +46,17 @@ from shopkeeper.payment.v1.payment_pb2 import (
     Payment,
 )
 from tests.conftest import fresh_database
-from tests.eventually import eventually
-from tests.ops.test_cli import DONE, REFUSED, Ended, run
+from tests.ops.test_cli import DONE, REFUSED, Ended
 from tests.sandboxes.deliveries import DeliverySettings
-from tests.system.books import Books
+from tests.system.books import PATIENCE_SECONDS, Books
 from tests.system.client import DEADLINE_SECONDS, PRICE_MINOR, Client, new_id
-from tests.system.tills import PATIENCE_SECONDS, Tills, tills
+from tests.system.tills import Tills, reconciled, shop_with_tills
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OFTEN_AND_SHUFFLED = DeliverySettings(
     seed=3, duplicate_probability=1.0, duplicates_max=5, delay_seconds_max=0.3
 )
-SINCE = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +141,12 @@ class Shop:
         return order, payment
 
     async def until_order(self, order: Order, state: int) -> None:
-        await self._until("SELECT state FROM orders WHERE order_id = %s", order.order_id, state)
+        sql = "SELECT state FROM orders WHERE order_id = %s"
+        await self.books.until([(state,)], sql, order.order_id)
 
     async def until_payment(self, payment: Payment, state: int) -> None:
         sql = "SELECT state FROM payments WHERE payment_id = %s"
-        await self._until(sql, payment.payment_id, state)
+        await self.books.until([(state,)], sql, payment.payment_id)
 
     async def give_back(self, order: Order, quantity: int) -> None:
         """RefundPayment of so many of the order's last line."""
@@ -160,22 +154,10 @@ class Shop:
         request = RefundPaymentRequest(request_id=new_id(), order_id=order.order_id, lines=wanted)
         await self.client.payment.RefundPayment(request, timeout=PATIENCE_SECONDS)
 
-    async def until_refunds(self, order: Order, states: list[int]) -> None:
-        async def are_so() -> bool:
-            return self.refund_states(order) == states
-
-        await eventually(are_so, seconds=PATIENCE_SECONDS)
-
-    async def _until(self, sql: str, key: str, expected: int) -> None:
-        async def is_so() -> bool:
-            return self.books.number(sql, key) == expected
-
-        await eventually(is_so, seconds=PATIENCE_SECONDS)
-
-    def refund_states(self, order: Order) -> list[int]:
-        """Of all refunds of an order, oldest first."""
-        sql = "SELECT state FROM refunds WHERE order_id = %s ORDER BY ordinal"
-        return [state for (state,) in self.books.rows(sql, order.order_id)]
+    async def until_refund(self, order: Order, state: int) -> None:
+        """Waits for the one refund of an order."""
+        sql = "SELECT state FROM refunds WHERE order_id = %s"
+        await self.books.until([(state,)], sql, order.order_id)
 
     def money(self, order: Order) -> tuple[int, int]:
         """What the order was paid, and what of it was given back."""
@@ -210,11 +192,7 @@ class Shop:
         )
 
     async def reconcile(self, provider: str, cwd: Path) -> Ended:
-        """`shopkeeper reconcile` after an hour's rest; in a thread, for this one serves the sandbox."""
-        self.books.rest()
-        known = {**self.tills[provider].environment(), "DATABASE_URL": self.books.database_url}
-        arguments = ("reconcile", "--provider", provider, "--since", SINCE)
-        return await asyncio.to_thread(lambda: run(*arguments, cwd=cwd, **known))
+        return await reconciled(self.tills[provider], self.books, cwd)
 
 
 READER_IDS = tuple(f"rdr_{number:026}" for number in range(20))
@@ -224,18 +202,11 @@ READER_IDS = tuple(f"rdr_{number:026}" for number in range(20))
 @asynccontextmanager
 async def running(database_url: str) -> AsyncIterator[Shop]:
     """A shop whose customers pay at SumUp and PayPal."""
-    services = [each for each in SERVICES if each.module in {"command_service", "webhooks"}]
-    addresses = free_addresses()
-    async with tills(
-        addresses["WEBHOOKS_ADDRESS"], OFTEN_AND_SHUFFLED, reader_ids=READER_IDS
-    ) as at_providers:
-        servers = {"DATABASE_URL": database_url, **addresses}
-        environment = {**os.environ, **servers, **at_providers.environment()}
-        async with (
-            Deployment(environment, workers=2, services=services) as deployment,
-            Client(deployment.command_address) as client,
-        ):
-            yield Shop(Books(database_url), at_providers, client)
+    async with (
+        shop_with_tills(database_url, OFTEN_AND_SHUFFLED, reader_ids=READER_IDS) as (services, tills),
+        Client(services.command_address) as client,
+    ):
+        yield Shop(Books(database_url), tills, client)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -268,7 +239,7 @@ async def test_an_order_is_paid_once_and_given_back_in_part(
     assert (shop.stock(kept), shop.stock(returned)) == ((5, 0, 2), (5, 0, 1))
 
     await shop.give_back(order, 1)
-    await shop.until_refunds(order, [REFUND_STATE_SUCCEEDED])
+    await shop.until_refund(order, REFUND_STATE_SUCCEEDED)
     await till.all_delivered()
     assert shop.told(order, RefundRecorded) == 1
     assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, PRICE_MINOR)
@@ -318,7 +289,7 @@ async def test_money_that_comes_too_late_is_given_back(shop: Shop, way: Way, tmp
     await shop.place(way, {sku_id: 3})
     await till.settle(payment)
     await shop.until_payment(payment, PAYMENT_STATE_CAPTURED)
-    await shop.until_refunds(order, [REFUND_STATE_SUCCEEDED])
+    await shop.until_refund(order, REFUND_STATE_SUCCEEDED)
     await till.all_delivered()
     await shop.until_order(order, ORDER_STATE_EXPIRED)
     assert shop.told(order, PaymentRecorded) == shop.told(order, RefundRecorded) == 1
@@ -335,10 +306,10 @@ async def test_a_refund_that_paypal_fails_later_is_due_again(shop: Shop, tmp_pat
     await till.have_refunds_pend(payment)
     await shop.give_back(order, 1)
     await till.all_delivered()
-    assert shop.refund_states(order) == [REFUND_STATE_PENDING]
+    await shop.until_refund(order, REFUND_STATE_PENDING)
     assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, PRICE_MINOR)
     await till.fail_refund(payment)
-    await shop.until_refunds(order, [REFUND_STATE_FAILED])
+    await shop.until_refund(order, REFUND_STATE_FAILED)
     await till.all_delivered()
     assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, 0)
     ended = await shop.reconcile("paypal", tmp_path)

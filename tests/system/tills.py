@@ -1,17 +1,24 @@
 """Where customers pay besides Stripe: the sandboxes of SumUp and PayPal, behind one set of words."""
 
+import asyncio
+import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx
 
+from ops.services import SERVICES, free_addresses
+from ops.supervisor import Deployment
 from payment_providers.amounts import to_decimal
 from shopkeeper.ordering.v1.ordering_pb2 import Order
 from shopkeeper.payment.v1.payment_pb2 import PAYMENT_FLOW_READER, Payment
 from tests.eventually import eventually
+from tests.ops.test_cli import Ended, run
 from tests.sandboxes.deliveries import Deliveries, DeliverySettings
 from tests.sandboxes.faults import Faults, FaultSettings
 from tests.sandboxes.paypal.certificates import NAME as CERTIFICATE_NAME
@@ -23,11 +30,9 @@ from tests.sandboxes.paypal.settings import PayPalSettings, Webhook
 from tests.sandboxes.sumup.connection import SumUpConnection
 from tests.sandboxes.sumup.connection import connected as sumup_connected
 from tests.sandboxes.sumup.settings import FAULT_KINDS, SumUpSettings
+from tests.system.books import PATIENCE_SECONDS, Books
 
 CURRENCY = "GBP"
-PATIENCE_SECONDS = 60.0
-"""For what takes a second: the machine may be busy with other tests."""
-
 PAYPAL_WEBHOOK_ID = "WEBHOOKOFTHESHOP"
 SUMUP_CALLBACK = "https://shop.example/webhooks/sumup"
 """As SumUp sees us: its readers insist on https. The sandbox calls where the service really is."""
@@ -35,6 +40,8 @@ SUMUP_CALLBACK = "https://shop.example/webhooks/sumup"
 
 class Till(ABC):
     """One provider's sandbox: what customers do there, what somebody does by hand, and its sums."""
+
+    name: ClassVar[str]
 
     @property
     @abstractmethod
@@ -101,6 +108,8 @@ class Till(ABC):
 
 class SumUpTill(Till):
     """SumUp's page, and card readers in the shop."""
+
+    name = "sumup"
 
     def __init__(self, sumup: SumUpConnection) -> None:
         self._sumup = sumup
@@ -182,6 +191,8 @@ class SumUpTill(Till):
 
 class PayPalTill(Till):
     """PayPal's page."""
+
+    name = "paypal"
 
     def __init__(self, paypal: PayPalConnection) -> None:
         self._paypal = paypal
@@ -296,22 +307,43 @@ class Tills:
 
 
 @asynccontextmanager
-async def tills(
-    webhooks_address: str,
+async def shop_with_tills(
+    database_url: str,
     deliveries: DeliverySettings,
     faults: FaultSettings | None = None,
     *,
     reader_ids: tuple[str, ...] = (),
-) -> AsyncIterator[Tills]:
-    """Both providers; their webhooks go to the service at the address."""
+    attempt_seconds_max: float = 10.0,
+) -> AsyncIterator[tuple[Deployment, Tills]]:
+    """Processes of the command and the webhook service, and both providers, each set to the other.
+
+    attempt_seconds_max: of our calls to them.
+    """
+    services = [each for each in SERVICES if each.module in {"command_service", "webhooks"}]
+    addresses = free_addresses()
+    webhooks_url = f"http://{addresses['WEBHOOKS_ADDRESS']}/webhooks"
     faults = faults or FaultSettings()
     sumup = SumUpSettings(
         reader_ids=reader_ids,
-        callback_url=f"http://{webhooks_address}/webhooks/sumup",
+        callback_url=f"{webhooks_url}/sumup",
         faults=replace(faults, kinds=FAULT_KINDS),
         deliveries=deliveries,
     )
-    webhook = Webhook(f"http://{webhooks_address}/webhooks/paypal", PAYPAL_WEBHOOK_ID)
+    webhook = Webhook(f"{webhooks_url}/paypal", PAYPAL_WEBHOOK_ID)
     paypal = PayPalSettings(faults=faults, deliveries=deliveries, webhooks=(webhook,))
     async with sumup_connected(sumup) as at_sumup, paypal_connected(paypal) as at_paypal:
-        yield Tills(SumUpTill(at_sumup), PayPalTill(at_paypal))
+        tills = Tills(SumUpTill(at_sumup), PayPalTill(at_paypal))
+        servers = {"DATABASE_URL": database_url, **addresses}
+        limits = {"PROVIDER_ATTEMPT_SECONDS_MAX": str(attempt_seconds_max)}
+        environment = {**os.environ, **servers, **tills.environment(), **limits}
+        async with Deployment(environment, workers=2, services=services) as deployment:
+            yield deployment, tills
+
+
+async def reconciled(till: Till, books: Books, cwd: Path) -> Ended:
+    """`shopkeeper reconcile`, after an hour's rest; in a thread, for this one serves the till."""
+    books.rest()
+    known = {**till.environment(), "DATABASE_URL": books.database_url}
+    since = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    arguments = ("reconcile", "--provider", till.name, "--since", since)
+    return await asyncio.to_thread(lambda: run(*arguments, cwd=cwd, **known))

@@ -76,6 +76,18 @@ def test_the_time_of_the_attempt_before_is_remembered(errand: Errand) -> None:
     assert errand.claimed(NOW + LEASE).last_sent_time == NOW
 
 
+def test_an_attempt_that_had_no_effect_does_not_count_as_sent(errand: Errand) -> None:
+    assert errand.postponed(NOW, None).claimed(NOW + LEASE).last_sent_time is None
+    asked = errand.lost(NOW, is_key_spent=False).claimed(NOW + LEASE)
+    asked_again = asked.postponed(NOW + LEASE, 60).claimed(NOW + 3 * LEASE)
+    assert asked.last_sent_time == asked_again.last_sent_time == NOW
+    assert errand.postponed(NOW, None).claimed(NOW + KEY_LIFE + SECOND).must_ask is False
+    assert (
+        asked_again.lost(NOW + 3 * LEASE, is_key_spent=False).claimed(NOW + 4 * LEASE).last_sent_time
+        == NOW + 3 * LEASE
+    )
+
+
 def test_a_call_that_may_have_been_made_long_ago_is_asked_about_first(errand: Errand) -> None:
     assert not errand.must_ask
     assert not errand.claimed(NOW + KEY_LIFE).must_ask
