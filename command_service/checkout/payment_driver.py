@@ -172,6 +172,8 @@ class PaymentDriver:
         command = ReportRefund(refund.payment_id, refund.refund_id, report, attempt)
         request_id = uuid5(NAMESPACE, attempt)
         reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        if reported.is_refused:
+            log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
         return reported.decided or refund, reported.token
 
     async def _drive_payment(self, payment: Payment) -> Driven:
@@ -187,6 +189,10 @@ class PaymentDriver:
         command = ReportPayment(payment.payment_id, outcome.report, attempt)
         request_id = uuid5(NAMESPACE, attempt)
         reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        if reported.is_refused:
+            log.error(
+                "what a provider told is refused", payment_id=payment.payment_id, told=outcome.report
+            )
         return Driven(reported.decided or payment, outcome.handover, reported.token)
 
     @asynccontextmanager

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
+
 from command_service.payment.domain import CaptureMode, OrderPayments, Payment
 from command_service.payment.errands import Errand, Task
 from command_service.payment.refunds import Refund, RefundState
@@ -15,6 +17,7 @@ from payment_providers.port import (
     KeySpent,
     NotAccepted,
     NotDone,
+    OutcomeUnknown,
     PaymentName,
     PaymentProvider,
     PaymentWanted,
@@ -24,9 +27,17 @@ from payment_providers.port import (
     RefundWanted,
 )
 
+log = structlog.get_logger(__name__)
+
 AnswerT = TypeVar("AnswerT")
 
 NOTHING_TO_HAND_OVER = Handover()
+
+UNREADABLE = "unreadable_answer"
+"""The code of an answer of a form that we do not know. The call may have had its effect."""
+
+_MISREADINGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What it ends in to read an answer that lacks a field, or has another thing in its place."""
 
 TOGETHER_SECONDS_MAX = 18.0
 """For the one to three calls of an errand: with the wait for a place and the report within its lease."""
@@ -53,6 +64,9 @@ class Gateway:
                 return await self._run_payment(payment)
         except TimeoutError:
             return Outcome(Lost("timeout"))
+        except _MISREADINGS:
+            log.exception("a provider's answer cannot be read", payment_id=payment.payment_id)
+            return Outcome(Lost(UNREADABLE))
 
     async def run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
         """Likewise for a refund. payments: of its order, for providers that keep no id of ours."""
@@ -61,6 +75,9 @@ class Gateway:
                 return await self._run_refund(refund, payments)
         except TimeoutError:
             return Lost("timeout")
+        except _MISREADINGS:
+            log.exception("a provider's answer cannot be read", refund_id=refund.refund_id)
+            return Lost(UNREADABLE)
 
     async def _run_payment(self, payment: Payment) -> Outcome:
         errand = payment.errand
@@ -103,7 +120,11 @@ class Gateway:
         provider = self._provider(payment)
         if provider is None:
             raise NotDone("provider_not_configured")
-        return _of_begun(await provider.hand_over(name_of(payment)))
+        try:
+            return _of_begun(await provider.hand_over(name_of(payment)))
+        except _MISREADINGS as error:
+            log.exception("a provider's answer cannot be read", payment_id=payment.payment_id)
+            raise OutcomeUnknown(UNREADABLE) from error
 
     def _provider(self, payment: Payment) -> PaymentProvider | None:
         return self.providers.get(payment.provider)

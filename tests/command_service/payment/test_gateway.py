@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from command_service.payment.domain import OrderPayments, Payment, PaymentState
 from command_service.payment.errands import KEY_LIFE, Errand, Task
-from command_service.payment.gateway import Gateway
+from command_service.payment.gateway import UNREADABLE, Gateway
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (
@@ -45,7 +46,7 @@ def by_provider(report: Told) -> Any:
 class Provider:
     """Answers as it is told to, or fails; notes what it was asked and with which key."""
 
-    found: ProviderPayment | ProviderRefund | ProviderFailure | None = None
+    found: ProviderPayment | ProviderRefund | Exception | None = None
     answer: Any = None
     asked: list[str] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class Provider:
         async def call(*_: Any, key: str = "") -> Any:
             self.asked.append(f"{name} {key}".strip())
             reply: Any = self.found if name.startswith("read") else self.answer
-            if isinstance(reply, ProviderFailure):
+            if isinstance(reply, Exception):
                 raise reply
             if name == "begin":
                 return Begun(reply, Handover(client_secret="s"))
@@ -83,6 +84,19 @@ def lost(task: Task, *, is_key_spent: bool = False) -> Payment:
 async def test_each_failure_has_its_meaning(failure: ProviderFailure, report: object) -> None:
     outcome = await gateway(Provider(answer=failure)).run_payment(new_payment())
     assert outcome.report == report
+
+
+@pytest.mark.parametrize("mistake", [KeyError("status"), TypeError(), ValueError(), AttributeError()])
+async def test_an_answer_of_an_unknown_form_leaves_the_outcome_unknown(mistake: Exception) -> None:
+    misread = gateway(Provider(answer=mistake, found=mistake))
+    with capture_logs() as lines:
+        assert (await misread.run_payment(new_payment())).report == Lost(UNREADABLE)
+        assert (await misread.run_payment(lost(Task.CAPTURE))).report == Lost(UNREADABLE)
+        assert await misread.run_refund(*lost_refund()) == Lost(UNREADABLE)
+        with pytest.raises(OutcomeUnknown, match=UNREADABLE):
+            await misread.hand_over(new_payment())
+    assert [line["event"] for line in lines] == ["a provider's answer cannot be read"] * 4
+    assert all(line["log_level"] == "error" for line in lines)
 
 
 async def test_a_first_call_is_made_without_asking() -> None:
