@@ -133,6 +133,9 @@ class Gateway:
         self, provider: PaymentProvider, payment: Payment, errand: Errand
     ) -> Outcome:
         """Asks before it acts: an earlier call may have had its effect."""
+        if errand.task is Task.BEGIN and errand.is_key_good and provider.remembers_keys:
+            # The key tells it best: by name it would have to be looked for among all that were begun.
+            return await _call(provider, payment, errand)
         found = await _answered(provider.read(name_of(payment)))
         if found is not None and (errand.task is Task.BEGIN or found.state in _SETTLED):
             return Outcome(Told(found))
@@ -204,6 +207,7 @@ def name_of(payment: Payment) -> PaymentName:
         flow=payment.flow,
         create_time=payment.create_time,
         reader_id=payment.wish.reader_id,
+        last_sent_time=payment.errand.key_spent_time if payment.errand else None,
     )
 
 

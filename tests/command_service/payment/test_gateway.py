@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from command_service.payment.domain import OrderPayments, Payment, PaymentState
 from command_service.payment.errands import KEY_LIFE, Errand, Task
-from command_service.payment.gateway import UNREADABLE, Gateway
+from command_service.payment.gateway import UNREADABLE, Gateway, name_of
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (
@@ -48,6 +48,7 @@ class Provider:
 
     found: ProviderPayment | ProviderRefund | Exception | None = None
     answer: Any = None
+    remembers_keys: bool = True
     asked: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -108,10 +109,29 @@ async def test_a_first_call_is_made_without_asking() -> None:
 
 @pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
 async def test_a_call_without_an_answer_is_asked_about_first(task: Task) -> None:
-    provider = Provider(found=by_provider(captured()))
+    provider = Provider(found=by_provider(captured()), remembers_keys=False)
     outcome = await gateway(provider).run_payment(lost(task))
     assert outcome.report == captured()
     assert provider.asked == ["read"]
+
+
+async def test_a_payment_is_begun_again_under_a_key_that_tells_what_became_of_it() -> None:
+    provider = Provider(answer=by_provider(captured()))
+    assert (await gateway(provider).run_payment(lost(Task.BEGIN))).report == captured()
+    assert provider.asked == ["begin o1.1:begin:1"]
+
+
+@pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
+async def test_what_became_of_a_call_whose_key_is_spent_is_asked(task: Task) -> None:
+    provider = Provider(found=by_provider(captured()))
+    spent = await gateway(provider).run_payment(lost(task, is_key_spent=True))
+    assert spent.report == captured()
+    assert provider.asked == ["read"]
+
+
+def test_a_payment_is_looked_for_among_those_begun_before_its_key_was_spent() -> None:
+    assert name_of(lost(Task.BEGIN)).last_sent_time is None
+    assert name_of(lost(Task.BEGIN, is_key_spent=True)).last_sent_time == NOW
 
 
 @pytest.mark.parametrize("task", [Task.CAPTURE, Task.VOID])
@@ -125,7 +145,8 @@ async def test_what_had_no_effect_is_done_again_with_the_same_key(task: Task) ->
 
 @pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
 async def test_a_question_that_is_refused_is_no_answer(task: Task) -> None:
-    outcome = await gateway(Provider(found=NotAccepted("resource_missing"))).run_payment(lost(task))
+    provider = Provider(found=NotAccepted("resource_missing"), remembers_keys=False)
+    outcome = await gateway(provider).run_payment(lost(task))
     assert outcome.report == Postponed("resource_missing")
 
 
