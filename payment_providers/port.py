@@ -224,6 +224,18 @@ class KeySpent(OutcomeUnknown):
     """The provider stored a failure under the key: the same call only repeats it."""
 
 
+MISREADINGS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What it ends in to read an answer or a call that lacks a field, or has another thing in its place."""
+
+
 class CallbackRefused(Exception):
     """A call that is not the provider's, is too old or too new, or cannot be read.
 

@@ -12,6 +12,7 @@ from command_service.payment.errands import Errand, Task
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Report, Told
 from payment_providers.port import (
+    MISREADINGS,
     Begun,
     Handover,
     KeySpent,
@@ -35,9 +36,6 @@ NOTHING_TO_HAND_OVER = Handover()
 
 UNREADABLE = "unreadable_answer"
 """The code of an answer of a form that we do not know. The call may have had its effect."""
-
-_MISREADINGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What it ends in to read an answer that lacks a field, or has another thing in its place."""
 
 TOGETHER_SECONDS_MAX = 18.0
 """For the one to three calls of an errand: with the wait for a place and the report within its lease."""
@@ -64,7 +62,7 @@ class Gateway:
                 return await self._run_payment(payment)
         except TimeoutError:
             return Outcome(Lost("timeout"))
-        except _MISREADINGS:
+        except MISREADINGS:
             log.exception("a provider's answer cannot be read", payment_id=payment.payment_id)
             return Outcome(Lost(UNREADABLE))
 
@@ -75,7 +73,7 @@ class Gateway:
                 return await self._run_refund(refund, payments)
         except TimeoutError:
             return Lost("timeout")
-        except _MISREADINGS:
+        except MISREADINGS:
             log.exception("a provider's answer cannot be read", refund_id=refund.refund_id)
             return Lost(UNREADABLE)
 
@@ -122,7 +120,7 @@ class Gateway:
             raise NotDone("provider_not_configured")
         try:
             return _of_begun(await provider.hand_over(name_of(payment)))
-        except _MISREADINGS as error:
+        except MISREADINGS as error:
             log.exception("a provider's answer cannot be read", payment_id=payment.payment_id)
             raise OutcomeUnknown(UNREADABLE) from error
 
