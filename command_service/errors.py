@@ -300,7 +300,7 @@ class RefundAlreadyRecorded(AlreadyExists):
 
 
 class NothingToRefund(Refusal):
-    """The units of order {order_id} come to no money: a refund is above 0."""
+    """There is nothing to refund: order {order_id} has no money left, or its units come to none."""
 
 
 class RefundExceedsPayments(Refusal):
@@ -315,7 +315,7 @@ class OrderNotAwaitingPayment(Refusal):
 
 
 class PaymentExceedsOrder(Refusal):
-    """Order {order_id} lacks only {missing_minor}, not {amount_minor}."""
+    """Order {order_id} lacks only {missing_minor}: what is held, or on its way, counts as paid."""
 
 
 class PaymentNotFound(NotFound):
@@ -351,4 +351,4 @@ class CaptureNotReported(Unavailable):
 
 
 class PaymentProviderUnavailable(Unavailable):
-    """The payment provider gives no answer; send the same request again."""
+    """The payment provider gives no answer, or cannot act yet; send the same request again."""

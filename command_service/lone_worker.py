@@ -119,6 +119,7 @@ class Asked(Generic[AnswerT]):
 
     decided: AnswerT | None
     token: ConsistencyToken
+    is_refused: bool
 
 
 async def ask(
@@ -136,7 +137,8 @@ async def ask(
         return b""
 
     answer = await committer.submit(_submission(command, request_id, actor, encode))
-    return Asked(decided[-1] if decided and answer.code == SUCCESS else None, answer.token)
+    is_refused = answer.code != SUCCESS
+    return Asked(decided[-1] if decided and not is_refused else None, answer.token, is_refused)
 
 
 def _submission(

@@ -1,5 +1,8 @@
 """The `shopkeeper` command."""
 
+import sys
+from io import TextIOWrapper
+
 import typer
 
 from ops.commands import alarms, call, database, demo, explain, log, rebuild, reconcile, up, verify
@@ -23,6 +26,9 @@ app = typer.Typer(
 @app.callback()
 def shopkeeper() -> None:
     """Run and look after a Shopkeeper."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal's encoding lacks is spelled out; stderr does so by itself.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for module in (up, demo, rebuild, database, verify, reconcile, alarms, explain, log, call):

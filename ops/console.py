@@ -51,12 +51,12 @@ def rendered(line: LogLine) -> Text:
             " " * len("00:00:00.000"), " ", _source(line.source), " ", visible(line.text)
         )
     text = Text.assemble(_time(entry), " ", _source(line.source), " ", _level(entry), " ")
-    text.append(str(entry.get("event", "")), "bold")
+    text.append(visible(str(entry.get("event", ""))), "bold")
     for name, value in entry.items():
         if name not in SHOWN_APART:
-            text.append(f" {name}=", "dim").append(_value(value))
+            text.append(f" {visible(name)}=", "dim").append(_value(value))
     if exception := entry.get("exception"):
-        text.append("\n" + _indented(_traceback(exception)), "red")
+        text.append("\n" + _indented(visible(_traceback(exception))), "red")
     return text
 
 

@@ -75,8 +75,9 @@ def visible(text: str) -> str:
 
 
 def _is_control(character: str) -> bool:
-    # Cc: control characters, escape among them; Cf: what turns the direction of text around.
-    return unicodedata.category(character) in ("Cc", "Cf")
+    # Cc: control characters, escape among them; Cf: what turns the direction of text around; Cs: halves
+    # of characters, which JSON can spell and no output can encode.
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs")
 
 
 def as_problem(error: Exception) -> Problem:

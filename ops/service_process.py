@@ -131,7 +131,10 @@ class ServiceProcess:
         async for text in _lines(stream):
             self._tail.append(text)
             self._has_said_serving = self._has_said_serving or _says_serving(text)
-            self._on_log(LogLine(self.name, text))
+            try:
+                self._on_log(LogLine(self.name, text))
+            except Exception as error:  # noqa: BLE001 a pipe that nobody empties would stop the service
+                sys.stderr.write(f"{self.name}: a log line cannot be shown: {error!a}\n")
 
 
 def _says_serving(text: str) -> bool:

@@ -115,7 +115,7 @@ class Deployment:
         return self.address("history_service")
 
     def address(self, module: str) -> str:
-        """The gRPC address of a service, host:port.
+        """The address of a service, host:port.
 
         Raises:
             KeyError: there is no such service, or it has no address.

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -63,6 +63,22 @@ class ProviderEnvironment(BaseSettings):
             for name, field in type(self).model_fields.items()
             if not field.default and getattr(self, name)
         ]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _stripped(cls, value: object) -> object:
+        """Files of secrets end in a newline, which no HTTP header may have."""
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_sent(cls, value: object) -> object:
+        if isinstance(value, SecretStr) and (secret := value.get_secret_value()):
+            if not (secret.isascii() and secret.isprintable()):
+                raise PydanticCustomError("not_ascii", "must be printable ASCII")
+            if not listed(value):
+                raise PydanticCustomError("empty_list", "must name something")
+        return value
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -60,7 +60,8 @@ class PaymentName:
     """A payment by our name and the provider's.
 
     provider_reference: "" while it is not known. create_time: when we first asked for it. reader_id: for
-    READER.
+    READER. last_sent_time: since then nothing was sent that could have made it; None if that is not
+    known.
     """
 
     payment_id: str
@@ -69,6 +70,7 @@ class PaymentName:
     flow: Flow
     create_time: datetime
     reader_id: str = ""
+    last_sent_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,18 @@ class KeySpent(OutcomeUnknown):
     """The provider stored a failure under the key: the same call only repeats it."""
 
 
+MISREADINGS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What it ends in to read an answer or a call that lacks a field, or has another thing in its place."""
+
+
 class CallbackRefused(Exception):
     """A call that is not the provider's, is too old or too new, or cannot be read.
 
@@ -255,8 +269,11 @@ class PaymentProvider(Protocol):
         ...
 
     @property
-    def repeats_refunds_safely(self) -> bool:
-        """False: a refund has no key. One that was lost is looked for, not sent again blindly."""
+    def remembers_keys(self) -> bool:
+        """True: a payment that is begun again under its key is told as the first time.
+
+        False: there are no keys. What became of a call is looked for before it is sent again.
+        """
         ...
 
     async def begin(self, payment: PaymentWanted, *, key: str) -> Begun:

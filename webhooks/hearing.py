@@ -5,6 +5,7 @@ carried out, in whatever order deliveries come, and is answered likewise.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from uuid import UUID, uuid5
@@ -15,6 +16,7 @@ from prometheus_client import Counter
 
 from event_log.codec import to_message
 from payment_providers.port import (
+    MISREADINGS,
     Callback,
     CallbackRefused,
     NotAccepted,
@@ -38,6 +40,9 @@ DEADLINE_SECONDS = 10.0
 
 PAYMENT_ID_LENGTH_MAX = 80
 """As in payment_command_service.proto."""
+
+FAILURE_CODE_LENGTH_MAX = 100
+"""Likewise: a provider's word is cut off rather than its money not counted."""
 
 _FOR_GOOD = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -86,6 +91,8 @@ class Hearing:
             return self._ended(Heard.REFUSED, provider_name, refused.reason)
         except ProviderFailure as failure:
             return self._ended(Heard.NOT_NOW, provider_name, "provider", code=failure.code)
+        except MISREADINGS as error:
+            return self._ended(Heard.REFUSED, provider_name, "malformed", error=ascii(error))
         facts = {"event_id": callback.event_id, "event_type": callback.event_type}
         try:
             is_ours = await self._report_all(provider, callback)
@@ -105,11 +112,7 @@ class Hearing:
 
     async def _report_all(self, provider: PaymentProvider, callback: Callback) -> bool:
         is_ours = False
-        for n, told in enumerate(await provider.interpret(callback)):
-            if not _may_be_ours(told.payment_id):
-                continue
-            request = _request(provider.name, told)
-            request.request_id = str(uuid5(NAMESPACE, f"{provider.name}:{callback.event_id}:{n}"))
+        for request in await _requests(provider, callback):
             answer = await self._commands.ReportProviderEvent(
                 request,
                 timeout=DEADLINE_SECONDS,
@@ -129,6 +132,28 @@ class Hearing:
         return heard
 
 
+async def _requests(
+    provider: PaymentProvider, callback: Callback
+) -> list[service.ReportProviderEventRequest]:
+    """What the event tells of ours.
+
+    Raises:
+        CallbackRefused: it cannot be read.
+        ProviderFailure: it takes the provider to read it, who does not answer.
+    """
+    try:
+        requests = []
+        for n, told in enumerate(await provider.interpret(callback)):
+            if _may_be_ours(told.payment_id):
+                request = _request(provider.name, told)
+                request.request_id = str(uuid5(NAMESPACE, f"{provider.name}:{callback.event_id}:{n}"))
+                requests.append(request)
+    except MISREADINGS as error:
+        log.exception("an event of a provider cannot be read", event_id=callback.event_id)
+        raise CallbackRefused("malformed") from error
+    return requests
+
+
 def _may_be_ours(payment_id: str) -> bool:
     """False for what somebody else has written into the metadata of their own payments."""
     return 0 < len(payment_id) <= PAYMENT_ID_LENGTH_MAX
@@ -137,6 +162,7 @@ def _may_be_ours(payment_id: str) -> bool:
 def _request(
     provider: str, told: ProviderPayment | ProviderRefund
 ) -> service.ReportProviderEventRequest:
+    told = replace(told, failure_code=told.failure_code[:FAILURE_CODE_LENGTH_MAX])
     if isinstance(told, ProviderPayment):
         payment = to_message(told, service.ProviderPayment)
         return service.ReportProviderEventRequest(provider=provider, payment=payment)

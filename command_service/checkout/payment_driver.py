@@ -24,9 +24,10 @@ from command_service.payment.domain import OrderPayments, Payment
 from command_service.payment.errands import Task
 from command_service.payment.gateway import NOTHING_TO_HAND_OVER, Gateway
 from command_service.payment.refunds import Refund
-from command_service.payment.reports import Postponed, Report
+from command_service.payment.reports import Lost, Postponed, Report
 from event_log.tokens import ConsistencyToken
 from payment_providers.port import Handover, PaymentProvider, ProviderFailure
+from serving.reminders import Reminder
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,7 @@ class PaymentDriver:
         self._driving: dict[str, asyncio.Task[Driven]] = {}
         """The calls in hand, by their attempt."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._reminder = Reminder()
 
     @property
     def providers(self) -> Mapping[str, PaymentProvider]:
@@ -168,10 +170,13 @@ class PaymentDriver:
                 outcome_of=_word_for,
             )
         assert refund.errand is not None
+        self._warn_of(report, payments.payment(refund.payment_id).provider, Task.REFUND)
         attempt = refund.errand.attempt(refund.refund_id)
         command = ReportRefund(refund.payment_id, refund.refund_id, report, attempt)
         request_id = uuid5(NAMESPACE, attempt)
         reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        if reported.is_refused:
+            log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
         return reported.decided or refund, reported.token
 
     async def _drive_payment(self, payment: Payment) -> Driven:
@@ -183,11 +188,27 @@ class PaymentDriver:
                 task=payment.errand.task.name.lower(),
                 outcome_of=lambda outcome: _word_for(outcome.report),
             )
+        self._warn_of(outcome.report, payment.provider, payment.errand.task)
         attempt = payment.errand.attempt(payment.payment_id)
         command = ReportPayment(payment.payment_id, outcome.report, attempt)
         request_id = uuid5(NAMESPACE, attempt)
         reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        if reported.is_refused:
+            log.error(
+                "what a provider told is refused", payment_id=payment.payment_id, told=outcome.report
+            )
         return Driven(reported.decided or payment, outcome.handover, reported.token)
+
+    def _warn_of(self, report: Report, provider: str, task: Task) -> None:
+        """Says now and then that a provider does not do what it is asked for, and its word for why."""
+        if isinstance(report, Postponed | Lost) and self._reminder.is_due(f"{provider} {report.code}"):
+            is_known = isinstance(report, Postponed)
+            log.warning(
+                "a provider does not do it" if is_known else "a provider gives no answer",
+                provider=provider,
+                task=task.name.lower(),
+                code=report.code,
+            )
 
     @asynccontextmanager
     async def _a_place(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ A request that is sent again finds its intent answered already: then the rest is
 left, and what is a secret is asked for again.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +35,9 @@ from serving.interceptor import ServicerContext
 from shopkeeper.payment.v1 import payment_command_service_pb2 as service
 from shopkeeper.payment.v1 import payment_command_service_pb2_grpc, payment_pb2
 from shopkeeper.types.v1 import money_pb2
+
+_CARD_NUMBER = re.compile(r"(\d[ -]?){11,18}\d")
+"""12 to 19 digits, as ISO/IEC 7812 has them; no provider's token looks like that."""
 
 _BEGUN = frozenset({PaymentState.AWAITING_CUSTOMER, PaymentState.PROCESSING})
 """States in which the customer may need something to go on with."""
@@ -173,6 +177,10 @@ def _start_command(
         _check_url("customer_cancel_url", request.customer_cancel_url)
     if flow is Flow.READER and not request.reader_id:
         raise InvalidField(field="reader_id", description="is required for READER")
+    if _CARD_NUMBER.fullmatch(request.payment_method):
+        raise InvalidField(
+            field="payment_method", description="must be a token of the provider's, never a card number"
+        )
     return StartPayment(
         order_id=request.order_id,
         provider=request.provider,

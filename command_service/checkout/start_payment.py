@@ -67,8 +67,7 @@ class StartPayment(Command[Payment]):
         )
 
     def _amount_minor(self, order: Order, payments: OrderPayments) -> int:
-        held_minor = sum(payment.authorized_minor for payment in payments.payments)
-        missing_minor = order.total_minor - order.refundable_minor - held_minor
+        missing_minor = order.total_minor - order.refundable_minor - payments.coming_minor
         if self.amount is not None:
             check_currency(order, self.amount)
         amount_minor = missing_minor if self.amount is None else self.amount.amount_minor

@@ -104,6 +104,9 @@ _HOLDING = frozenset(
 )
 """States in which money may be held for us."""
 
+_MAYBE_BEGUN = frozenset({PaymentState.STARTING, PaymentState.UNKNOWN})
+"""States in which the provider may have been asked, and its answer is not known."""
+
 _STATE_WITHOUT_TRACE = {
     Task.BEGIN: PaymentState.FAILED,
     Task.CAPTURE: PaymentState.FAILED,
@@ -204,6 +207,14 @@ class Payment:
             raise PaymentInProgress(payment_id=self.payment_id, state=self.state.name)
         errand = Errand.claimed_at_once(Task.VOID, now, key_generation=self.key_generation)
         return self._changed(now, state=PaymentState.VOIDING, errand=errand)
+
+    @property
+    def coming_minor(self) -> int:
+        """Not captured, and may be without another word of the customer."""
+        is_begun_with_means = bool(self.wish.payment_method) and self.state in _MAYBE_BEGUN
+        if self.state is PaymentState.PROCESSING or is_begun_with_means:
+            return self.amount_minor
+        return self.authorized_minor
 
     def claimed(self, now: datetime) -> "Payment":
         """With its errand in the hands of who asked; nobody needs to be told."""
@@ -383,6 +394,11 @@ class OrderPayments:
     def currency_code(self) -> str:
         """Of the order, and so of all of them."""
         return self.payments[0].currency_code
+
+    @property
+    def coming_minor(self) -> int:
+        """Not captured, and may be without another word of a customer."""
+        return sum(payment.coming_minor for payment in self.payments)
 
     @property
     def authorized_minor(self) -> int:

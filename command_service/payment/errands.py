@@ -39,16 +39,17 @@ class Errand:
     """One call. While it is in flight, nobody but who claimed it touches it before due_time.
 
     key_generation: counts the keys; a new one is only made when the old one is spent and the provider
-    has no trace of an effect. resolve_deadline: set once an outcome was unknown, until it is known.
-    amount_minor: of a capture. claim_time: of the attempt in hand, else of the last that was or may have
-    been sent. last_sent_time: of the one before it that was or may have been sent.
+    has no trace of an effect. key_spent_time: when the provider first only repeated a failure under the
+    key; no call was made with it since. resolve_deadline: set once an outcome was unknown, until it is
+    known. amount_minor: of a capture. claim_time: of the attempt in hand, else of the last that was or
+    may have been sent. last_sent_time: of the one before it that was or may have been sent.
     """
 
     task: Task
     due_time: datetime
     amount_minor: int = 0
     key_generation: int = 1
-    is_key_spent: bool = False
+    key_spent_time: datetime | None = None
     attempt_count: int = 0
     is_in_flight: bool = False
     claim_time: datetime | None = None
@@ -68,15 +69,32 @@ class Errand:
         return self.resolve_deadline is not None
 
     @property
-    def must_ask(self) -> bool:
-        """True when the provider is asked before the call is made (again).
+    def is_key_spent(self) -> bool:
+        """True when the provider only repeats a failure under the key."""
+        return self.key_spent_time is not None
 
-        So it is when an earlier call ended without an answer, and when the last one, whose outcome was
-        never reported, is so long ago that the provider may have forgotten its key.
+    @property
+    def is_key_good(self) -> bool:
+        """True when the same call with the same key is sure to tell what became of the one before."""
+        return not self.is_key_spent and not self._is_key_old
+
+    @property
+    def must_ask(self) -> bool:
+        """True when an earlier call may have had an effect that its key alone might not tell.
+
+        So it is when one ended without an answer, and when the last one, whose outcome was never
+        reported, is so long ago that the provider may have forgotten its key.
         """
-        if self.is_unknown or self.claim_time is None or self.last_sent_time is None:
-            return self.is_unknown
-        return self.claim_time - self.last_sent_time > KEY_LIFE
+        return self.is_unknown or self._is_key_old
+
+    @property
+    def _is_key_old(self) -> bool:
+        first_sent_time = self.last_sent_time
+        if self.resolve_deadline is not None:
+            first_sent_time = self.resolve_deadline - RESOLVE_PATIENCE
+        if first_sent_time is None or self.claim_time is None:
+            return False
+        return self.claim_time - first_sent_time > KEY_LIFE
 
     def attempt(self, subject_id: str) -> str:
         """The name of the call in hand: one that was claimed again has another."""
@@ -107,7 +125,7 @@ class Errand:
         """To be tried again: later each time, and not before the provider allows.
 
         The attempt in hand had no effect, so it does not count as sent: who waits for the effect of an
-        earlier one (SumUp's refunds) would never be done waiting.
+        earlier one (SumUp's refunds) would begin to wait anew each time.
         """
         doublings = min(self.attempt_count, _DOUBLINGS_MAX)
         pause = min(_BACKOFF_FIRST * 2**doublings, _BACKOFF_MAX)
@@ -120,7 +138,7 @@ class Errand:
         return replace(
             self.postponed(now, None),
             claim_time=self.claim_time,
-            is_key_spent=self.is_key_spent or is_key_spent,
+            key_spent_time=self.key_spent_time or (now if is_key_spent else None),
             resolve_deadline=self.resolve_deadline or now + RESOLVE_PATIENCE,
         )
 
@@ -130,6 +148,6 @@ class Errand:
             self,
             due_time=now,
             key_generation=self.key_generation + 1,
-            is_key_spent=False,
+            key_spent_time=None,
             is_in_flight=False,
         )

@@ -5,16 +5,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import structlog
+
 from command_service.payment.domain import CaptureMode, OrderPayments, Payment
 from command_service.payment.errands import Errand, Task
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Report, Told
 from payment_providers.port import (
+    MISREADINGS,
     Begun,
     Handover,
     KeySpent,
     NotAccepted,
     NotDone,
+    OutcomeUnknown,
     PaymentName,
     PaymentProvider,
     PaymentWanted,
@@ -24,9 +28,14 @@ from payment_providers.port import (
     RefundWanted,
 )
 
+log = structlog.get_logger(__name__)
+
 AnswerT = TypeVar("AnswerT")
 
 NOTHING_TO_HAND_OVER = Handover()
+
+UNREADABLE = "unreadable_answer"
+"""The code of an answer of a form that we do not know. The call may have had its effect."""
 
 TOGETHER_SECONDS_MAX = 18.0
 """For the one to three calls of an errand: with the wait for a place and the report within its lease."""
@@ -53,6 +62,9 @@ class Gateway:
                 return await self._run_payment(payment)
         except TimeoutError:
             return Outcome(Lost("timeout"))
+        except MISREADINGS:
+            log.exception("a provider's answer cannot be read", payment_id=payment.payment_id)
+            return Outcome(Lost(UNREADABLE))
 
     async def run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
         """Likewise for a refund. payments: of its order, for providers that keep no id of ours."""
@@ -61,6 +73,9 @@ class Gateway:
                 return await self._run_refund(refund, payments)
         except TimeoutError:
             return Lost("timeout")
+        except MISREADINGS:
+            log.exception("a provider's answer cannot be read", refund_id=refund.refund_id)
+            return Lost(UNREADABLE)
 
     async def _run_payment(self, payment: Payment) -> Outcome:
         errand = payment.errand
@@ -103,7 +118,11 @@ class Gateway:
         provider = self._provider(payment)
         if provider is None:
             raise NotDone("provider_not_configured")
-        return _of_begun(await provider.hand_over(name_of(payment)))
+        try:
+            return _of_begun(await provider.hand_over(name_of(payment)))
+        except MISREADINGS as error:
+            log.exception("a provider's answer cannot be read", payment_id=payment.payment_id)
+            raise OutcomeUnknown(UNREADABLE) from error
 
     def _provider(self, payment: Payment) -> PaymentProvider | None:
         return self.providers.get(payment.provider)
@@ -112,6 +131,9 @@ class Gateway:
         self, provider: PaymentProvider, payment: Payment, errand: Errand
     ) -> Outcome:
         """Asks before it acts: an earlier call may have had its effect."""
+        if errand.task is Task.BEGIN and errand.is_key_good and provider.remembers_keys:
+            # The key tells it best: by name it would have to be looked for among all that were begun.
+            return await _call(provider, payment, errand)
         found = await _answered(provider.read(name_of(payment)))
         if found is not None and (errand.task is Task.BEGIN or found.state in _SETTLED):
             return Outcome(Told(found))
@@ -183,6 +205,7 @@ def name_of(payment: Payment) -> PaymentName:
         flow=payment.flow,
         create_time=payment.create_time,
         reader_id=payment.wish.reader_id,
+        last_sent_time=payment.errand.key_spent_time if payment.errand else None,
     )
 
 

@@ -12,7 +12,7 @@ _ERRAND = """
     errand_due_time timestamptz,
     errand_amount_minor bigint,
     errand_key_generation integer,
-    errand_is_key_spent boolean,
+    errand_key_spent_time timestamptz,
     errand_attempt_count integer,
     errand_is_in_flight boolean,
     errand_claim_time timestamptz,

@@ -48,6 +48,8 @@ def reconcile(
     may go on meanwhile: what is under way is told apart and is no difference. Exit status 1 if anything
     differs, 3 if the provider or the database cannot be reached.
     """
+    if since > datetime.now(UTC):
+        raise Problem("--since lies in the future", ExitStatus.USAGE)
     settings = _settings()
     database = server_url("DATABASE_URL", database_url, data_dir)
     with progress(console) as on_progress:

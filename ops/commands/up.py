@@ -130,6 +130,7 @@ def _print_summary(deployment: Deployment, servers: Servers, took_seconds: float
         ("commands", deployment.command_address),
         ("queries", deployment.query_address),
         ("history", deployment.history_address),
+        ("webhooks", f"http://{deployment.address('webhooks')}/webhooks/<provider>"),
         ("PostgreSQL", "embedded" if servers.postgres else "DATABASE_URL"),
         ("Valkey", "embedded" if servers.valkey else "REDIS_URL"),
     ):

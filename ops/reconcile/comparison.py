@@ -126,9 +126,9 @@ def _of_refunds(ours: Ours, theirs: Sequence[ProviderPayment]) -> Iterator[Diffe
     for refund, told in paired(ours.refunds, [each for one in theirs for each in one.refunds]):
         here_minor = 0 if refund is None else _counted_here(refund)
         there_minor = 0 if told is None else _counted_there(told)
-        if here_minor != there_minor:
+        if here_minor != there_minor or _is_done_only_there(refund, told):
             yield Difference(
-                "refund by hand" if told is not None and not told.refund_id else "refund",
+                "refund by hand" if refund is None and told and not told.refund_id else "refund",
                 _name(refund, told),
                 ours.payment.order_id,
                 ours.payment.currency_code,
@@ -178,6 +178,12 @@ def _counted_here(refund: Refund) -> int:
 
 def _counted_there(refund: ProviderRefund) -> int:
     return 0 if refund.state is ProviderRefund.State.FAILED else refund.amount_minor
+
+
+def _is_done_only_there(ours: Refund | None, theirs: ProviderRefund | None) -> bool:
+    """True when we wait for word of what is done: it was told, and we have not heard it."""
+    is_done_there = theirs is not None and theirs.state is ProviderRefund.State.SUCCEEDED
+    return is_done_there and ours is not None and ours.state is RefundState.PENDING
 
 
 def _name(ours: Refund | None, theirs: ProviderRefund | None) -> str:

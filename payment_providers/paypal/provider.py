@@ -61,7 +61,7 @@ class PayPalProvider:
     name: ClassVar[str] = "paypal"
     flows: ClassVar[frozenset[Flow]] = frozenset({Flow.EMBEDDED, Flow.HOSTED})
     authorizes: ClassVar[bool] = True
-    repeats_refunds_safely: ClassVar[bool] = True
+    remembers_keys: ClassVar[bool] = True
 
     def __init__(
         self,

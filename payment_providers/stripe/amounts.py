@@ -3,6 +3,8 @@
 Source: Stripe's documentation of supported currencies, 2026.
 """
 
+from operator import index
+
 from payment_providers.amounts import exponent_of, rescaled
 from payment_providers.port import NotAccepted
 
@@ -38,8 +40,9 @@ def from_stripe(units: int, currency_code: str) -> int:
 
     Raises:
         NotAccepted: it has decimals that the currency has not.
+        TypeError: it is no integer.
     """
-    return rescaled(units, _stripe_exponent(currency_code), exponent_of(currency_code))
+    return rescaled(index(units), _stripe_exponent(currency_code), exponent_of(currency_code))
 
 
 def _stripe_exponent(currency_code: str) -> int:

@@ -48,7 +48,8 @@ def failure_of(error: stripe.StripeError) -> ProviderFailure:
     if isinstance(error, stripe.CardError):
         return Declined(code)
     if error.http_status in _NOT_ALLOWED:
-        return NotDone(code)
+        # Stripe itself has no other word for it than for a malformed request.
+        return NotDone("unauthorized" if isinstance(error, stripe.AuthenticationError) else code)
     if isinstance(error, stripe.RateLimitError) or code == "idempotency_key_in_use":
         return NotDone(code, retry_after_seconds=_retry_after_seconds(error))
     if error.http_status not in _REFUSALS:

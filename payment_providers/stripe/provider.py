@@ -68,7 +68,7 @@ class StripeProvider:
     name: ClassVar[str] = "stripe"
     flows: ClassVar[frozenset[Flow]] = frozenset({Flow.EMBEDDED, Flow.HOSTED})
     authorizes: ClassVar[bool] = True
-    repeats_refunds_safely: ClassVar[bool] = True
+    remembers_keys: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -222,7 +222,11 @@ class StripeProvider:
         return replace(cancelled, provider_reference=session_id)
 
     async def _find(self, payment: PaymentName) -> ProviderPayment | None:
-        form: Any = {"created": {"gte": int((payment.create_time - LOST_WINDOW).timestamp())}}
+        created = {"gte": int((payment.create_time - LOST_WINDOW).timestamp())}
+        if payment.last_sent_time is not None:
+            # Newest first: without an end, all that was begun since would have to be read.
+            created["lte"] = int((payment.last_sent_time + LOST_WINDOW).timestamp())
+        form: Any = {"created": created}
         if payment.flow is Flow.HOSTED:
             form["expand"] = ["data.payment_intent"]
             pages = self._pages(self._sessions.list_async, form)

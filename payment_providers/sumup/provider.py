@@ -51,7 +51,7 @@ class SumUpProvider:
     name: ClassVar[str] = "sumup"
     flows: ClassVar[frozenset[Flow]] = frozenset({Flow.EMBEDDED, Flow.HOSTED, Flow.READER})
     authorizes: ClassVar[bool] = False
-    repeats_refunds_safely: ClassVar[bool] = False
+    remembers_keys: ClassVar[bool] = False
 
     def __init__(
         self,

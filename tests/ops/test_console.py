@@ -96,7 +96,27 @@ def test_a_terminal_gets_colours() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [entry(cart_id="\x1b[2J\u202egnp"), entry(message="a \x9b b"), "\x1b[2J"]
+    "text",
+    [
+        entry(cart_id="\x1b[2J\u202egnp"),
+        entry(message="a \x9b b"),
+        entry(event="\x1b[2J"),
+        entry(exception="Error: \x1b[2J"),
+        entry(**{"\x9b": 1}),
+        "\x1b[2J",
+    ],
 )
 def test_what_others_chose_does_not_command_the_terminal(text: str) -> None:
     assert not set(shown(text)) & {"\x1b", "\x9b", "\u202e"}
+
+
+def test_half_a_character_is_spelled_out_and_does_not_end_the_log() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    printer = LogPrinter(Console(file=out))
+    printer(LogLine("webhooks#0", entry(event_id="\ud800", exception="\udfff")))
+    printer(LogLine("webhooks#0", entry(event_id="evt_2")))
+    out.seek(0)
+    told = out.read()
+    assert "event_id=\\ud800" in told
+    assert "\\udfff" in told
+    assert "event_id=evt_2" in told

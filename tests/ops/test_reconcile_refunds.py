@@ -11,7 +11,7 @@ from ops.reconcile.comparison import Ours, differences
 from payment_providers.port import Flow, ProviderPayment, ProviderRefund, ProviderState
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
-SUCCEEDED, FAILED = RefundState.SUCCEEDED, RefundState.FAILED
+SUCCEEDED, FAILED, PENDING = RefundState.SUCCEEDED, RefundState.FAILED, RefundState.PENDING
 
 
 def ours(*refunds: Refund) -> Ours:
@@ -112,6 +112,11 @@ DIFFERING: dict[str, tuple[list[Refund], list[ProviderRefund], list[Any]]] = {
         [here(1, 50, "ev1")],
         [there(50, "ev1"), there(50, "ev2")],
         [("refund by hand", "ev2", None, 50)],
+    ),
+    "done there, and not heard of": (
+        [here(1, 50, "re1", PENDING)],
+        [there(50, "re1")],
+        [("refund", "o1.r1", 50, 50)],
     ),
     "ours, unknown to us": ([], [there(50, "re1", "o1.r9")], [("refund", "o1.r9", None, 50)]),
 }

@@ -181,6 +181,25 @@ async def test_a_line_longer_than_any_limit_does_not_stop_the_log(tmp_path: Path
     assert log[0].text == "x" * len(log[0].text)
 
 
+async def test_a_log_that_cannot_be_shown_does_not_stop_the_service(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "chatty.py").write_text("print('half \\ud800')\nprint('after')\n")
+    log: list[LogLine] = []
+
+    def show(line: LogLine) -> None:
+        log.append(line)
+        raise ValueError("\ud800")
+
+    chatty = Service("chatty", "CHATTY", None, (), is_scaled=False, stop_stage=0)
+    given = {"PYTHONPATH": str(tmp_path), "PYTHONIOENCODING": "utf-8:surrogatepass"}
+    shop = Deployment(given, on_log=show, services=(chatty,))
+    with pytest.raises(ServiceDidNotStart):
+        await shop.start()
+    assert [line.text for line in log][1:] == ["after"]
+    assert capsys.readouterr().err.count("a log line cannot be shown: ValueError('\\ud800')") == 2
+
+
 def test_each_worker_has_a_metrics_port_of_its_own_and_none_by_default() -> None:
     command = SERVICES[0]
     assert [command.metrics_port({}, index) for index in (0, 1)] == ["0", "0"]

@@ -99,6 +99,7 @@ async def test_up_serves_says_how_to_go_on_and_stops_in_order(
         for name in ("COMMAND_ADDRESS", "QUERY_ADDRESS", "HISTORY_ADDRESS"):
             assert shop.running[name] in shop.printed
             assert await is_serving(shop.running[name])
+        assert re.search(r"webhooks +http://127\.0\.0\.1:\d+/webhooks/<provider>", shop.printed)
         rebuilt = await asyncio.to_thread(run, "rebuild", cwd=tmp_path, **servers)
         assert (rebuilt.returncode, rebuilt.stderr) == (DONE, "")
         assert "0 differ" in rebuilt.stdout

@@ -25,7 +25,7 @@ from payment_providers.port import (
     RefundWanted,
     Unreachable,
 )
-from payment_providers.stripe.provider import StripeProvider, StripeSettings
+from payment_providers.stripe.provider import LOST_WINDOW, StripeProvider, StripeSettings
 from tests.sandboxes.stripe_connection import Connection, connected
 
 LIMITS = CallLimits(attempt_seconds_max=60.0, total_seconds_max=120.0, repeat_count_max=0)
@@ -107,6 +107,16 @@ async def test_a_payment_whose_answer_got_lost_is_found_by_our_id(both: Any) -> 
     second = await provider.begin(wanted(payment_id="o1.2"), key="k2")
     assert await provider.read(name_of(wanted(payment_id="o1.2"))) == second.payment
     assert await provider.read(name_of(wanted(payment_id="o1.3"))) is None
+
+
+async def test_a_lost_payment_is_looked_for_in_its_time_only(both: Any) -> None:
+    provider, _ = both
+    begun = await provider.begin(wanted(), key="k")
+    created = begun.payment.create_time
+    name = replace(name_of(wanted()), create_time=created, last_sent_time=created)
+    assert await provider.read(name) == begun.payment
+    before = created - 2 * LOST_WINDOW
+    assert await provider.read(replace(name, create_time=before, last_sent_time=before)) is None
 
 
 async def test_a_declined_card_leaves_a_payment_that_can_be_tried_again(both: Any) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from payment_providers.paypal.provider import PayPalProvider
 from payment_providers.paypal.settings import CERTIFICATE_NAME, CERTIFICATE_URLS
 from payment_providers.port import Flow, PaymentProvider
+from payment_providers.stripe.environment import StripeEnvironment
 from payment_providers.wiring import ProviderSettings, providers_of
 from serving.process import reason_of
 
@@ -65,6 +66,32 @@ async def test_those_whose_credentials_are_set_are_at_work(
     providers = await at_work(monkeypatch, **variables)
     assert list(providers) == names
     assert all(provider.name == name for name, provider in providers.items())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STRIPE_API_KEY", "sk_hush_é"),
+        ("SUMUP_API_KEY", "sup_hush\nsk"),
+        ("PAYPAL_CLIENT_SECRET", "hush\x7f"),
+        ("STRIPE_WEBHOOK_SECRETS", " , "),
+    ],
+)
+def test_a_secret_that_no_header_could_carry_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    refusal = refusal_of(monkeypatch, **(STRIPE | SUMUP | PAYPAL | {variable: value}))
+    assert [str(wrong["loc"][0]).upper() for wrong in refusal.errors()] == [variable]
+    assert "hush" not in str(refusal)
+
+
+async def test_the_newline_that_ends_a_file_of_a_secret_is_no_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STRIPE_API_KEY", "sk_test_1\n")
+    [settings] = [each for each in ProviderSettings().environments if each.is_at_work]
+    assert isinstance(settings, StripeEnvironment)
+    assert settings.stripe_api_key.get_secret_value() == "sk_test_1"
 
 
 async def test_each_says_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

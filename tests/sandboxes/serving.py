@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import uvicorn
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -132,6 +132,8 @@ def _tracking(connections: Connections) -> type[asyncio.Protocol]:
 def _offering_to_hang_up(app: ASGIApp, connections: Connections) -> ASGIApp:
     async def offering(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("extensions", {})[HANG_UP] = partial(connections.reset, scope["client"])
-        await app(scope, receive, send)
+        # A client that was killed in the middle of its call is nobody's mistake.
+        with contextlib.suppress(ClientDisconnect):
+            await app(scope, receive, send)
 
     return offering

@@ -110,6 +110,42 @@ def event(event_id: str = "evt_1", **of_intent: Any) -> bytes:
 # --- what is believed -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"metadata": None},
+        {"metadata": {"payment_id": 5}},
+        {"metadata": {"payment_id": "\ud800"}},
+        {"amount_received": 10**30},
+        {"amount_received": 12.5},
+        {"created": 10**18},
+        {"currency": 5},
+        {"status": "of tomorrow"},
+    ],
+    ids=str,
+)
+async def test_a_signed_event_of_an_unknown_form_is_refused_and_counted(
+    ear: Ear, wrong: dict[str, Any]
+) -> None:
+    before = heard("malformed")
+    assert (await ear.call(event(**wrong))).status_code == 400
+    assert heard("malformed") == before + 1
+    assert ear.commands.asked == []
+
+
+async def test_a_signed_body_nested_too_deep_is_refused_and_counted(ear: Ear) -> None:
+    before = heard("malformed")
+    assert (await ear.call(b"[" * 100_000)).status_code == 400
+    assert heard("malformed") == before + 1
+
+
+async def test_a_word_that_is_too_long_does_not_keep_money_from_being_counted(ear: Ear) -> None:
+    answer = await ear.call(event(last_payment_error={"code": "x" * 5_000}))
+    assert answer.status_code == 200
+    [asked] = ear.commands.asked
+    assert (asked.payment.captured_minor, len(asked.payment.failure_code)) == (200, 100)
+
+
 async def test_a_signed_event_becomes_a_command(ear: Ear) -> None:
     assert (await ear.call(event())).status_code == 200
     [asked] = ear.commands.asked

@@ -5,14 +5,19 @@ from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
+from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
-from command_service.payment.domain import PaymentState
+from command_service.payment.domain import Payment, PaymentState
+from command_service.payment.gateway import Gateway, Outcome
 from command_service.payment.refunds import RefundState
+from command_service.payment.reports import Told
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
 from command_service.pricing.domain import PriceList, PriceTier
+from payment_providers.port import ProviderPayment, ProviderState
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, placing
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
 from tests.command_service.checkout.shop_in_memory import add, create
@@ -89,3 +94,23 @@ async def test_an_amount_that_stripe_cannot_state_is_refused_before_anything_is_
     assert driven.payment.state is PaymentState.FAILED
     assert driven.payment.failure_code == "amount_too_fine"
     assert (await shop.order(order)).state is OrderState.AWAITING_PAYMENT
+
+
+class ToldInDollars(Gateway):
+    """Whatever is asked for, the provider answers with dollars."""
+
+    async def run_payment(self, payment: Payment) -> Outcome:
+        captured = ProviderState.CAPTURED
+        told = ProviderPayment(payment.payment_id, "pi_1", captured, "USD", 0, payment.amount_minor)
+        return Outcome(Told(told))
+
+
+async def test_money_of_another_currency_is_refused_loudly(shop: PaidShop) -> None:
+    order = await place_in(shop, "EUR", 1_499)
+    payment = await shop.intend(order)
+    driver = PaymentDriver(shop.committer, ToldInDollars({}))
+    with capture_logs() as lines:
+        assert (await driver.drive(payment)).payment == payment
+    [line] = [line for line in lines if line["event"] == "what a provider told is refused"]
+    assert (line["log_level"], line["payment_id"]) == ("error", payment.payment_id)
+    assert "'USD'" in repr(line["told"])

@@ -142,6 +142,21 @@ def test_no_payment_is_started_for_more_than_is_missing(shop: ProviderShop) -> N
     refused(shop, starting(order), PaymentExceedsOrder)
 
 
+def test_no_second_payment_is_started_while_the_first_may_take_money_by_itself(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    with_means = replace(starting(order), wish=Wish(payment_method="pm_1"))
+    shop.carry_out(with_means)
+    assert refused(shop, with_means, PaymentExceedsOrder)["missing_minor"] == "0"
+    shop.carry_out(ReportPayment("o1.1", Lost("timeout")))
+    assert refused(shop, starting(order), PaymentExceedsOrder)["missing_minor"] == "0"
+    shop.carry_out(ReportPayment("o1.1", told(ProviderState.AWAITING_CUSTOMER)))
+    assert shop.carry_out(starting(order)).payment_id == "o1.2", "it was declined"
+    shop.carry_out(ReportPayment("o1.2", told(ProviderState.PROCESSING, "o1.2")))
+    assert refused(shop, with_means, PaymentExceedsOrder)["missing_minor"] == "0"
+
+
 def test_money_that_came_late_makes_the_order_paid_while_there_is_stock(shop: ProviderShop) -> None:
     order = shop.place(mug=2)
     payment = shop.start(order, capture_mode=CaptureMode.AT_ONCE)

@@ -10,6 +10,7 @@ from uuid import uuid4
 import grpc
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.payment_servicer import PaymentServicer
@@ -178,10 +179,13 @@ async def test_an_unreachable_provider_is_told_at_once_and_asked_again_with_the_
         raise Unreachable("connection")
 
     monkeypatch.setattr(shop.provider, "begin", unreachable)
-    error = await refusal(start(front, request))
+    with capture_logs() as lines:
+        error = await refusal(start(front, request))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert reason_of(error) == "PAYMENT_PROVIDER_UNAVAILABLE"
     assert retry_seconds(error) > 0
+    [line] = [line for line in lines if line["log_level"] == "warning"]
+    assert (line["provider"], line["task"], line["code"]) == ("stripe", "begin", "connection")
     [kept] = (await shop.payments(order)).payments
     assert kept.state is PaymentState.STARTING
     monkeypatch.undo()
@@ -231,6 +235,18 @@ async def test_a_token_that_is_declined_at_once_leaves_the_payment_open(
     assert answer.payment.state == payment_pb2.PAYMENT_STATE_AWAITING_CUSTOMER
     assert answer.payment.failure_code
     assert answer.client_secret
+
+
+@pytest.mark.parametrize("number", ["4242424242424242", "4242 4242 4242 4242", "3782-822463-10005"])
+async def test_a_card_number_is_refused_and_written_nowhere(
+    shop: PaidShop, front: Served, number: str
+) -> None:
+    order = await shop.place(sku0=2)
+    error = await refusal(start(front, start_request(order.order_id, payment_method=number)))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert wrong_fields(error) == {"payment_method"}
+    assert number not in str(error.details())
+    assert (await shop.payments(order)).payments == ()
 
 
 async def test_a_rehearsed_start_calls_nobody(shop: PaidShop, front: Served) -> None:

@@ -93,3 +93,20 @@ def test_a_call_that_may_have_been_made_long_ago_is_asked_about_first(errand: Er
     assert not errand.claimed(NOW + KEY_LIFE).must_ask
     assert errand.claimed(NOW + KEY_LIFE + SECOND).must_ask
     assert errand.lost(NOW, is_key_spent=False).must_ask
+
+
+def test_a_key_is_good_while_the_provider_is_sure_to_know_it(errand: Errand) -> None:
+    lost = errand.lost(NOW, is_key_spent=False)
+    assert errand.is_key_good
+    assert lost.claimed(NOW + KEY_LIFE).is_key_good
+    assert not lost.claimed(NOW + KEY_LIFE + SECOND).is_key_good
+    often = lost.claimed(NOW + KEY_LIFE).lost(NOW + KEY_LIFE, is_key_spent=False)
+    assert not often.claimed(NOW + KEY_LIFE + SECOND).is_key_good, "its first use counts"
+
+
+def test_the_time_when_a_key_was_spent_is_that_of_the_first_word_of_it(errand: Errand) -> None:
+    spent = errand.lost(NOW, is_key_spent=True)
+    assert not spent.is_key_good
+    again = spent.claimed(NOW + LEASE).lost(NOW + LEASE, is_key_spent=True)
+    assert again.key_spent_time == NOW
+    assert again.renewed(NOW + LEASE).key_spent_time is None

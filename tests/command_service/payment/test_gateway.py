@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from command_service.payment.domain import OrderPayments, Payment, PaymentState
 from command_service.payment.errands import KEY_LIFE, Errand, Task
-from command_service.payment.gateway import Gateway
+from command_service.payment.gateway import UNREADABLE, Gateway, name_of
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (
@@ -45,15 +46,16 @@ def by_provider(report: Told) -> Any:
 class Provider:
     """Answers as it is told to, or fails; notes what it was asked and with which key."""
 
-    found: ProviderPayment | ProviderRefund | ProviderFailure | None = None
+    found: ProviderPayment | ProviderRefund | Exception | None = None
     answer: Any = None
+    remembers_keys: bool = True
     asked: list[str] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*_: Any, key: str = "") -> Any:
             self.asked.append(f"{name} {key}".strip())
             reply: Any = self.found if name.startswith("read") else self.answer
-            if isinstance(reply, ProviderFailure):
+            if isinstance(reply, Exception):
                 raise reply
             if name == "begin":
                 return Begun(reply, Handover(client_secret="s"))
@@ -85,6 +87,19 @@ async def test_each_failure_has_its_meaning(failure: ProviderFailure, report: ob
     assert outcome.report == report
 
 
+@pytest.mark.parametrize("mistake", [KeyError("status"), TypeError(), ValueError(), AttributeError()])
+async def test_an_answer_of_an_unknown_form_leaves_the_outcome_unknown(mistake: Exception) -> None:
+    misread = gateway(Provider(answer=mistake, found=mistake))
+    with capture_logs() as lines:
+        assert (await misread.run_payment(new_payment())).report == Lost(UNREADABLE)
+        assert (await misread.run_payment(lost(Task.CAPTURE))).report == Lost(UNREADABLE)
+        assert await misread.run_refund(*lost_refund()) == Lost(UNREADABLE)
+        with pytest.raises(OutcomeUnknown, match=UNREADABLE):
+            await misread.hand_over(new_payment())
+    assert [line["event"] for line in lines] == ["a provider's answer cannot be read"] * 4
+    assert all(line["log_level"] == "error" for line in lines)
+
+
 async def test_a_first_call_is_made_without_asking() -> None:
     provider = Provider(answer=by_provider(told(ProviderState.AWAITING_CUSTOMER)))
     outcome = await gateway(provider).run_payment(new_payment())
@@ -94,10 +109,29 @@ async def test_a_first_call_is_made_without_asking() -> None:
 
 @pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
 async def test_a_call_without_an_answer_is_asked_about_first(task: Task) -> None:
-    provider = Provider(found=by_provider(captured()))
+    provider = Provider(found=by_provider(captured()), remembers_keys=False)
     outcome = await gateway(provider).run_payment(lost(task))
     assert outcome.report == captured()
     assert provider.asked == ["read"]
+
+
+async def test_a_payment_is_begun_again_under_a_key_that_tells_what_became_of_it() -> None:
+    provider = Provider(answer=by_provider(captured()))
+    assert (await gateway(provider).run_payment(lost(Task.BEGIN))).report == captured()
+    assert provider.asked == ["begin o1.1:begin:1"]
+
+
+@pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
+async def test_what_became_of_a_call_whose_key_is_spent_is_asked(task: Task) -> None:
+    provider = Provider(found=by_provider(captured()))
+    spent = await gateway(provider).run_payment(lost(task, is_key_spent=True))
+    assert spent.report == captured()
+    assert provider.asked == ["read"]
+
+
+def test_a_payment_is_looked_for_among_those_begun_before_its_key_was_spent() -> None:
+    assert name_of(lost(Task.BEGIN)).last_sent_time is None
+    assert name_of(lost(Task.BEGIN, is_key_spent=True)).last_sent_time == NOW
 
 
 @pytest.mark.parametrize("task", [Task.CAPTURE, Task.VOID])
@@ -111,7 +145,8 @@ async def test_what_had_no_effect_is_done_again_with_the_same_key(task: Task) ->
 
 @pytest.mark.parametrize("task", [Task.BEGIN, Task.CAPTURE, Task.VOID])
 async def test_a_question_that_is_refused_is_no_answer(task: Task) -> None:
-    outcome = await gateway(Provider(found=NotAccepted("resource_missing"))).run_payment(lost(task))
+    provider = Provider(found=NotAccepted("resource_missing"), remembers_keys=False)
+    outcome = await gateway(provider).run_payment(lost(task))
     assert outcome.report == Postponed("resource_missing")
 
 

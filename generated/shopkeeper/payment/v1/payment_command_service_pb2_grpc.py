@@ -87,9 +87,9 @@ class PaymentCommandServiceServicer:
     def StartPayment(self, request, context):
         """Starts a payment of an order that awaits it. The same request again, also after an answer was lost,
         answers the same payment as it is then, and once more what the customer needs to go on. Refuses
-        ORDER_NOT_FOUND, ORDER_NOT_AWAITING_PAYMENT, CURRENCY_MISMATCH, PAYMENT_EXCEEDS_ORDER when the amount is more than the order still lacks,
-        TOO_MANY_PAYMENTS. PAYMENT_PROVIDER_UNAVAILABLE says that the provider cannot be reached: the payment is
-        kept; send the same request again.
+        ORDER_NOT_FOUND, ORDER_NOT_AWAITING_PAYMENT, CURRENCY_MISMATCH, PAYMENT_EXCEEDS_ORDER when the amount is
+        more than what is neither paid nor on its way, TOO_MANY_PAYMENTS. PAYMENT_PROVIDER_UNAVAILABLE says that
+        the provider cannot be reached: the payment is kept; send the same request again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

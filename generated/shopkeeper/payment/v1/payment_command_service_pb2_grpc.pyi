@@ -29,9 +29,9 @@ class PaymentCommandServiceStub:
     StartPayment: _aio.UnaryUnaryMultiCallable[_payment_command_service_pb2.StartPaymentRequest, _payment_command_service_pb2.StartPaymentResponse]
     """Starts a payment of an order that awaits it. The same request again, also after an answer was lost,
     answers the same payment as it is then, and once more what the customer needs to go on. Refuses
-    ORDER_NOT_FOUND, ORDER_NOT_AWAITING_PAYMENT, CURRENCY_MISMATCH, PAYMENT_EXCEEDS_ORDER when the amount is more than the order still lacks,
-    TOO_MANY_PAYMENTS. PAYMENT_PROVIDER_UNAVAILABLE says that the provider cannot be reached: the payment is
-    kept; send the same request again.
+    ORDER_NOT_FOUND, ORDER_NOT_AWAITING_PAYMENT, CURRENCY_MISMATCH, PAYMENT_EXCEEDS_ORDER when the amount is
+    more than what is neither paid nor on its way, TOO_MANY_PAYMENTS. PAYMENT_PROVIDER_UNAVAILABLE says that
+    the provider cannot be reached: the payment is kept; send the same request again.
     """
     CapturePayment: _aio.UnaryUnaryMultiCallable[_payment_command_service_pb2.CapturePaymentRequest, _payment_command_service_pb2.CapturePaymentResponse]
     """Takes authorized money; the rest of the authorization is released. Refuses PAYMENT_NOT_FOUND,
@@ -76,9 +76,9 @@ class PaymentCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_payment_command_service_pb2.StartPaymentResponse]:
         """Starts a payment of an order that awaits it. The same request again, also after an answer was lost,
         answers the same payment as it is then, and once more what the customer needs to go on. Refuses
-        ORDER_NOT_FOUND, ORDER_NOT_AWAITING_PAYMENT, CURRENCY_MISMATCH, PAYMENT_EXCEEDS_ORDER when the amount is more than the order still lacks,
-        TOO_MANY_PAYMENTS. PAYMENT_PROVIDER_UNAVAILABLE says that the provider cannot be reached: the payment is
-        kept; send the same request again.
+        ORDER_NOT_FOUND, ORDER_NOT_AWAITING_PAYMENT, CURRENCY_MISMATCH, PAYMENT_EXCEEDS_ORDER when the amount is
+        more than what is neither paid nor on its way, TOO_MANY_PAYMENTS. PAYMENT_PROVIDER_UNAVAILABLE says that
+        the provider cannot be reached: the payment is kept; send the same request again.
         """
 
     @_abc_1.abstractmethod
