@@ -76,7 +76,7 @@ contract: $(INSTALLED) ## the protos as they are become what may not be broken: 
 	@$(BIN)/buf build --exclude-source-info --output protos/contract.binpb
 
 .PHONY: storm
-storm: $(INSTALLED) ## 2,000 orders paid while calls fail and processes are killed: a quarter of an hour
+storm: $(INSTALLED) ## 2,000 orders paid while calls fail and processes are killed: five minutes or more
 	@$(BIN)/python -m tests.system.storm --orders $(or $(ORDERS),2000)
 
 .PHONY: demo
