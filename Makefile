@@ -44,7 +44,8 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 	@touch $@
 
 .PHONY: test
-test: lint types imports pytest ## everything that must be green before a commit
+test: lint imports ## everything that must be green before a commit
+	@$(MAKE) --jobs=2 types pytest
 
 .PHONY: lint
 lint: $(INSTALLED) ## ruff: rules and format

@@ -109,7 +109,7 @@ class HttpServer:
 
     async def drain(self) -> None:
         """Takes no new connections and returns when what was begun is answered."""
-        self._server.should_exit = True
+        self._server.stop()
         if self._serving is not None:
             await self._serving
 

@@ -97,8 +97,7 @@ class PayPalProvider:
 
     async def authorize(self, payment: PaymentName, *, key: str) -> ProviderPayment:
         """Holds the money of an approved order that is to be captured later; safe to repeat."""
-        path = f"{ORDERS}/{payment.provider_reference}/authorize"
-        return _unless_declined(order_payment(await self._complete(payment, path, key)))
+        return _unless_declined(order_payment(await self._authorized(payment, key)))
 
     async def capture(self, payment: PaymentName, amount_minor: int, *, key: str) -> ProviderPayment:
         """Captures an approved order, or its authorization, which is made first if need be.
@@ -227,12 +226,14 @@ class PayPalProvider:
                 raise
             return await self._order(payment.provider_reference)
 
+    async def _authorized(self, payment: PaymentName, key: str) -> Json:
+        return await self._complete(payment, f"{ORDERS}/{payment.provider_reference}/authorize", key)
+
     async def _capture_authorized(
         self, payment: PaymentName, order: Json, amount_minor: int, key: str
     ) -> ProviderPayment:
         if not payments_of(order, "authorizations"):
-            path = f"{ORDERS}/{payment.provider_reference}/authorize"
-            order = await self._complete(payment, path, f"{key}:authorize")
+            order = await self._authorized(payment, f"{key}:authorize")
             _unless_declined(order_payment(order))
         authorization_id = payments_of(order, "authorizations")[-1]["id"]
         amount = to_paypal(amount_minor, payment.currency_code)

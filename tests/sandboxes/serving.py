@@ -82,7 +82,7 @@ async def served(app: ASGIApp, *, port: int = 0) -> AsyncIterator[str]:
             await server.is_ready.wait()
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.stop()
             connections.reset_all()
             await serving
 
