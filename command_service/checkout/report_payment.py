@@ -178,7 +178,7 @@ class ReportProviderEvent(Command[bool]):
         if known.get(report.payment_id) != self.provider:
             return Decision(answer=False)
         decision = report.decide(world, now)
-        return Decision(True, decision.changes, decision.events)  # noqa: FBT003 the answer
+        return Decision(answer=True, changes=decision.changes, events=decision.events)
 
 
 def told_payment(report: Report) -> ProviderPayment | None:
