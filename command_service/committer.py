@@ -7,12 +7,18 @@ one. Each process has two lanes, one for bulk commands, so that short ones never
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import psycopg
 import structlog
 
+from command_service.database_failures import (
+    ConnectionLost,
+    DatabaseFailure,
+    FellSilent,
+    TookTooLong,
+    Unacceptable,
+)
 from command_service.errors import (
     DatabaseUnavailable,
     DeadlineMissed,
@@ -24,9 +30,9 @@ from command_service.errors import (
 )
 from command_service.metrics import BATCH_SIZE, COMMIT_SECONDS, QUEUE_LENGTH, RETRIES
 from command_service.outage import Outage
-from command_service.session import DATABASE_ERRORS, Session, is_of_one_command, sqlstate_class
 from command_service.submission import Answer, Submission
-from command_service.transaction import Outcome, Storage, Transaction, internal_failure
+from command_service.transaction import Outcome, Transaction, internal_failure
+from command_service.unit_of_work import UnitOfWork
 
 log = structlog.get_logger(__name__)
 
@@ -67,13 +73,23 @@ class Limits:
 
 
 class Lane:
-    """A queue of commands and the session that commits them, one batch at a time."""
+    """A queue of commands and the session that commits them, one batch at a time.
 
-    def __init__(self, name: str, session: Session, storage: Storage, limits: Limits) -> None:
+    jitter: how much of a pause between tries is kept, so that two lanes do not meet again and again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        unit: UnitOfWork,
+        limits: Limits,
+        *,
+        jitter: Callable[[], float] = lambda: random.uniform(0.5, 1.0),  # noqa: S311 no secret
+    ) -> None:
         self._name = name
-        self._session = session
-        self._storage = storage
+        self._unit = unit
         self._limits = limits
+        self._jitter = jitter
         self._queue: deque[Submission] = deque()
         self._wake = asyncio.Event()
         self._is_draining = False
@@ -150,7 +166,7 @@ class Lane:
             except _BatchTooLong as error:
                 self._put_back(batch, error)
             except Exception as error:  # noqa: BLE001 the lane must live on
-                await self._session.roll_back()
+                await self._unit.roll_back()
                 await self._give_up(batch, error)
             else:
                 self._answer(outcome)
@@ -168,21 +184,21 @@ class Lane:
         for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
             begun = asyncio.get_running_loop().time()
             try:
-                await self._session.connect()
-                outcome = await Transaction(self._session, self._storage).run(batch)
-            except DATABASE_ERRORS as error:
-                await self._session.roll_back()
-                if is_of_one_command(error) or attempt == ATTEMPT_COUNT_MAX:
+                await self._unit.connect()
+                outcome = await Transaction(self._unit).run(batch)
+            except DatabaseFailure as error:
+                await self._unit.roll_back()
+                if isinstance(error, Unacceptable) or attempt == ATTEMPT_COUNT_MAX:
                     raise
                 if len(batch) > 1 and _took_too_long(error, begun):
                     raise _BatchTooLong from error
-                RETRIES.labels(self._name, sqlstate_class(error)).inc()
+                RETRIES.labels(self._name, error.code).inc()
                 self._outage.failed(error)
             else:
                 self._outage.succeeded()
                 self._learn(outcome, seconds=asyncio.get_running_loop().time() - begun)
                 return outcome
-            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 jitter
+            await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._jitter())
         raise AssertionError("the last attempt returns or raises")
 
     def _put_back(self, batch: list[Submission], error: _BatchTooLong) -> None:
@@ -196,7 +212,7 @@ class Lane:
 
     async def _give_up(self, batch: list[Submission], error: Exception) -> None:
         """Halves the batch until the command that is to blame stands alone."""
-        if isinstance(error, DATABASE_ERRORS) and not is_of_one_command(error):
+        if isinstance(error, DatabaseFailure) and not isinstance(error, Unacceptable):
             self._outage.failed(error, lost_count=len(batch))
             for submission in batch:
                 _fail(submission, DatabaseUnavailable())
@@ -291,9 +307,8 @@ def _fail(submission: Submission, failure: Failure) -> None:
         submission.future.exception()
 
 
-def _took_too_long(error: Exception, begun: float) -> bool:
+def _took_too_long(error: DatabaseFailure, begun: float) -> bool:
     """True when the server put an end to it, not when it fell silent: that is no matter of size."""
-    was_canceled = isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout)
-    was_cut_off = sqlstate_class(error) == "08" and not isinstance(error, TimeoutError)
+    was_cut_off = isinstance(error, ConnectionLost) and not isinstance(error, FellSilent)
     seconds = asyncio.get_running_loop().time() - begun
-    return was_canceled or (was_cut_off and seconds >= TOO_LONG_SECONDS)
+    return isinstance(error, TookTooLong) or (was_cut_off and seconds >= TOO_LONG_SECONDS)

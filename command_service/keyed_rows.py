@@ -5,8 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from command_service.repository import Keys
 from command_service.session import Row, Statement
+from command_service.unit_of_work import Keys
 from command_service.world import AggregateT
 
 

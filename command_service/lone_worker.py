@@ -8,9 +8,10 @@ from typing import Any, Generic
 from uuid import UUID
 
 from command_service.committer import Committer
+from command_service.database_failures import DatabaseFailure
 from command_service.errors import Failure
 from command_service.outage import Outage
-from command_service.session import DATABASE_ERRORS, Session, Statement
+from command_service.session import Session, Statement
 from command_service.submission import SUCCESS, Answer, Submission, fingerprint
 from command_service.world import AnswerT, Command
 from event_log.tokens import ConsistencyToken
@@ -71,7 +72,7 @@ class LoneWorker:
             try:
                 if await self._holds_lock():
                     await self._do_round(self._session)
-            except DATABASE_ERRORS as error:
+            except DatabaseFailure as error:
                 self._outage.failed(error)
                 self._let_go()
             except Exception as error:  # noqa: BLE001 a round that fails must not be the last one

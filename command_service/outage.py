@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from command_service.session import DATABASE_ERRORS
+from command_service.database_failures import DatabaseFailure
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class Outage:
         self._failure_count += 1
         self._lost_count += lost_count
         # A server that goes and comes fails in many ways, all of which are one outage.
-        is_of_database = isinstance(error, DATABASE_ERRORS)
+        is_of_database = isinstance(error, DatabaseFailure)
         kind = "database" if is_of_database else type(error).__name__
         if kind not in self._kinds:
             self._kinds.add(kind)

@@ -2,18 +2,18 @@
 
 import asyncio
 
+from command_service.database_failures import DatabaseFailure, Unacceptable
 from command_service.errors import DatabaseUnavailable
-from command_service.session import DATABASE_ERRORS, Session, is_of_one_command
 from command_service.submission import Answer, Submission
-from command_service.transaction import Storage, Transaction
+from command_service.transaction import Transaction
+from command_service.unit_of_work import UnitOfWork
 
 
 class Rehearsal:
     """Rehearses commands one after another, on a session of its own."""
 
-    def __init__(self, session: Session, storage: Storage) -> None:
-        self._session = session
-        self._storage = storage
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
         self._turn = asyncio.Lock()
 
     async def rehearse(self, submission: Submission) -> Answer:
@@ -25,9 +25,9 @@ class Rehearsal:
         """
         async with self._turn:
             try:
-                await self._session.connect()
-                return await Transaction(self._session, self._storage).rehearse(submission)
-            except DATABASE_ERRORS as error:
-                if is_of_one_command(error):
-                    raise
+                await self._unit.connect()
+                return await Transaction(self._unit).rehearse(submission)
+            except Unacceptable:
+                raise
+            except DatabaseFailure as error:
                 raise DatabaseUnavailable from error

@@ -1,46 +1,11 @@
-"""What the committer asks of each kind's tables: the port that every context's repository fills."""
+"""What a batch on PostgreSQL asks of each kind's tables: every context's repository answers it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from command_service.session import Row, Statement
-from command_service.world import AggregateT, KeyT, Kind, Mode
-
-
-class Changed(NamedTuple, Generic[KeyT, AggregateT]):
-    """One aggregate to save: as it was loaded (None: absent) and as it shall be."""
-
-    key: KeyT
-    before: AggregateT | None
-    after: AggregateT
-
-
-@dataclass(frozen=True, slots=True)
-class Keys(Generic[KeyT]):
-    """The keys of one kind that a batch names, each with its strongest mode, in sorted order."""
-
-    modes: Sequence[tuple[KeyT, Mode]]
-
-    @property
-    def all(self) -> list[KeyT]:
-        """Every key, sorted."""
-        return [key for key, _ in self.modes]
-
-    @property
-    def created(self) -> list[KeyT]:
-        """Keys that need a key row before they can be locked, sorted."""
-        return [key for key, mode in self.modes if mode is Mode.CREATE]
-
-    @property
-    def locked(self) -> list[KeyT]:
-        """Keys to lock for change, sorted: those to be created are among them."""
-        return [key for key, mode in self.modes if mode >= Mode.CHANGE]
-
-    @property
-    def shared(self) -> list[KeyT]:
-        """Keys to lock against change, sorted."""
-        return [key for key, mode in self.modes if mode is Mode.SHARE]
+from command_service.unit_of_work import Changed, Keys
+from command_service.world import AggregateT, KeyT, Kind
 
 
 class Repository(Protocol[KeyT, AggregateT]):

@@ -16,6 +16,7 @@ from command_service.ids import Ids
 from command_service.inventory.servicer import InventoryCommandServicer
 from command_service.ordering.order_numbers import OrderNumbers
 from command_service.payment.gateway import Gateway
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.pricing.servicer import PricingServicer
 from command_service.rehearsal import Rehearsal
 from command_service.retention import RetentionWorker
@@ -49,12 +50,11 @@ async def serve(settings: Settings) -> None:
         for name in ("short", "bulk", "rehearsal", "numbers")
     }
     kept = storage()
+    units = {name: PostgresqlUnitOfWork(session, kept) for name, session in sessions.items()}
     short = Limits(settings.batch_rows_max, settings.queue_length_max)
     bulk = Limits(settings.bulk_batch_rows_max, settings.queue_length_max)
-    committer = Committer(
-        Lane("short", sessions["short"], kept, short), Lane("bulk", sessions["bulk"], kept, bulk)
-    )
-    door = Door(committer, Rehearsal(sessions["rehearsal"], kept))
+    committer = Committer(Lane("short", units["short"], short), Lane("bulk", units["bulk"], bulk))
+    door = Door(committer, Rehearsal(units["rehearsal"]))
     numbers = OrderNumbers(sessions["numbers"])
     providers = providers_of(ProviderSettings())
     driver = PaymentDriver(committer, Gateway(providers))

@@ -5,7 +5,7 @@ each statement has a snapshot of its own.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -13,6 +13,14 @@ from psycopg.adapt import Dumper
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
 from command_service.arrays import ArrayDumper
+from command_service.database_failures import (
+    ConnectionLost,
+    DatabaseFailure,
+    FellSilent,
+    Interrupted,
+    TookTooLong,
+    Unacceptable,
+)
 
 Row = tuple[Any, ...]
 TalkT = TypeVar("TalkT")
@@ -40,26 +48,31 @@ SESSION_LIMITS = (
 TRIP_SECONDS_MAX = 10.0
 """A round trip takes longer than any server-side limit only when the connection is dead."""
 
-DATABASE_ERRORS = (psycopg.Error, TimeoutError)
-"""All that a session raises when the database fails; anything else is a bug of ours."""
-
-_CLASSES_OF_ONE_COMMAND = ("22", "23", "54")
-"""SQLSTATE classes of bad data, a constraint, a limit of the database."""
-
-
-def sqlstate_class(error: Exception) -> str:
-    """The first two characters of the SQLSTATE; "08" (connection) when the server said nothing."""
-    sqlstate = getattr(error, "sqlstate", None)
-    return (sqlstate or "08000")[:2]
+_CONNECTION_CLASS = "08"
+_FAILURES_BY_SQLSTATE_CLASS: Mapping[str, type[DatabaseFailure]] = {
+    _CONNECTION_CLASS: ConnectionLost,
+    # Bad data, a constraint, a limit of the database.
+    "22": Unacceptable,
+    "23": Unacceptable,
+    "54": Unacceptable,
+}
 
 
-def is_of_one_command(error: Exception) -> bool:
-    """True when what was sent is to blame, so that to send it again would not help."""
-    return sqlstate_class(error) in _CLASSES_OF_ONE_COMMAND
+def _translated(error: psycopg.Error) -> DatabaseFailure:
+    """What psycopg raised, in the words of the write side. A server that said nothing is gone."""
+    code = (error.sqlstate or _CONNECTION_CLASS)[:2]
+    told = str(error).strip()
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout):
+        return TookTooLong(told, code=code)
+    return _FAILURES_BY_SQLSTATE_CLASS.get(code, Interrupted)(told, code=code)
 
 
 class Session:
-    """One connection to PostgreSQL, reopened by `connect` after it broke."""
+    """One connection to PostgreSQL, reopened by `connect` after it broke.
+
+    When the database fails every method but `roll_back` raises a DatabaseFailure, with what psycopg
+    raised as its cause; anything else that is raised is a bug of ours.
+    """
 
     def __init__(self, conninfo: str, application_name: str) -> None:
         self._conninfo = conninfo
@@ -72,11 +85,23 @@ class Session:
         """Opens the connection if there is none.
 
         Raises:
-            psycopg.OperationalError: the server cannot be reached.
+            ConnectionLost: the server cannot be reached.
         """
         if self._connection is not None and not self._connection.closed:
             return
-        connection = await psycopg.AsyncConnection.connect(
+        try:
+            connection = await self._open()
+        except psycopg.Error as error:
+            raise _translated(error) from error
+        # One wire type for every int, so that a statement is prepared once whatever its numbers are.
+        dumpers: tuple[type[Dumper], ...] = (Int8Dumper, Int8BinaryDumper)
+        for dumper in dumpers:
+            connection.adapters.register_dumper(int, dumper)
+        connection.adapters.register_dumper(list, ArrayDumper)
+        self._connection = connection
+
+    async def _open(self) -> psycopg.AsyncConnection[Row]:
+        return await psycopg.AsyncConnection.connect(
             self._conninfo,
             autocommit=True,
             prepare_threshold=0,
@@ -87,22 +112,19 @@ class Session:
             keepalives_interval=2,
             keepalives_count=3,
         )
-        # One wire type for every int, so that a statement is prepared once whatever its numbers are.
-        dumpers: tuple[type[Dumper], ...] = (Int8Dumper, Int8BinaryDumper)
-        for dumper in dumpers:
-            connection.adapters.register_dumper(int, dumper)
-        connection.adapters.register_dumper(list, ArrayDumper)
-        self._connection = connection
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """Sends the statements in one round trip; returns the rows of each, [] where there are none.
 
         Raises:
-            psycopg.Error: the first statement that failed; those after it were not carried out.
-            TimeoutError: the connection is dead; it was dropped.
+            DatabaseFailure: of the first statement that failed; those after it were not carried out.
+            FellSilent: the connection is dead; it was dropped.
         """
         self.statement_count += len(statements)
-        return await self._trip(self._run(statements))
+        try:
+            return await self._trip(self._run(statements))
+        except psycopg.Error as error:
+            raise _translated(error) from error
 
     async def _trip(self, talk: Coroutine[Any, Any, TalkT]) -> TalkT:
         self.trip_count += 1
@@ -115,7 +137,7 @@ class Session:
             raise
         if not done:
             self._abandon(trip)
-            raise TimeoutError("the database did not answer")
+            raise FellSilent("the database did not answer", code=_CONNECTION_CLASS)
         return trip.result()
 
     def _abandon(self, trip: asyncio.Future[TalkT]) -> None:
@@ -142,7 +164,7 @@ class Session:
             # After a ROLLBACK psycopg forgets its prepared statements and has the server drop them. In a
             # pipeline the drop would come behind the first statement prepared anew, and take it along.
             await self._trip(self._connection.execute("ROLLBACK"))
-        except (psycopg.Error, TimeoutError):
+        except (psycopg.Error, FellSilent):
             self.drop()
 
     def drop(self) -> None:

@@ -19,6 +19,7 @@ from command_service.inventory.repository import (
 )
 from command_service.ordering.repository import MONEY_RECORDS, MoneyRecordRepository, OrderRepository
 from command_service.payment.repository import OrderPaymentsRepository
+from command_service.postgresql import Ledger, Storage
 from command_service.pricing.repository import (
     CouponCustomerRepository,
     CouponRepository,
@@ -29,7 +30,6 @@ from command_service.pricing.repository import (
 )
 from command_service.pricing.tables import COUPONS, PRICE_LISTS, PROMOTIONS, SKU_PRICE_ROOTS
 from command_service.repository import Repository
-from command_service.transaction import Ledger, Storage
 from command_service.world import LockRank
 from serving.status import encode_failure
 

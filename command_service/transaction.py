@@ -1,4 +1,4 @@
-"""One batch of commands as one PostgreSQL transaction: claim, load, decide, write.
+"""One batch of commands as one transaction of the database: claim, load, decide, write.
 
 The order of the steps is what keeps the promises; docs/adr/0002 tells why each stands where it does.
 """
@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
-from uuid import UUID, uuid4
+from typing import Any
+from uuid import uuid4
 
-import sqlalchemy as sa
 import structlog
 
 from command_service.errors import Failure, Internal, Refusal, RequestIdReused
-from command_service.keyed_rows import take_back_rows
-from command_service.repository import Changed, Keys, Repository
-from command_service.requests import CLAIM, KNOWN
-from command_service.session import Row, Session, Statement
 from command_service.submission import SUCCESS, Answer, Submission
+from command_service.unit_of_work import (
+    Changed,
+    Claimed,
+    Found,
+    Keys,
+    Named,
+    NewAnswer,
+    Told,
+    UnitOfWork,
+    Work,
+)
 from command_service.world import (
     FIRST_DEPENDENT_RANK,
     Decision,
@@ -29,41 +35,9 @@ from command_service.world import (
     Touch,
     World,
 )
-from event_log.appending import (
-    APPEND,
-    INCARNATION,
-    LAST_POSITION,
-    LOCK_LOG,
-    LOG_END,
-    NOTIFY_CHANNEL,
-)
-from event_log.codec import encode_event
 from event_log.events import Event
-from event_log.tokens import ConsistencyToken
 
 log = structlog.get_logger(__name__)
-
-BEGIN = Statement("BEGIN ISOLATION LEVEL READ COMMITTED")
-BEGIN_SNAPSHOT = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-COMMIT = Statement("COMMIT")
-CLOCK = Statement("SELECT clock_timestamp()")
-
-APPEND_EVENTS = f"""
-WITH base AS MATERIALIZED ({LAST_POSITION}),
-appended AS ({APPEND} RETURNING position)
-SELECT max(position), pg_notify('{NOTIFY_CHANNEL}', max(position)::text) FROM appended
-"""
-
-STORE_ANSWERS = f"""
-INSERT INTO requests (request_id, method, fingerprint, code, response, position, create_time)
-SELECT row.request_id, row.method, row.fingerprint, row.code, row.response,
-       log.position, %(now)s::timestamptz
-FROM ({LOG_END}) AS log,
-     unnest(%(ids)s::uuid[], %(methods)s::text[], %(fingerprints)s::bytea[], %(codes)s::int8[],
-         %(responses)s::bytea[]) AS row(request_id, method, fingerprint, code, response)
-RETURNING ({INCARNATION}), position
-"""
-
 
 NEED_COUNT_MAX = 5_000
 """Keys that the commands of a batch may need beyond those that they name themselves.
@@ -73,20 +47,6 @@ take longer than transaction_timeout. As many as 200 new orders of 8 lines, or 1
 half a second, and still within the time on a machine that is six times as slow. Four times as many
 were no faster in all.
 """
-
-
-class Ledger(Protocol):
-    """A table that keeps a row for certain events, with their positions in the log."""
-
-    def record(
-        self, events: Sequence[tuple[int, Event, str]], event_count: int, now: datetime
-    ) -> list[Statement]:
-        """Statements that write the rows; they run under the log lock, after the events.
-
-        events: (ordinal from 1, event, actor) of the whole batch. The position of an event is
-        max(position) - event_count + ordinal.
-        """
-        ...
 
 
 @dataclass(slots=True)
@@ -109,28 +69,14 @@ class _Decided:
     code: int
     body: bytes
     events: Sequence[Event] = ()
-    encoded: Sequence[tuple[str, bytes]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """All that a transaction writes to: the repository of each kind, the ledgers, the refusals' form.
-
-    key_tables: where the key rows stand of those kinds whose absence is locked by one.
-    """
-
-    repositories: Mapping[LockRank, Repository[Any, Any]]
-    ledgers: Sequence[Ledger]
-    encode_failure: Callable[[Failure], bytes]
-    key_tables: Mapping[LockRank, sa.Table] = field(default_factory=dict)
+    encoded: Sequence[Any] = ()
 
 
 class Transaction:
-    """Carries out one batch. Made anew for each; `run` may raise any psycopg error."""
+    """Carries out one batch. Made anew for each; `run` may raise any DatabaseFailure."""
 
-    def __init__(self, session: Session, storage: Storage) -> None:
-        self._session = session
-        self._storage = storage
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
         self._world = World()
         self._outcome = Outcome()
         self._decided: list[_Decided] = []
@@ -140,20 +86,19 @@ class Transaction:
         """Claims, loads, decides, writes and commits.
 
         Raises:
-            psycopg.Error, TimeoutError: nothing can be said about any of the commands.
+            DatabaseFailure: nothing can be said about any of the commands.
         """
         live = await self._claim(submissions)
         if not live:
-            # Nothing was written. A ROLLBACK would also cost the session its prepared statements.
-            await self._session.run([COMMIT])
+            await self._unit.end()
             return self._outcome
         now, ready = await self._load(live)
         self._decide_all(ready, now)
         self._outcome.postponed.extend(live[len(ready) :])
         if not self._decided:
-            await self._session.roll_back()
+            await self._unit.roll_back()
             return self._outcome
-        token = await self._write(now)
+        token = await self._unit.write(self._work(now))
         for done in self._decided:
             self._outcome.answers.append((done.submission, Answer(done.code, done.body, token)))
         return self._outcome
@@ -165,39 +110,32 @@ class Transaction:
             Failure: what the command itself would be answered with, if that is not stored.
         """
         try:
-            await self._session.run([BEGIN_SNAPSHOT])
+            await self._unit.begin_rehearsal()
             now, _ = await self._load([submission], is_rehearsal=True)
-            [[end]] = await self._session.run([Statement(LOG_END)])
+            end = await self._unit.log_end()
         finally:
-            await self._session.roll_back()
+            await self._unit.roll_back()
         self._decide_all([submission], now)
         if self._outcome.failures:
             raise self._outcome.failures[0][1]
         if not self._decided:
             raise NotLoadedError("a command names all that it needs from a snapshot")
-        return Answer(self._decided[0].code, self._decided[0].body, ConsistencyToken(*end))
+        return Answer(self._decided[0].code, self._decided[0].body, end)
 
     # --- claim ---------------------------------------------------------------------------------
 
     async def _claim(self, submissions: Sequence[Submission]) -> list[Submission]:
-        ids = sorted(str(submission.request_id) for submission in submissions)
-        _, claimed_rows, known_rows = await self._session.run(
-            [BEGIN, Statement(CLAIM, (ids,)), Statement(KNOWN, (ids,))]
-        )
-        claimed = {row[0] for row in claimed_rows}
-        known = {row[0]: row for row in known_rows}
-        return [s for s in submissions if self._is_live(s, claimed, known)]
+        claimed = await self._unit.claim([submission.request_id for submission in submissions])
+        return [submission for submission in submissions if self._is_live(submission, claimed)]
 
-    def _is_live(self, submission: Submission, claimed: set[UUID], known: Mapping[UUID, Row]) -> bool:
-        stored = known.get(submission.request_id)
-        if stored is None and submission.request_id in claimed:
+    def _is_live(self, submission: Submission, claimed: Claimed) -> bool:
+        known = claimed.known.get(submission.request_id)
+        if known is None and submission.request_id in claimed.ids:
             return True
-        if stored is None:
+        if known is None:
             self._outcome.in_flight_elsewhere.append(submission)
-        elif submission.is_same_request(stored[1], stored[2]):
-            _, _, _, code, body, *end = stored
-            answer = Answer(code, body, ConsistencyToken(*end))
-            self._outcome.answers.append((submission, answer))
+        elif submission.is_same_request(known.method, known.fingerprint):
+            self._outcome.answers.append((submission, known.answer))
         else:
             self._outcome.failures.append((submission, RequestIdReused()))
         return False
@@ -213,11 +151,14 @@ class Transaction:
         """
         named = [touch for s in submissions for touch in _named(s, s.command.touches)]
         roots = [touch for touch in named if touch.kind.rank < FIRST_DEPENDENT_RANK]
-        await self._load_kinds(roots, is_rehearsal=is_rehearsal)
+        named_roots = self._keys_by_kind(roots, is_rehearsal=is_rehearsal)
+        self._add(named_roots, await self._unit.load(named_roots))
         needed, ready_count = self._needed(submissions)
         assert all(t.kind.rank >= FIRST_DEPENDENT_RANK for t in needed), "needs() names dependents"
         dependents = needed + [t for t in named if t.kind.rank >= FIRST_DEPENDENT_RANK]
-        [[(now,)]] = await self._load_kinds(dependents, CLOCK, is_rehearsal=is_rehearsal)
+        named_last = self._keys_by_kind(dependents, is_rehearsal=is_rehearsal)
+        found, now = await self._unit.load_last(named_last)
+        self._add(named_last, found)
         return now, submissions[:ready_count]
 
     def _needed(self, submissions: Sequence[Submission]) -> tuple[list[Touch], int]:
@@ -230,28 +171,21 @@ class Transaction:
             needed.extend(own)
         return needed, len(submissions)
 
-    async def _load_kinds(
-        self, touches: Iterable[Touch], *last: Statement, is_rehearsal: bool
-    ) -> list[list[Row]]:
-        named = _merge(touches)
-        plan: list[tuple[Repository[Any, Any], Keys[Any], int]] = []
-        statements: list[Statement] = []
-        for rank in sorted(named):
-            kind, modes = named[rank]
+    def _keys_by_kind(self, touches: Iterable[Touch], *, is_rehearsal: bool) -> list[Named]:
+        """What to load of each kind, in lock order; all that is touched counts as absent until then."""
+        named: list[Named] = []
+        for _, (kind, modes) in sorted(_merge(touches).items()):
             unlocked = [key for key, mode in modes.items() if mode is Mode.READ]
             self._world.load(kind, dict.fromkeys(modes), unlocked=unlocked)
             keys = _keys(modes, is_rehearsal=is_rehearsal)
             if keys.modes:
-                loads = self._storage.repositories[rank].load(keys)
-                plan.append((self._storage.repositories[rank], keys, len(loads)))
-                statements.extend(loads)
+                named.append((kind, keys))
                 self._creatable.append((kind, keys.created))
-        statements.extend(last)
-        results = await self._session.run(statements) if statements else []
-        for repository, keys, count in plan:
-            self._world.load(repository.kind, repository.assemble(keys, results[:count]))
-            results = results[count:]
-        return results
+        return named
+
+    def _add(self, named: Sequence[Named], found: Sequence[Found]) -> None:
+        for (kind, _), aggregates in zip(named, found, strict=True):
+            self._world.load(kind, aggregates)
 
     # --- decide --------------------------------------------------------------------------------
 
@@ -262,7 +196,7 @@ class Transaction:
             except NotLoadedError as error:
                 self._postpone(submission, error)
             except Refusal as refusal:
-                body = self._storage.encode_failure(refusal)
+                body = self._unit.encode_failure(refusal)
                 self._decided.append(_Decided(submission, int(refusal.code), body))
             except Failure as failure:
                 self._outcome.failures.append((submission, failure))
@@ -280,68 +214,35 @@ class Transaction:
     def _decide(self, submission: Submission, now: datetime) -> None:
         decision: Decision[Any] = submission.command.decide(self._world, now)
         body = submission.encode(decision.answer)
-        encoded = [encode_event(event) for event in decision.events]
+        encoded = [self._unit.encode_event(event) for event in decision.events]
         self._world.apply(decision.changes)
         self._decided.append(_Decided(submission, SUCCESS, body, decision.events, encoded))
 
     # --- write ---------------------------------------------------------------------------------
 
-    async def _write(self, now: datetime) -> ConsistencyToken:
-        """Everything that can conflict or wait first, then the log lock, then what it guards."""
-        saves = [*self._saves(), *self._take_back()]
-        appends = self._appends(now)
-        results = await self._session.run([*saves, *appends, self._store_answers(now), COMMIT])
-        # The answers are written last, behind the batch's own events.
-        return ConsistencyToken(*results[-2][0])
-
-    def _saves(self) -> Iterable[Statement]:
-        for kind, rows in self._world.changed():
-            yield from self._storage.repositories[kind.rank].save(
-                [Changed(key, before, after) for key, before, after in rows]
-            )
-
-    def _take_back(self) -> Iterable[Statement]:
-        """Deletes the key rows of what was not created after all: refused, or left to the next batch.
-
-        Here, and not in a worker that sweeps: a refused creation is rare, costs one statement more, and
-        no other transaction ever sees a row that might be swept away under it.
-        """
-        for kind, keys in self._creatable:
-            table = self._storage.key_tables.get(kind.rank)
-            absent = [key for key in keys if self._world.get(kind, key) is None]
-            if table is not None and absent:
-                yield take_back_rows(table, absent)
-
-    def _appends(self, now: datetime) -> list[Statement]:
-        sources = [(done.submission, event) for done in self._decided for event in done.events]
-        if not sources:
-            return []
-        encoded = [event for done in self._decided for event in done.encoded]
-        append = {
-            "recorded_time": now,
-            "contexts": [event.context for _, event in sources],
-            "types": [name for name, _ in encoded],
-            "keys": [event.key for _, event in sources],
-            "payloads": [payload for _, payload in encoded],
-            "actors": [submission.actor for submission, _ in sources],
-            "request_ids": [submission.request_id for submission, _ in sources],
-        }
-        rows = [(n, event, s.actor) for n, (s, event) in enumerate(sources, start=1)]
-        ledgers = [s for ledger in self._storage.ledgers for s in ledger.record(rows, len(rows), now)]
-        return [Statement(LOCK_LOG), Statement(APPEND_EVENTS, append), *ledgers]
-
-    def _store_answers(self, now: datetime) -> Statement:
-        return Statement(
-            STORE_ANSWERS,
-            {
-                "now": now,
-                "ids": [done.submission.request_id for done in self._decided],
-                "methods": [done.submission.method for done in self._decided],
-                "fingerprints": [done.submission.fingerprint for done in self._decided],
-                "codes": [done.code for done in self._decided],
-                "responses": [done.body for done in self._decided],
-            },
+    def _work(self, now: datetime) -> Work:
+        return Work(
+            now,
+            changed=[
+                (kind, [Changed(key, before, after) for key, before, after in rows])
+                for kind, rows in self._world.changed()
+            ],
+            not_created=[(kind, self._absent(kind, keys)) for kind, keys in self._creatable],
+            events=[
+                Told(event, encoded, done.submission.actor, done.submission.request_id)
+                for done in self._decided
+                for event, encoded in zip(done.events, done.encoded, strict=True)
+            ],
+            answers=[_new_answer(done) for done in self._decided],
         )
+
+    def _absent(self, kind: Kind[Any, Any], keys: Iterable[Any]) -> list[Any]:
+        return [key for key in keys if self._world.get(kind, key) is None]
+
+
+def _new_answer(done: _Decided) -> NewAnswer:
+    request = done.submission
+    return NewAnswer(request.request_id, request.method, request.fingerprint, done.code, done.body)
 
 
 def internal_failure(submission: Submission, error: Exception) -> Internal:

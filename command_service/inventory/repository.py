@@ -21,8 +21,8 @@ from command_service.inventory.domain import (
     Stock,
 )
 from command_service.keyed_rows import assemble_rows, columns, load_rows
-from command_service.repository import Changed, Keys
 from command_service.session import Row, Statement
+from command_service.unit_of_work import Changed, Keys
 from event_log.tables import METADATA
 
 LOCATIONS = sa.Table(

@@ -2,8 +2,7 @@
 
 import asyncio
 
-import psycopg
-
+from command_service.database_failures import DatabaseFailure
 from command_service.errors import DatabaseUnavailable
 from command_service.session import Session, Statement
 
@@ -74,7 +73,7 @@ class OrderNumbers:
         try:
             await self._session.connect()
             [[(first,)]] = await self._session.run([Statement(NEXT_BLOCK)])
-        except (psycopg.Error, TimeoutError) as error:
+        except DatabaseFailure as error:
             self._session.drop()
             raise DatabaseUnavailable from error
         return range(first, first + BLOCK_SIZE)

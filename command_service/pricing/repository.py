@@ -49,8 +49,8 @@ from command_service.pricing.tables import (
     SAVE_PROMOTIONS,
     SAVE_SHOWN_DIGESTS,
 )
-from command_service.repository import Changed, Keys
 from command_service.session import Row, Statement
+from command_service.unit_of_work import Changed, Keys
 
 # --- price lists ----------------------------------------------------------------------------------
 

@@ -10,10 +10,11 @@ import psycopg
 import pytest_asyncio
 
 from command_service.errors import Failure
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.session import Row, Session
 from command_service.storage import storage
 from command_service.submission import Submission
-from command_service.transaction import Storage, Transaction
+from command_service.transaction import Transaction
 from command_service.world import AnswerT, Command
 from serving.status import encode_failure
 
@@ -44,20 +45,21 @@ class CarryOut:
         submissions = [_submission(command, answers) for command in commands]
         waiting = submissions
         while waiting:
-            outcome = await Transaction(self.session, self._recording(answers)).run(waiting)
+            outcome = await Transaction(self._recording(answers)).run(waiting)
             answers.update({s.request_id: failure for s, failure in outcome.failures})
             waiting = outcome.postponed
         return [answers[submission.request_id] for submission in submissions]
 
-    def _recording(self, answers: dict[UUID, Any]) -> Storage:
+    def _recording(self, answers: dict[UUID, Any]) -> PostgresqlUnitOfWork:
         """Refusals are kept as exceptions, not as bytes, in the order in which they are decided."""
-        return replace(self.storage, encode_failure=_Refusals(answers))
+        storage = replace(self.storage, encode_failure=_Refusals(answers))
+        return PostgresqlUnitOfWork(self.session, storage)
 
     async def rehearse(self, command: Command[AnswerT]) -> AnswerT:
         """What validate_only would answer."""
         answers: dict[UUID, Any] = {}
         submission = _submission(command, answers)
-        await Transaction(self.session, self._recording(answers)).rehearse(submission)
+        await Transaction(self._recording(answers)).rehearse(submission)
         answer = answers[submission.request_id]
         if isinstance(answer, Failure):
             raise answer

@@ -22,11 +22,12 @@ from command_service.errors import (
     Refusal,
     RequestIdReused,
 )
-from command_service.repository import Changed, Keys
+from command_service.postgresql import PostgresqlUnitOfWork, Storage
 from command_service.requests import CLAIM
 from command_service.session import Row, Session, Statement
 from command_service.submission import SUCCESS, Answer, Submission
-from command_service.transaction import Outcome, Storage, Transaction
+from command_service.transaction import Outcome, Transaction
+from command_service.unit_of_work import Changed, Keys
 from command_service.world import Command, Decision, Kind, LockRank, Touch, World
 from event_log.appending import LOG_END
 from event_log.events import Event
@@ -115,7 +116,9 @@ def submission(
 async def committing(database_url: str, limits: Limits | None = None) -> AsyncIterator[Committer]:
     """A committer at work, drained at the end: one process's worth."""
     sessions = [Session(database_url, name) for name in ("short", "bulk")]
-    lanes = [Lane(s._application_name, s, STORAGE, limits or Limits()) for s in sessions]
+    lanes = [
+        Lane(s._application_name, PostgresqlUnitOfWork(s, STORAGE), limits or Limits()) for s in sessions
+    ]
     committer = Committer(*lanes)
     await committer.start()
     yield committer

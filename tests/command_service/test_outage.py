@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from command_service.committer import ATTEMPT_COUNT_MAX
+from command_service.database_failures import ConnectionLost, FellSilent
 from command_service.errors import DatabaseUnavailable
 from command_service.lone_worker import LoneWorker, WorkerLock
 from command_service.outage import Outage
@@ -56,13 +57,13 @@ def test_an_outage_is_said_when_it_begins_and_when_it_is_over_with_what_it_cost(
     outage = Outage(lambda: now, lane="short")
     with capture_logs() as lines:
         outage.succeeded()
-        outage.failed(psycopg.OperationalError("refused\n"))
+        outage.failed(ConnectionLost("refused\n", code="08"))
         now = 103.5
-        outage.failed(TimeoutError("silent"), lost_count=7)
+        outage.failed(FellSilent("silent", code="08"), lost_count=7)
         now = 110.25
         outage.succeeded()
         outage.succeeded()
-        outage.failed(TimeoutError("silent"), lost_count=1)
+        outage.failed(FellSilent("silent", code="08"), lost_count=1)
         outage.succeeded()
     begun = {**SAID, "lane": "short", "event": "failing, trying again"}
     over = {**SAID, "lane": "short", "event": "working again"}
@@ -78,9 +79,9 @@ def test_a_bug_during_an_outage_is_news_once_and_with_its_traceback() -> None:
     outage = Outage(worker="EXPIRY")
     bug = KeyError("order")
     with capture_logs() as lines:
-        outage.failed(TimeoutError("silent"))
+        outage.failed(FellSilent("silent", code="08"))
         outage.failed(bug)
-        outage.failed(TimeoutError("silent"))
+        outage.failed(FellSilent("silent", code="08"))
         outage.failed(bug)
     assert [line["exc_info"] for line in lines] == [None, bug]
 

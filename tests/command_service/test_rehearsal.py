@@ -11,10 +11,12 @@ import pytest
 import pytest_asyncio
 
 from command_service.cart.domain import CART
+from command_service.database_failures import Unacceptable
 from command_service.errors import Internal
 from command_service.inventory.commands import UpsertLocations
 from command_service.inventory.domain import LOCATION, Location
 from command_service.ordering.order_numbers import OrderNumbers
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.rehearsal import Rehearsal
 from command_service.session import Session
 from command_service.submission import Submission
@@ -59,7 +61,7 @@ async def is_waiting(shop: CarryOut) -> bool:
 async def test_a_caller_that_goes_away_leaves_no_old_snapshot_to_the_next(
     carry_out: CarryOut, session: Session
 ) -> None:
-    rehearsal = Rehearsal(session, carry_out.storage)
+    rehearsal = Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage))
     async with await psycopg.AsyncConnection.connect(carry_out.database_url) as blocker:
         await blocker.execute("LOCK TABLE locations IN ACCESS EXCLUSIVE MODE")
         left = asyncio.create_task(rehearsal.rehearse(submission(MAIN)))
@@ -95,7 +97,9 @@ async def test_a_rehearsal_locks_no_row_makes_none_and_claims_no_id(
             # Held so, a table can be read and nothing else.
             await others.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
         await others.execute("LOCK TABLE log_incarnation IN ACCESS EXCLUSIVE MODE")
-        waiting = asyncio.create_task(Rehearsal(session, carry_out.storage).rehearse(rehearsed))
+        waiting = asyncio.create_task(
+            Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage)).rehearse(rehearsed)
+        )
         await eventually(lambda: is_waiting(carry_out), seconds=30)
         assert await carry_out.fetch(LOCKS) == [("relation", "AccessShareLock")]
     assert (await waiting).body == command.order_id.encode()
@@ -144,7 +148,7 @@ WHERE datname = current_database() AND application_name = 'shared' AND xact_star
 
 BUGS = [
     (NamesNoKey(), KeyError),
-    (NamesAKeyWithoutForm(), psycopg.DataError),
+    (NamesAKeyWithoutForm(), Unacceptable),
     (NamesRootsTooLate(), AssertionError),
     (ForgetsItsKey(), Internal),
 ]
@@ -155,7 +159,7 @@ async def test_a_bug_in_a_command_leaves_no_transaction_open(
     carry_out: CarryOut, session: Session, command: Command[None], error: type[Exception]
 ) -> None:
     """Nor is it taken for a database that is away, where to come again would help."""
-    rehearsal = Rehearsal(session, carry_out.storage)
+    rehearsal = Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage))
     with pytest.raises(error):
         await rehearsal.rehearse(replace(submission(MAIN), command=command))
     assert await carry_out.fetch(OPEN_TRANSACTIONS) == [(0,)]

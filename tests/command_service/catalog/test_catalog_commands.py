@@ -9,9 +9,9 @@ import pytest
 from command_service.catalog.commands import SetSaleState, UpsertProducts, UpsertSkus
 from command_service.catalog.domain import SKU, Dimensions, Product, SaleState, Sku
 from command_service.errors import SkuNotFound
-from command_service.repository import Keys
 from command_service.row_outcome import RowOutcome, RowState
 from command_service.session import Session
+from command_service.unit_of_work import Keys
 from command_service.world import Mode
 from shopkeeper.catalog.v1 import catalog_events_pb2
 from tests.command_service.conftest import CarryOut

@@ -26,6 +26,7 @@ from command_service.payment.domain import (
 )
 from command_service.payment.gateway import Gateway
 from command_service.payment.reports import Told
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.session import Session
 from command_service.world import AnswerT, Command, Decision, Touch, World
 from payment_providers.calls import CallLimits
@@ -154,7 +155,10 @@ async def paid_shop(carry_out: CarryOut) -> AsyncIterator[PaidShop]:
     await open_stocked_shop(carry_out)
     sessions = {name: Session(carry_out.database_url, name) for name in ("short", "bulk")}
     committer = Committer(
-        *(Lane(name, session, carry_out.storage, Limits()) for name, session in sessions.items())
+        *(
+            Lane(name, PostgresqlUnitOfWork(session, carry_out.storage), Limits())
+            for name, session in sessions.items()
+        )
     )
     await committer.start()
     async with connected() as sandbox:

@@ -12,6 +12,7 @@ from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.payment_servicer import PaymentServicer
 from command_service.committer import Committer, Lane, Limits
 from command_service.payment.gateway import Gateway
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.rehearsal import Rehearsal
 from command_service.servicing import Door
 from command_service.session import Session
@@ -61,13 +62,13 @@ async def served(
     committer, driver, commands = shop.committer, shop.driver, shop.commands
     if is_another:
         lanes = (
-            Lane(name, s, shop.carry_out.storage, Limits())
+            Lane(name, PostgresqlUnitOfWork(s, shop.carry_out.storage), Limits())
             for name, s in zip(("short", "bulk"), sessions, strict=False)
         )
         committer, commands = Committer(*lanes), sessions[0]
         await committer.start()
         driver = PaymentDriver(committer, Gateway({"stripe": shop.provider}))
-    door = Door(committer, Rehearsal(sessions[2], shop.carry_out.storage))
+    door = Door(committer, Rehearsal(PostgresqlUnitOfWork(sessions[2], shop.carry_out.storage)))
 
     def register(server: grpc.aio.Server) -> None:
         payment_grpc.add_PaymentCommandServiceServicer_to_server(PaymentServicer(door, driver), server)

@@ -19,6 +19,7 @@ from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.ordering.domain import OrderState
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
 from command_service.pricing.domain import PriceList, PriceTier
 from command_service.session import Row, Session, Statement
@@ -47,7 +48,10 @@ async def shop(carry_out: CarryOut) -> CarryOut:
 async def committer(shop: CarryOut, database_url: str) -> AsyncIterator[Committer]:
     sessions = {name: Session(database_url, name) for name in ("short", "bulk")}
     committer = Committer(
-        *(Lane(name, session, shop.storage, Limits()) for name, session in sessions.items())
+        *(
+            Lane(name, PostgresqlUnitOfWork(session, shop.storage), Limits())
+            for name, session in sessions.items()
+        )
     )
     await committer.start()
     yield committer

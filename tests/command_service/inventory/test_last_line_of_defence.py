@@ -52,5 +52,5 @@ async def test_without_the_lock_the_check_refuses_the_second_of_two_sales(
         return_exceptions=True,
     )
     refused = [outcome for outcome in outcomes if outcome is not None]
-    assert [type(each) for each in refused] == [psycopg.errors.CheckViolation]
+    assert [type(each.__cause__) for each in refused] == [psycopg.errors.CheckViolation]
     assert (await level(carry_out, "mug")).reserved == 10

@@ -27,8 +27,8 @@ from command_service.inventory.repository import (
     StockRepository,
 )
 from command_service.inventory.reservation_commands import ReserveStock
-from command_service.repository import Changed
 from command_service.session import Session
+from command_service.unit_of_work import Changed
 from tests.command_service.conftest import CarryOut
 from tests.command_service.inventory.warehouse import (
     HOUR,

@@ -24,9 +24,9 @@ from command_service.pricing.domain import (
     SkuPrices,
 )
 from command_service.pricing.tables import DUE_PRICE_LISTS, PRICE_LIST_SKUS
-from command_service.repository import Keys
 from command_service.row_outcome import RowOutcome, RowState
 from command_service.session import Row, Session
+from command_service.unit_of_work import Keys
 from command_service.world import Mode
 from shopkeeper.pricing.v1 import pricing_events_pb2, pricing_pb2
 from tests.command_service.conftest import CarryOut
