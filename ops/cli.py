@@ -5,7 +5,19 @@ from io import TextIOWrapper
 
 import typer
 
-from ops.commands import alarms, call, database, demo, explain, log, rebuild, reconcile, up, verify
+from ops.commands import (
+    alarms,
+    call,
+    database,
+    demo,
+    explain,
+    log,
+    race,
+    rebuild,
+    reconcile,
+    up,
+    verify,
+)
 from ops.failures import ReadableErrors
 
 app = typer.Typer(
@@ -31,5 +43,5 @@ def shopkeeper() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for module in (up, demo, rebuild, database, verify, reconcile, alarms, explain, log, call):
+for module in (up, demo, rebuild, database, verify, reconcile, alarms, race, explain, log, call):
     app.add_typer(module.app)

@@ -1,4 +1,4 @@
-"""The RPCs that the demo calls: path and types of each.
+"""The RPCs that the demo calls: path and types of each. The race calls some of them as well.
 
 The generated stubs parse answers; the demo compares the bytes of answers that must be identical.
 """
@@ -48,7 +48,7 @@ class Rpc(Generic[RequestT, ResponseT]):
     response_type: type[ResponseT]
 
 
-def _rpc(
+def rpc(
     services: Any, name: str, request_type: type[RequestT], response_type: type[ResponseT]
 ) -> Rpc[RequestT, ResponseT]:
     """The RPC of that name of the one service that a generated module declares."""
@@ -57,91 +57,91 @@ def _rpc(
     return Rpc(f"/{service.full_name}/{method.name}", request_type, response_type)
 
 
-UPSERT_PRODUCTS = _rpc(
+UPSERT_PRODUCTS = rpc(
     catalog_command,
     "UpsertProducts",
     catalog_command.UpsertProductsRequest,
     catalog_command.UpsertProductsResponse,
 )
-UPSERT_SKUS = _rpc(
+UPSERT_SKUS = rpc(
     catalog_command,
     "UpsertSkus",
     catalog_command.UpsertSkusRequest,
     catalog_command.UpsertSkusResponse,
 )
-UPSERT_PRICE_LISTS = _rpc(
+UPSERT_PRICE_LISTS = rpc(
     pricing_command,
     "UpsertPriceLists",
     pricing_command.UpsertPriceListsRequest,
     pricing_command.UpsertPriceListsResponse,
 )
-UPSERT_PRICES = _rpc(
+UPSERT_PRICES = rpc(
     pricing_command,
     "UpsertPrices",
     pricing_command.UpsertPricesRequest,
     pricing_command.UpsertPricesResponse,
 )
-UPSERT_LOCATIONS = _rpc(
+UPSERT_LOCATIONS = rpc(
     inventory_command,
     "UpsertLocations",
     inventory_command.UpsertLocationsRequest,
     inventory_command.UpsertLocationsResponse,
 )
-RECEIVE_STOCK = _rpc(
+RECEIVE_STOCK = rpc(
     inventory_command,
     "ReceiveStock",
     inventory_command.ReceiveStockRequest,
     inventory_command.ReceiveStockResponse,
 )
-ADJUST_STOCK = _rpc(
+ADJUST_STOCK = rpc(
     inventory_command,
     "AdjustStock",
     inventory_command.AdjustStockRequest,
     inventory_command.AdjustStockResponse,
 )
-REPAIR_STOCK = _rpc(
+REPAIR_STOCK = rpc(
     inventory_command,
     "RepairStock",
     inventory_command.RepairStockRequest,
     inventory_command.RepairStockResponse,
 )
-CREATE_CART = _rpc(
+CREATE_CART = rpc(
     cart_command, "CreateCart", cart_command.CreateCartRequest, cart_command.CreateCartResponse
 )
-ADD_CART_LINE = _rpc(
+ADD_CART_LINE = rpc(
     cart_command, "AddCartLine", cart_command.AddCartLineRequest, cart_command.AddCartLineResponse
 )
-REMOVE_CART_LINE = _rpc(
+REMOVE_CART_LINE = rpc(
     cart_command,
     "RemoveCartLine",
     cart_command.RemoveCartLineRequest,
     cart_command.RemoveCartLineResponse,
 )
-PLACE_ORDER = _rpc(
+PLACE_ORDER = rpc(
     ordering_command,
     "PlaceOrder",
     ordering_command.PlaceOrderRequest,
     ordering_command.PlaceOrderResponse,
 )
-START_PAYMENT = _rpc(
+START_PAYMENT = rpc(
     payment_command,
     "StartPayment",
     payment_command.StartPaymentRequest,
     payment_command.StartPaymentResponse,
 )
-REFUND_PAYMENT = _rpc(
+REFUND_PAYMENT = rpc(
     payment_command,
     "RefundPayment",
     payment_command.RefundPaymentRequest,
     payment_command.RefundPaymentResponse,
 )
-FULFILL_ORDER_LINES = _rpc(
+FULFILL_ORDER_LINES = rpc(
     ordering_command,
     "FulfillOrderLines",
     ordering_command.FulfillOrderLinesRequest,
     ordering_command.FulfillOrderLinesResponse,
 )
-RETURN_ORDER_LINES = _rpc(
+RETURN_ORDER_LINES = rpc(
     ordering_command,
     "ReturnOrderLines",
     ordering_command.ReturnOrderLinesRequest,
@@ -151,27 +151,27 @@ RETURN_ORDER_LINES = _rpc(
 AS_THINGS_ARE = frozenset({START_PAYMENT.path, REFUND_PAYMENT.path})
 """Commands whose repetition answers how far their provider has come since, and so not the same bytes."""
 
-GET_CART = _rpc(cart_query, "GetCart", cart_query.GetCartRequest, cart_query.GetCartResponse)
-GET_ORDER = _rpc(
+GET_CART = rpc(cart_query, "GetCart", cart_query.GetCartRequest, cart_query.GetCartResponse)
+GET_ORDER = rpc(
     ordering_query, "GetOrder", ordering_query.GetOrderRequest, ordering_query.GetOrderResponse
 )
-LIST_ORDERS_BY_STATE = _rpc(
+LIST_ORDERS_BY_STATE = rpc(
     ordering_query,
     "ListOrdersByState",
     ordering_query.ListOrdersByStateRequest,
     ordering_query.ListOrdersByStateResponse,
 )
-GET_STOCK = _rpc(
+GET_STOCK = rpc(
     inventory_query, "GetStock", inventory_query.GetStockRequest, inventory_query.GetStockResponse
 )
-BATCH_GET_STOCK = _rpc(
+BATCH_GET_STOCK = rpc(
     inventory_query,
     "BatchGetStock",
     inventory_query.BatchGetStockRequest,
     inventory_query.BatchGetStockResponse,
 )
 
-EXPLAIN_STOCK = _rpc(
+EXPLAIN_STOCK = rpc(
     inventory_history,
     "ExplainStock",
     inventory_history.ExplainStockRequest,

@@ -64,6 +64,7 @@ def incarnation(database_url: str) -> str:
         "call",
         "repair stock",
         "new-incarnation",
+        "race",
     ],
 )
 def test_every_command_has_help(command: str, tmp_path: Path) -> None:

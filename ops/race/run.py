@@ -1,0 +1,55 @@
+"""The whole race: the stake, the carts, the start, the ledger, the clearing."""
+
+import asyncio
+
+from rich.console import Console
+
+from ops.demo.calls import Refused
+from ops.failures import ExitStatus, Problem
+from ops.progress import progress
+from ops.race.buyers import fill_carts, race
+from ops.race.clearing import clear
+from ops.race.ledger import Ledger, read_ledger
+from ops.race.report import Entry, Outcome, print_report
+from ops.race.shop import Addresses, Shop
+from ops.race.stake import Stake, found_stake, made_stake
+from ops.race.verdict import judge
+
+
+def run_race(console: Console, addresses: Addresses, entry: Entry) -> int:
+    """Runs the race and returns the exit status: 0 when everything adds up.
+
+    Raises:
+        Problem: the race cannot be run, or a service went away.
+    """
+    outcome = asyncio.run(_race(console, addresses, entry))
+    print_report(console, outcome)
+    return ExitStatus.DONE if outcome.is_good else ExitStatus.REFUSED
+
+
+async def _race(console: Console, addresses: Addresses, entry: Entry) -> Outcome:
+    async with Shop(addresses, connection_count=entry.connection_count) as shop:
+        await shop.knock()
+        try:
+            stake, before = await _stake(shop, entry)
+            with progress(console) as on_progress:
+                carts = await fill_carts(shop, stake, entry.buyer_count, on_progress)
+        except Refused as refusal:
+            raise Problem(f"there can be no race: {refusal}") from refusal
+        finishes = await race(shop, carts)
+        ledger = await read_ledger(shop, stake.sku_id)
+        verdict = judge(before, ledger, finishes)
+        cleared = None if entry.is_kept else await clear(shop, stake, entry.units, finishes)
+        final = ledger if entry.is_kept else await read_ledger(shop, stake.sku_id)
+        return Outcome(entry, stake, verdict, ledger, shop.connection_count, cleared, final)
+
+
+async def _stake(shop: Shop, entry: Entry) -> tuple[Stake, Ledger]:
+    if entry.sku_id is None:
+        stake = await made_stake(shop, entry.units, entry.currency_code)
+    else:
+        stake = await found_stake(shop, entry.sku_id, entry.currency_code)
+    ledger = await read_ledger(shop, stake.sku_id)
+    if not ledger.stock.available:
+        raise Problem(f"nothing of SKU {stake.sku_id} is left to race for; see --units")
+    return stake, ledger
