@@ -38,7 +38,7 @@ async def _race(console: Console, addresses: Addresses, entry: Entry) -> Outcome
             raise Problem(f"there can be no race: {refusal}") from refusal
         finishes = await race(shop, carts)
         ledger = await read_ledger(shop, stake.sku_id)
-        verdict = judge(before, ledger, finishes)
+        verdict = judge(before, ledger, finishes, is_alone=stake.is_ours)
         cleared = None if entry.is_kept else await clear(shop, stake, entry.units, finishes)
         final = ledger if entry.is_kept else await read_ledger(shop, stake.sku_id)
         return Outcome(entry, stake, verdict, ledger, shop.connection_count, cleared, final)

@@ -34,8 +34,11 @@ class Verdict:
         )
 
 
-def judge(before: Ledger, after: Ledger, finishes: Finishes) -> Verdict:
-    """Compares what the buyers were told with what the ledger says; each by its own word."""
+def judge(before: Ledger, after: Ledger, finishes: Finishes, *, is_alone: bool) -> Verdict:
+    """Compares what the buyers were told with what the ledger says.
+
+    is_alone: nobody else knows of the SKU, so that whoever else holds a unit was sold it by mistake.
+    """
     added_up = account(after, after_position=before.position, order_ids=finishes.order_ids)
     units = before.stock.available
     # What others brought or took meanwhile is in the ledger, which is looked at moment by moment.
@@ -45,6 +48,7 @@ def judge(before: Ledger, after: Ledger, finishes: Finishes) -> Verdict:
         *_of_the_ledger(after, added_up, oversold),
         *_of_winners(finishes, added_up),
         *_of_losers(finishes, added_up, units),
+        *(_of_others(added_up) if is_alone else ()),
     ]
     return Verdict(before.stock.sku_id, units, finishes, added_up, oversold, wrong)
 
@@ -74,3 +78,8 @@ def _of_losers(finishes: Finishes, added_up: Account, units: int) -> Iterator[st
         yield f"{expected} should have won, and {len(finishes.winners)} did"
     if finishes.reasons[SOLD_OUT] and added_up.available_min > 0:
         yield f"buyers were told {SOLD_OUT} while never fewer than {added_up.available_min} were left"
+
+
+def _of_others(added_up: Account) -> Iterator[str]:
+    for cause in dict.fromkeys(movement.cause for movement in added_up.others):
+        yield f"{cause} is none of the winners, and moved units"

@@ -37,8 +37,8 @@ def reserved(cause: str, quantity: int = 1) -> tuple[str, StockDeltas]:
     return cause, StockDeltas(reserved=quantity)
 
 
-def verdict(after: Ledger, ended: Finishes) -> Verdict:
-    return judge(BEFORE, after, ended)
+def verdict(after: Ledger, ended: Finishes, *, is_alone: bool = False) -> Verdict:
+    return judge(BEFORE, after, ended, is_alone=is_alone)
 
 
 def test_as_many_winners_as_units_is_right() -> None:
@@ -89,6 +89,12 @@ def test_other_customers_may_buy_meanwhile() -> None:
     found = verdict(ledger(RECEIVED, reserved("a"), reserved("other")), finishes("a", losers=3))
     assert found.wrong == []
     assert [movement.cause for movement in found.account.others] == ["other"]
+
+
+def test_of_a_sku_that_nobody_else_knows_nobody_else_moves_units() -> None:
+    after = ledger(RECEIVED, reserved("a"), reserved("ghost"))
+    found = verdict(after, finishes("a", losers=3), is_alone=True)
+    assert found.wrong == ["ghost is none of the winners, and moved units"]
 
 
 def test_a_stock_that_its_movements_do_not_come_to_is_told() -> None:
