@@ -4,14 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Generic
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from command_service.committer import Committer
 from command_service.database_failures import DatabaseFailure
 from command_service.errors import Failure
 from command_service.outage import Outage
-from command_service.session import Session, Statement
 from command_service.submission import SUCCESS, Answer, Submission, fingerprint
 from command_service.world import AnswerT, Command
 from event_log.tokens import ConsistencyToken
@@ -30,20 +29,33 @@ class WorkerLock(IntEnum):
     PAYMENT_ALARMS = 5
 
 
-# Held by the session, so it is free as soon as the process or its connection is gone; a process that
-# is stopped in mid-air keeps its connection, so the server ends one that has not asked for seconds.
-_TAKE_LOCK = "SELECT pg_try_advisory_lock(2, %s::int)"
-_LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
+class WorkerSession(Protocol):
+    """A session of the database that can hold a worker's lock."""
+
+    async def take_worker_lock(self, number: int) -> bool:
+        """Takes the lock of that number if nobody has it; it is held for as long as the session."""
+        ...
+
+    def drop(self) -> None:
+        """Ends the session, and so lets go of the lock, without waiting for an answer."""
+        ...
+
+    async def close(self) -> None:
+        """Ends the session."""
+        ...
 
 
-class LoneWorker:
+SessionT = TypeVar("SessionT", bound=WorkerSession)
+
+
+class LoneWorker(Generic[SessionT]):
     """Does a round of its work again and again, while it holds the lock; else it stands by."""
 
     def __init__(
         self,
         lock: WorkerLock,
-        session: Session,
-        do_round: Callable[[Session], Awaitable[None]],
+        session: SessionT,
+        do_round: Callable[[SessionT], Awaitable[None]],
         *,
         pause_seconds: float,
     ) -> None:
@@ -83,10 +95,7 @@ class LoneWorker:
 
     async def _holds_lock(self) -> bool:
         if not self._is_holder:
-            await self._session.connect()
-            _, [(self._is_holder,)] = await self._session.run(
-                [_LIMIT_IDLENESS, Statement(_TAKE_LOCK, (self._lock.value,))]
-            )
+            self._is_holder = await self._session.take_worker_lock(self._lock.value)
         return self._is_holder
 
     def _let_go(self) -> None:

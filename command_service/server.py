@@ -5,6 +5,7 @@ import grpc
 from command_service.catalog.servicer import CatalogServicer
 from command_service.checkout.cart_servicer import CartServicer
 from command_service.checkout.expiry import ExpiryWorker
+from command_service.checkout.lookouts import ExpiryLookout, PaymentLookout
 from command_service.checkout.order_servicer import OrderingServicer
 from command_service.checkout.payment_alarms import PaymentAlarms
 from command_service.checkout.payment_driver import PaymentDriver
@@ -60,10 +61,10 @@ async def serve(settings: Settings) -> None:
     driver = PaymentDriver(committer, Gateway(providers))
     parts: list[Part] = [
         committer,
-        ExpiryWorker(settings.database_url, committer),
+        ExpiryWorker(ExpiryLookout(settings.database_url, "shopkeeper expiry"), committer),
         PriceWindowWorker(settings.database_url, committer),
         RetentionWorker(settings.database_url),
-        PaymentWorker(settings.database_url, driver),
+        PaymentWorker(PaymentLookout(settings.database_url, "shopkeeper payments"), driver),
         PaymentAlarms(settings.database_url),
         GrpcServer(
             settings.command_address,

@@ -45,6 +45,11 @@ SESSION_LIMITS = (
     " -c jit=off"
 )
 
+# Held by the session, so it is free as soon as the process or its connection is gone; a process that
+# is stopped in mid-air keeps its connection, so the server ends one that has not asked for seconds.
+_TAKE_WORKER_LOCK = "SELECT pg_try_advisory_lock(2, %s::int)"
+_LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
+
 TRIP_SECONDS_MAX = 10.0
 """A round trip takes longer than any server-side limit only when the connection is dead."""
 
@@ -125,6 +130,12 @@ class Session:
             return await self._trip(self._run(statements))
         except psycopg.Error as error:
             raise _translated(error) from error
+
+    async def take_worker_lock(self, number: int) -> bool:
+        """See command_service.lone_worker.WorkerSession; one trip."""
+        await self.connect()
+        _, [(is_taken,)] = await self.run([_LIMIT_IDLENESS, Statement(_TAKE_WORKER_LOCK, (number,))])
+        return bool(is_taken)
 
     async def _trip(self, talk: Coroutine[Any, Any, TalkT]) -> TalkT:
         self.trip_count += 1

@@ -19,6 +19,7 @@ IMPURE = ("__init__", "servicer", "repository", "tables", "ledger", "order_numbe
 """SQL, servicers and calls to the outside world, by the ends of their names."""
 WORKERS = (
     "command_service.checkout.expiry",
+    "command_service.checkout.lookouts",
     "command_service.checkout.payment_alarms",
     "command_service.checkout.payment_driver",
     "command_service.checkout.payment_worker",

@@ -6,22 +6,18 @@ whoever has or has not been here.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID, uuid5
 
 from command_service.cart.commands import ExpireCart
-from command_service.cart.repository import DUE_CARTS
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.committer import Committer
 from command_service.errors import Internal
-from command_service.inventory.repository import DUE_RESERVATIONS
 from command_service.inventory.reservation_commands import ExpireReservation
-from command_service.lone_worker import LoneWorker, WorkerLock, submit
-from command_service.ordering.repository import DUE_ORDERS
-from command_service.session import Row, Session, Statement
+from command_service.lone_worker import LoneWorker, WorkerLock, WorkerSession, submit
 from command_service.submission import SUCCESS, Answer
 from command_service.world import Command
 
@@ -42,17 +38,16 @@ ACTOR = "expiry worker"
 
 
 class Expirable(NamedTuple):
-    """A kind of thing that expires: how what is due is found, and the command for it."""
+    """A kind of thing that expires, and the command for it."""
 
     name: str
-    due_sql: str
     command: Callable[[str], Command[Any]]
 
 
 EXPIRABLES = (
-    Expirable("order", DUE_ORDERS, ExpireOrder),
-    Expirable("reservation", DUE_RESERVATIONS, ExpireReservation),
-    Expirable("cart", DUE_CARTS, ExpireCart),
+    Expirable("order", ExpireOrder),
+    Expirable("reservation", ExpireReservation),
+    Expirable("cart", ExpireCart),
 )
 
 
@@ -81,16 +76,23 @@ class Due:
         return uuid5(NAMESPACE, f"{name}:{self.refusal_count}" if self.refusal_count else name)
 
 
+class Lookout(WorkerSession, Protocol):
+    """What the worker asks of the database."""
+
+    async def due(self, count_max: int) -> Sequence[Sequence[tuple[str, datetime]]]:
+        """Of each of EXPIRABLES in turn: keys and times of what is due, longest overdue first."""
+        ...
+
+
 class ExpiryWorker:
     """Finds what is due and has it expired; one process at a time does."""
 
-    def __init__(self, database_url: str, committer: Committer) -> None:
+    def __init__(self, lookout: Lookout, committer: Committer) -> None:
         self._committer = committer
         self._rest_until: dict[UUID, float] = {}
         self._refusal_counts: Counter[tuple[str, str]] = Counter()
-        session = Session(database_url, "shopkeeper expiry")
         self._worker = LoneWorker(
-            WorkerLock.EXPIRY, session, self.expire_due, pause_seconds=PAUSE_SECONDS
+            WorkerLock.EXPIRY, lookout, self.expire_due, pause_seconds=PAUSE_SECONDS
         )
 
     async def start(self) -> None:
@@ -101,11 +103,9 @@ class ExpiryWorker:
         """Ends after the round in hand."""
         await self._worker.drain()
 
-    async def expire_due(self, session: Session) -> None:
+    async def expire_due(self, lookout: Lookout) -> None:
         """One round: everything that is due now, up to DUE_COUNT_MAX of each kind."""
-        results = await session.run(
-            [Statement(expirable.due_sql, (DUE_COUNT_MAX,)) for expirable in EXPIRABLES]
-        )
+        results = await lookout.due(DUE_COUNT_MAX)
         loop_now = asyncio.get_running_loop().time()
         self._rest_until = {key: end for key, end in self._rest_until.items() if end > loop_now}
         counts = self._refusal_counts
@@ -130,6 +130,6 @@ class ExpiryWorker:
             self._rest_until[due.request_id] = asyncio.get_running_loop().time() + REST_SECONDS
 
 
-def _due(results: list[list[Row]]) -> Iterator[Due]:
+def _due(results: Sequence[Sequence[tuple[str, datetime]]]) -> Iterator[Due]:
     for expirable, rows in zip(EXPIRABLES, results, strict=True):
         yield from (Due(expirable, key, expire_time) for key, expire_time in rows)

@@ -4,7 +4,7 @@ A crash between the two leaves the errand behind, and somebody makes the same ca
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +58,13 @@ class Driven:
 
 
 class PaymentDriver:
-    """Makes claimed calls and reports them."""
+    """Makes claimed calls and reports them. new_id: makes request ids that nobody else has."""
 
-    def __init__(self, committer: Committer, gateway: Gateway) -> None:
+    def __init__(
+        self, committer: Committer, gateway: Gateway, *, new_id: Callable[[], UUID] = uuid4
+    ) -> None:
         self._committer = committer
+        self._new_id = new_id
         self._gateway = gateway
         self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         self._driving: dict[str, asyncio.Task[Driven]] = {}
@@ -96,7 +99,7 @@ class PaymentDriver:
             PaymentProviderUnavailable: the provider is being asked, or gives no answer.
         """
         claim = ClaimPayment(payment_id)
-        found = await ask(self._committer, claim, request_id=uuid4(), actor=ACTOR)
+        found = await ask(self._committer, claim, request_id=self._new_id(), actor=ACTOR)
         claimed = found.decided
         if claimed is None:
             raise PaymentProviderUnavailable
@@ -155,7 +158,9 @@ class PaymentDriver:
         }
 
     async def _claims(self, order_id: str) -> tuple[Claims, ConsistencyToken]:
-        asked = await ask(self._committer, AdvanceOrder(order_id), request_id=uuid4(), actor=ACTOR)
+        asked = await ask(
+            self._committer, AdvanceOrder(order_id), request_id=self._new_id(), actor=ACTOR
+        )
         assert asked.decided is not None, "an order with payments exists"
         return asked.decided, asked.token
 

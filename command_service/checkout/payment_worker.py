@@ -5,12 +5,10 @@ log tells; what it does with an order rests on where the order is, so to look tw
 """
 
 import asyncio
+from typing import NamedTuple, Protocol
 
 from command_service.checkout.payment_driver import PaymentDriver
-from command_service.lone_worker import LoneWorker, WorkerLock
-from command_service.payment.repository import DUE_ERRANDS
-from command_service.session import Session, Statement
-from event_log.appending import LAST_POSITION
+from command_service.lone_worker import LoneWorker, WorkerLock, WorkerSession
 
 PAUSE_SECONDS = 0.1
 """Between two looks at the log: what an authorized payment waits for its capture."""
@@ -24,35 +22,36 @@ DUE_COUNT_MAX = 200
 ADVANCED_AT_ONCE_MAX = 100
 """Orders whose next steps are decided together: half a batch of the committer."""
 
-# Whether an order has next steps is for checkout.process alone to say. This says which orders cannot
-# have any, which are nearly all: it must let through whatever process.next_steps would act on.
-_MAY_HAVE_STEPS = """
-EXISTS (SELECT FROM payments WHERE payments.order_id = orders.order_id AND (
-    payments.state = 4 AND (orders.state NOT IN (1, 2) OR payments.capture_mode <> 3
-        OR payments.failure_code <> '')
-    OR payments.state = 2 AND orders.state NOT IN (1, 2)
-    OR payments.captured_minor > payments.refunded_minor
-        AND (orders.state IN (6, 7) OR orders.paid_minor > orders.total_minor)))
-"""
 
-_OF_LOG = f"""
-SELECT order_id FROM orders WHERE order_id IN (
-    SELECT key FROM events WHERE position > %(after)s::bigint AND position <= %(through)s::bigint
-    AND context IN ('ordering', 'payment'))
-AND {_MAY_HAVE_STEPS}
-"""
+class Stretch(NamedTuple):
+    """A part of the log, by its positions: what comes after the first, through the second."""
 
-_OF_ALL = f"SELECT order_id FROM orders WHERE {_MAY_HAVE_STEPS}"
+    after: int
+    through: int
+
+
+class Lookout(WorkerSession, Protocol):
+    """What the worker asks of the database."""
+
+    async def log_position(self) -> int:
+        """How far the log has come."""
+        ...
+
+    async def orders_to_advance(self, told: Stretch | None, due_count_max: int) -> set[str]:
+        """Orders with a call that is due, up to so many, and those that may have next steps.
+
+        told: where of the latter only those are looked for that the log tells of there; None: all.
+        """
+        ...
 
 
 class PaymentWorker:
     """Finds orders with next steps, and calls that nobody makes."""
 
-    def __init__(self, database_url: str, driver: PaymentDriver) -> None:
+    def __init__(self, lookout: Lookout, driver: PaymentDriver) -> None:
         self._driver = driver
         self._told_through: int | None = None
-        session = Session(database_url, "shopkeeper payments")
-        self._worker = LoneWorker(WorkerLock.PAYMENTS, session, self.look, pause_seconds=PAUSE_SECONDS)
+        self._worker = LoneWorker(WorkerLock.PAYMENTS, lookout, self.look, pause_seconds=PAUSE_SECONDS)
 
     async def start(self) -> None:
         """Begins."""
@@ -63,21 +62,18 @@ class PaymentWorker:
         await self._worker.drain()
         await self._driver.drain()
 
-    async def look(self, session: Session) -> None:
+    async def look(self, lookout: Lookout) -> None:
         """One round: what the log tells since the last one, and the calls that are due."""
-        [[(end,)]] = await session.run([Statement(LAST_POSITION)])
+        end = await lookout.log_position()
         told_through = self._told_through
         # Until this round is done, the next one has to look at all.
         self._told_through = None
-        if told_through is None or end < told_through:
-            looked_for = Statement(_OF_ALL)
-        else:
+        told = None
+        if told_through is not None and end >= told_through:
             end = min(end, told_through + EVENT_COUNT_MAX)
-            looked_for = Statement(_OF_LOG, {"after": told_through, "through": end})
-        due = Statement(DUE_ERRANDS, (DUE_COUNT_MAX, DUE_COUNT_MAX))
-        results = await session.run([looked_for, due] if end != told_through else [due])
+            told = Stretch(told_through, end)
         failures: list[BaseException] = []
-        order_ids = sorted({order_id for rows in results for (order_id,) in rows})
+        order_ids = sorted(await lookout.orders_to_advance(told, DUE_COUNT_MAX))
         for start in range(0, len(order_ids), ADVANCED_AT_ONCE_MAX):
             part = order_ids[start : start + ADVANCED_AT_ONCE_MAX]
             done = await asyncio.gather(*map(self._driver.advance, part), return_exceptions=True)

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 from uuid import uuid4
 
+from command_service.checkout.lookouts import PaymentLookout
 from command_service.checkout.payment_driver import Driven, PaymentDriver
 from command_service.checkout.payment_worker import PaymentWorker
 from command_service.checkout.report_payment import ReportProviderEvent
@@ -76,8 +77,8 @@ class PaidShop:
             chance=Random(7),
         )
         self.driver = PaymentDriver(committer, Gateway({"stripe": self.provider}))
-        self.worker = PaymentWorker(carry_out.database_url, self.driver)
-        self.session = Session(carry_out.database_url, "a round of the worker")
+        self.session = PaymentLookout(carry_out.database_url, "a round of the worker")
+        self.worker = PaymentWorker(self.session, self.driver)
         self._told_count = 0
 
     async def ask(self, command: Command[AnswerT]) -> AnswerT:

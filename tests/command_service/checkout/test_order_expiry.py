@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.expiry import EXPIRABLES, Due, ExpiryWorker
+from command_service.checkout.lookouts import ExpiryLookout
 from command_service.checkout.price_windows import PriceWindowWorker
 from command_service.committer import Committer, Lane, Limits
 from command_service.errors import Code, Internal
@@ -61,7 +62,7 @@ async def committer(shop: CarryOut, database_url: str) -> AsyncIterator[Committe
 
 
 @asynccontextmanager
-async def working(worker: ExpiryWorker | PriceWindowWorker | LoneWorker) -> AsyncIterator[None]:
+async def working(worker: ExpiryWorker | PriceWindowWorker | LoneWorker[Session]) -> AsyncIterator[None]:
     await worker.start()
     try:
         yield
@@ -80,7 +81,7 @@ async def test_everything_due_is_expired_within_a_second(
     await place(shop, "c1", hold=SOON, sku1=3)
     await shop(ReserveStock("r1", "repair", (Demand("sku2", 2),), SOON))
     await shop(replace(create("c2"), cart_idle=SOON))
-    async with working(ExpiryWorker(database_url, committer)):
+    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), committer)):
         assert await states(shop, "orders") == [1]
 
         async def is_all_expired() -> bool:
@@ -108,7 +109,7 @@ async def test_what_is_paid_or_not_yet_due_is_left_alone(
     await shop(payment(paid, "pay-1"))
     await place(shop, "c2", sku1=3)
     await place(shop, "c3", hold=SOON, sku1=3)
-    async with working(ExpiryWorker(database_url, committer)):
+    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), committer)):
 
         async def is_the_third_expired() -> bool:
             return 7 in await states(shop, "orders")
@@ -123,13 +124,11 @@ async def test_two_workers_expire_an_order_once(
 ) -> None:
     for number in range(20):
         await place(shop, f"c{number}", hold=MOMENT, sku1=1)
-    sessions = [Session(database_url, f"looker {number}") for number in range(2)]
+    sessions = [ExpiryLookout(database_url, f"looker {number}") for number in range(2)]
     for session in sessions:
         await session.connect()
     # Both at once, as if there were no lock: the request ids alone are enough.
-    await asyncio.gather(
-        *(ExpiryWorker(database_url, committer).expire_due(session) for session in sessions)
-    )
+    await asyncio.gather(*(ExpiryWorker(session, committer).expire_due(session) for session in sessions))
     for session in sessions:
         await session.close()
     expired = await shop.fetch("SELECT count(*) FROM events WHERE type LIKE '%%OrderExpired'")
@@ -166,8 +165,8 @@ async def test_a_command_that_hits_an_error_is_left_alone_for_a_while(
 ) -> None:
     order = await place(shop, "c1", hold=MOMENT, sku1=1)
     broken = Broken()
-    worker = ExpiryWorker(database_url, broken)
-    session = Session(database_url, "looker")
+    session = ExpiryLookout(database_url, "looker")
+    worker = ExpiryWorker(session, broken)
     await session.connect()
     for _ in range(3):
         await worker.expire_due(session)
@@ -288,7 +287,7 @@ async def test_what_a_clock_gone_back_refused_to_expire_is_expired_later(
     )
     assert isinstance(early, Answer)
     assert early.code == Code.FAILED_PRECONDITION
-    async with working(ExpiryWorker(database_url, committer)):
+    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), committer)):
         await eventually(lambda: is_expired(shop))
     assert await counters(shop, "sku1") == (100, 0, 0)
 

@@ -6,12 +6,10 @@ from typing import cast
 import pytest
 
 from command_service.checkout.payment_driver import PaymentDriver
-from command_service.checkout.payment_worker import PaymentWorker
+from command_service.checkout.payment_worker import Lookout, PaymentWorker, Stretch
 from command_service.committer import Committer
 from command_service.errors import DatabaseUnavailable, PaymentProviderUnavailable
 from command_service.payment.gateway import Gateway
-from command_service.session import Session, Statement
-from event_log.appending import LAST_POSITION
 from tests.command_service.payment.tellings import new_payment
 
 ORDER_COUNT = 250
@@ -32,31 +30,32 @@ class Driver:
 
 
 class Log:
-    """A session that always finds the same orders, and the log at its first position."""
+    """A lookout that always finds the same orders, and the log at its first position."""
 
     def __init__(self) -> None:
         self.looked_at_all_count = 0
 
-    async def run(self, statements: list[Statement]) -> list[list[tuple[object, ...]]]:
-        if statements == [Statement(LAST_POSITION)]:
-            return [[(1,)]]
-        if len(statements) == 1:
-            return [[]]  # no call is due
+    async def log_position(self) -> int:
+        return 1
+
+    async def orders_to_advance(self, told: Stretch | None, due_count_max: int) -> set[str]:
+        if told is not None:
+            return set()
         self.looked_at_all_count += 1
-        return [[(f"o{number:03}",) for number in range(ORDER_COUNT)], []]
+        return {f"o{number:03}" for number in range(ORDER_COUNT)}
 
 
 async def test_an_order_that_fails_does_not_keep_the_others_waiting_and_is_not_forgotten() -> None:
     driver, log = Driver({"o000", "o120"}), Log()
-    worker = PaymentWorker("", cast("PaymentDriver", driver))
+    worker = PaymentWorker(cast("Lookout", log), cast("PaymentDriver", driver))
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
-            await worker.look(cast("Session", log))
+            await worker.look(cast("Lookout", log))
     assert len(driver.advanced) == 2 * ORDER_COUNT
     driver.failing.clear()
-    await worker.look(cast("Session", log))
+    await worker.look(cast("Lookout", log))
     assert log.looked_at_all_count == 3
-    await worker.look(cast("Session", log))
+    await worker.look(cast("Lookout", log))
     assert log.looked_at_all_count == 3, "once all went well, only what the log tells is looked at"
 
 
