@@ -80,6 +80,10 @@ contract: $(INSTALLED) ## the protos as they are become what may not be broken: 
 storm: $(INSTALLED) ## 2,000 orders paid while calls fail and processes are killed: five minutes or more
 	@$(BIN)/python -m tests.system.storm --orders $(or $(ORDERS),2000)
 
+.PHONY: torture
+torture: $(INSTALLED) ## everything fails while customers come and go, nothing may be lost: MINUTES (60) and SEED (0)
+	@$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),0)
+
 .PHONY: demo
 demo: $(INSTALLED) ## see it work
 	@$(BIN)/shopkeeper demo

@@ -48,11 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def servers_dir() -> Iterator[Path]:
     """A folder for servers' data that is reachable for them even if the tests run as root."""
-    with temporary_data_dir(_memory()) as path:
+    with temporary_data_dir(memory()) as path:
         yield path
 
 
-def _memory() -> Path | None:
+def memory() -> Path | None:
     """A file system in memory, if there is one with room to spare.
 
     A database is 700 files: on a disk, to make and remove them costs more than all that most tests do.

@@ -1,0 +1,418 @@
+"""What was promised, held against what clients saw and what the database has. Pure.
+
+Each check finds violations, each with the fewest operations that show it.
+"""
+
+import bisect
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.torture.evidence import Evidence, LoggedEvent, Movement
+from tests.torture.history import Operation, Outcome, Pulse, commands_by_request
+
+OVERDUE_SECONDS_MAX = 1.0
+"""Of healthy service: how long a hold may outlive its time."""
+
+SHOWN_OPERATIONS_MAX = 20
+
+NOT_FOUND = 5
+
+AS_THINGS_ARE = {"StartPayment", "RefundPayment"}
+"""Commands whose repetition tells how far their provider has come since, and so not the same bytes."""
+
+EVENT_OF_COMMAND = {
+    "CreateCart": "CartCreated",
+    "PlaceOrder": "OrderPlaced",
+    "RecordPayment": "PaymentRecorded",
+    "CancelOrder": "OrderCancelled",
+    "FulfillOrderLines": "OrderLinesFulfilled",
+    "ReturnOrderLines": "OrderLinesReturned",
+    "ReserveStock": "ReservationMade",
+    "ReleaseReservation": "ReservationReleased",
+}
+"""What a command that was carried out has written once, and one that was refused never."""
+
+MOVES_STOCK = {"ReceiveStock", "FulfillOrderLines", "ReturnOrderLines"}
+"""Commands that change what is on the shelf, as their units say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken, and the operations that show it."""
+
+    check: str
+    explanation: str
+    operations: tuple[Operation, ...] = ()
+
+    def __str__(self) -> str:
+        shown = self.operations[:SHOWN_OPERATIONS_MAX]
+        return "\n".join([f"{self.check}: {self.explanation}", *(f"    {each}" for each in shown)])
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that is judged. commands: the calls of each request id."""
+
+    history: Sequence[Operation]
+    evidence: Evidence
+    pulses: Sequence[Pulse]
+    commands: dict[str, list[Operation]]
+
+
+Check = Callable[[Case], Iterator[Violation]]
+
+
+def check(
+    history: Sequence[Operation], evidence: Evidence, pulses: Sequence[Pulse] = ()
+) -> list[Violation]:
+    """Every promise that was broken; empty when all were kept."""
+    case = Case(history, evidence, pulses, commands_by_request(history))
+    return [violation for each in CHECKS for violation in each(case)]
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def check_answers(case: Case) -> Iterator[Violation]:
+    """What was acknowledged is there, what was refused is noted so, and nobody is told otherwise."""
+    for request_id, calls in case.commands.items():
+        decided = [call for call in calls if call.is_decided]
+        stored = case.evidence.answers.get(request_id)
+        if decided and stored is None and any(_is_kept(call) for call in decided):
+            yield _of("answer lost", "answered, and the database knows nothing of it", calls)
+        if len({call.code for call in decided}) > 1:
+            yield _of("two answers", "one request id was answered in two ways", calls)
+            continue
+        if decided and decided[0].method not in AS_THINGS_ARE:
+            yield from _bytes_differ(calls, decided, stored.digest if stored else "")
+        for call in decided:
+            if stored is not None and _is_kept(call) and call.code != stored.code:
+                yield _of("two answers", f"code {stored.code} is stored", [call])
+                break
+
+
+def _bytes_differ(
+    calls: list[Operation], decided: list[Operation], stored_digest: str
+) -> Iterator[Violation]:
+    digests = {call.digest for call in decided if _is_kept(call)}
+    if len(digests) > 1:
+        yield _of("two answers", "one request id was answered with different bytes", calls)
+    elif digests and stored_digest and digests != {stored_digest}:
+        yield _of("two answers", "other bytes are stored than were answered", calls)
+
+
+def _is_kept(call: Operation) -> bool:
+    """Whether an answer is one that is stored: what could never be right is not."""
+    return call.is_decided and call.reason not in {"REQUEST_ID_REUSED", "INVALID_REQUEST"}
+
+
+def check_effects(case: Case) -> Iterator[Violation]:
+    """A command has its effect once if it was carried out, and none if it was refused or not stored."""
+    events: dict[str, list[LoggedEvent]] = defaultdict(list)
+    for event in case.evidence.events:
+        events[event.request_id].append(event)
+    for request_id, calls in case.commands.items():
+        found = events.get(request_id, [])
+        stored = case.evidence.answers.get(request_id)
+        if stored is None or stored.code != 0:
+            if found:
+                yield _of("effect of nothing", f"refused or unknown, yet it wrote {_told(found)}", calls)
+            continue
+        if any(later.position != event.position + 1 for event, later in pairwise(found)):
+            yield _of("two effects", f"its events stand in two places: {_told(found)}", calls)
+        wanted = EVENT_OF_COMMAND.get(calls[0].method)
+        count = sum(event.type == wanted for event in found)
+        if wanted is not None and count != 1:
+            yield _of("not one effect", f"carried out, with {count} events {wanted}", calls)
+
+
+def _told(events: Iterable[LoggedEvent]) -> str:
+    return ", ".join(f"{event.type} at {event.position}" for event in events)
+
+
+def check_failures(case: Case) -> Iterator[Violation]:
+    """Nobody is told that something is broken on our side."""
+    for call in case.history:
+        if call.reason == "INTERNAL" and call.code == 13:
+            yield _of("internal error", "a client was told of a mistake of ours", [call])
+
+
+# --- stock ----------------------------------------------------------------------------------------
+
+
+def check_shelf(case: Case) -> Iterator[Violation]:
+    """What commands brought and took, as clients asked for it, is what moved; and the rest is there."""
+    request_of = {event.position: event.request_id for event in case.evidence.events}
+    moved: dict[str, Counter[str]] = defaultdict(Counter)
+    for movement in case.evidence.movements:
+        moved[request_of.get(movement.position, "")][movement.sku_id] += movement.on_hand
+    for request_id, calls in case.commands.items():
+        stored = case.evidence.answers.get(request_id)
+        is_done = stored is not None and stored.code == 0
+        wanted = dict(calls[0].units) if is_done and calls[0].method in MOVES_STOCK else {}
+        found = {sku_id: count for sku_id, count in moved.get(request_id, Counter()).items() if count}
+        if wanted != found:
+            yield _of("stock not conserved", f"was to move {wanted or 'nothing'}, moved {found}", calls)
+    yield from _levels_differ(case)
+
+
+def _levels_differ(case: Case) -> Iterator[Violation]:
+    sums: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for movement in case.evidence.movements:
+        total = sums[movement.sku_id, movement.location_id]
+        for index, delta in enumerate((movement.on_hand, movement.reserved, movement.allocated)):
+            total[index] += delta
+    for level in case.evidence.levels:
+        found = [level.on_hand, level.reserved, level.allocated]
+        wanted = sums[level.sku_id, level.location_id]
+        if found != wanted:
+            told = f"{level.sku_id} at {level.location_id} is {found}, its movements sum to {wanted}"
+            yield Violation("stock not conserved", told)
+
+
+def check_oversell(case: Case) -> Iterator[Violation]:
+    """At no moment was more promised than could be had."""
+    request_of = {event.position: event.request_id for event in case.evidence.events}
+    by_place: dict[tuple[str, str], list[Movement]] = defaultdict(list)
+    for movement in case.evidence.movements:
+        by_place[movement.sku_id, movement.location_id].append(movement)
+    for (sku_id, _), movements in by_place.items():
+        on_hand = promised = slack = 0
+        for index, movement in enumerate(movements):
+            on_hand += movement.on_hand
+            promised += movement.reserved + movement.allocated
+            slack += movement.slack
+            if on_hand < 0 or promised > on_hand + slack:
+                told = f"{sku_id}: {promised} promised of {on_hand} at {movement.position}"
+                recent = [request_of.get(each.position, "") for each in movements[: index + 1][-3:]]
+                yield _of(
+                    "oversold", told, [call for id_ in recent for call in case.commands.get(id_, [])]
+                )
+                break
+
+
+# --- reads ----------------------------------------------------------------------------------------
+
+State = tuple[int, ...]
+
+
+def check_stock_reads(case: Case) -> Iterator[Violation]:
+    """Stock that is shown was true at the reader's token, or later."""
+    positions, last_index = _stock_states(case.evidence.movements)
+    for read in case.history:
+        if read.method != "GetStock" or read.outcome is not Outcome.OK:
+            continue
+        token_position = case.evidence.position_of(read.fresh_as)
+        for location_id, counters in read.told.get("levels", {}).items():
+            place = (read.asked["sku_id"], location_id)
+            since = bisect.bisect_right(positions.get(place, []), token_position)
+            found = last_index.get(place, {}).get(tuple(counters))
+            if found is None:
+                yield _of("read of nothing", f"{place} was never {list(counters)}", [read])
+            elif found < since:
+                yield _of("stale read", f"{place} was {list(counters)} before the token only", [read])
+
+
+def _stock_states(
+    movements: Iterable[Movement],
+) -> tuple[dict[tuple[str, str], list[int]], dict[tuple[str, str], dict[State, int]]]:
+    """By place: where it changed; and of each state, how many changes had been made when it last held.
+
+    A state with an index below the count of changes up to a token was over by then.
+    """
+    positions: dict[tuple[str, str], list[int]] = defaultdict(list)
+    last_index: dict[tuple[str, str], dict[State, int]] = defaultdict(dict)
+    now: dict[tuple[str, str], State] = defaultdict(lambda: (0, 0, 0))
+    for movement in movements:
+        place = (movement.sku_id, movement.location_id)
+        before = now[place]
+        now[place] = (
+            before[0] + movement.on_hand,
+            before[1] + movement.reserved,
+            before[2] + movement.allocated,
+        )
+        positions[place].append(movement.position)
+        last_index[place][now[place]] = len(positions[place])
+    return positions, last_index
+
+
+def check_order_reads(case: Case) -> Iterator[Violation]:
+    """An order that is shown is no older than what was acknowledged before the reader's token."""
+    told: dict[str, list[tuple[int, int, Operation]]] = defaultdict(list)
+    for call in case.history:
+        if call.request_id and call.outcome is Outcome.OK and "order_id" in call.told:
+            position = case.evidence.position_of(call.token)
+            told[call.told["order_id"]].append((position, call.told["version"], call))
+    for read in case.history:
+        if read.method != "GetOrder" or not read.is_decided or not read.fresh_as:
+            continue
+        token_position = case.evidence.position_of(read.fresh_as)
+        known = [each for each in told[read.asked["order_id"]] if each[0] <= token_position]
+        if not known:
+            continue
+        _, version, call = max(known, key=lambda each: each[1])
+        if read.code == NOT_FOUND:
+            yield _of("stale read", "an order that was acknowledged is denied", [call, read])
+        elif read.outcome is Outcome.OK and read.told["version"] < version:
+            yield _of("stale read", f"version {version} had been acknowledged", [call, read])
+
+
+# --- orders, holds, money -------------------------------------------------------------------------
+
+AFTER_CLOSING = {"PaymentRecorded", "RefundRecorded", "RefundFailed"}
+"""Money that comes and goes when an order is closed already; a payment may also bring it back."""
+
+
+def check_orders(case: Case) -> Iterator[Violation]:
+    """What the log tells of an order could have happened in that order."""
+    events: dict[str, list[LoggedEvent]] = defaultdict(list)
+    for event in case.evidence.events:
+        if event.key in case.evidence.orders and event.type in ORDER_EVENTS:
+            events[event.key].append(event)
+    calls = _calls_by_order(case.history)
+    for order_id, row in case.evidence.orders.items():
+        wrong = _first_wrong([event.type for event in events[order_id]])
+        if wrong is not None:
+            told = f"order {order_id} in state {row.state}: {wrong} in {_told(events[order_id])}"
+            yield _of("impossible history", told, calls[order_id])
+
+
+ORDER_EVENTS = {
+    "OrderPlaced",
+    "PaymentRecorded",
+    "RefundRecorded",
+    "RefundFailed",
+    "OrderHoldExtended",
+    "OrderCancelled",
+    "OrderLinesCancelled",
+    "OrderExpired",
+    "OrderLinesFulfilled",
+    "OrderLinesReturned",
+}
+
+
+def _first_wrong(types: Sequence[str]) -> str | None:
+    """The first event that the state machine of an order does not allow."""
+    if not types or types[0] != "OrderPlaced":
+        return "no OrderPlaced at the beginning"
+    seen: set[str] = {types[0]}
+    is_lapsed = False
+    for type_ in types[1:]:
+        if type_ not in _allowed_after(seen, is_lapsed=is_lapsed):
+            return type_
+        is_lapsed = type_ == "OrderExpired" or (is_lapsed and type_ != "PaymentRecorded")
+        seen.add(type_)
+    return None
+
+
+def _allowed_after(seen: set[str], *, is_lapsed: bool) -> set[str]:
+    if "OrderCancelled" in seen or is_lapsed:
+        return AFTER_CLOSING
+    allowed = AFTER_CLOSING | {"OrderHoldExtended"}
+    if "PaymentRecorded" in seen:
+        allowed |= {"OrderLinesFulfilled", "OrderLinesCancelled"}
+    if "OrderLinesFulfilled" in seen:
+        return allowed | {"OrderLinesReturned"}
+    return allowed | {"OrderCancelled"} | (set() if "OrderExpired" in seen else {"OrderExpired"})
+
+
+def _calls_by_order(history: Iterable[Operation]) -> dict[str, list[Operation]]:
+    found: dict[str, list[Operation]] = defaultdict(list)
+    for call in history:
+        order_id = call.asked.get("order_id") or call.told.get("order_id")
+        if order_id and call.request_id:
+            found[order_id].append(call)
+    return found
+
+
+HELD = 1
+
+
+def check_holds(case: Case) -> Iterator[Violation]:
+    """No hold outlives its time by more than a second of healthy service."""
+    ends: dict[str, float] = {}
+    for event in case.evidence.events:
+        if event.type in {"OrderExpired", "ReservationReleased"}:
+            ends.setdefault(event.key, event.recorded_time.timestamp())
+    calls = _calls_by_order(case.history)
+    for hold in case.evidence.holds:
+        if hold.state == HELD:
+            end = case.evidence.now.timestamp()
+        elif hold.reservation_id in ends:
+            end = ends[hold.reservation_id]
+        else:
+            continue
+        overdue = healthy_seconds(case.pulses, hold.expire_time.timestamp(), end)
+        if overdue > OVERDUE_SECONDS_MAX:
+            told = f"hold {hold.reservation_id} lived {overdue:.1f} s of healthy service too long"
+            yield _of("overdue hold", told, calls[hold.reservation_id])
+
+
+def healthy_seconds(pulses: Sequence[Pulse], begin_seconds: float, end_seconds: float) -> float:
+    """How much of a span of time every service was well."""
+    first = bisect.bisect_left(pulses, begin_seconds, key=lambda pulse: pulse.end_seconds)
+    total = 0.0
+    for pulse in pulses[first:]:
+        if pulse.begin_seconds >= end_seconds:
+            break
+        if pulse.is_well:
+            total += min(pulse.end_seconds, end_seconds) - max(pulse.begin_seconds, begin_seconds)
+    return max(total, 0.0)
+
+
+def check_money(case: Case) -> Iterator[Violation]:
+    """An order has received what its customer's acknowledged and stored payments say, and no more."""
+    expected: Counter[str] = Counter()
+    for request_id, calls in case.commands.items():
+        stored = case.evidence.answers.get(request_id)
+        if calls[0].method == "RecordPayment" and stored is not None and stored.code == 0:
+            asked = calls[0].asked
+            expected[asked["order_id"]] += int(asked["amount"]["amount_minor"])
+    for payment in case.evidence.payments:
+        expected[payment.order_id] += payment.captured_minor
+    calls_by_order = _calls_by_order(case.history)
+    for order in case.evidence.orders.values():
+        if order.paid_minor != expected[order.order_id]:
+            told = f"order {order.order_id} has {order.paid_minor}, paid were {expected[order.order_id]}"
+            yield _of("money not conserved", told, calls_by_order[order.order_id])
+    yield from _provider_differs(case, calls_by_order)
+
+
+def _provider_differs(case: Case, calls_by_order: dict[str, list[Operation]]) -> Iterator[Violation]:
+    left = dict(case.evidence.provider_money)
+    for payment in case.evidence.payments:
+        at_provider = left.pop(payment.provider_reference, (0, 0))
+        ours = (payment.captured_minor, payment.refunded_minor)
+        if ours != at_provider:
+            told = f"payment {payment.payment_id}: {ours} captured and refunded, provider {at_provider}"
+            yield _of("money not conserved", told, calls_by_order[payment.order_id])
+    for reference, (captured_minor, refunded_minor) in left.items():
+        if captured_minor != refunded_minor:
+            told = f"{reference} of the provider has {captured_minor - refunded_minor} of no payment"
+            yield Violation("money not conserved", told)
+
+
+def _of(name: str, explanation: str, operations: Iterable[Operation]) -> Violation:
+    ordered = sorted(set_of(operations), key=lambda call: call.number)
+    return Violation(name, explanation, tuple(ordered))
+
+
+def set_of(operations: Iterable[Operation]) -> list[Operation]:
+    """Each operation once."""
+    return list({call.number: call for call in operations}.values())
+
+
+CHECKS: tuple[Check, ...] = (
+    check_answers,
+    check_effects,
+    check_failures,
+    check_shelf,
+    check_oversell,
+    check_stock_reads,
+    check_order_reads,
+    check_orders,
+    check_holds,
+    check_money,
+)

@@ -1,0 +1,152 @@
+"""What clients asked, when, and what came of it: all that the checker believes without proof."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+
+class Outcome(StrEnum):
+    """As in Jepsen: what a client that got no answer may not guess at is unknown."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call of one client.
+
+    number: in the order of the calls' beginnings. door: the process that was asked. method: the RPC.
+    request_id: of a command, else "". begin_seconds, end_seconds: Unix time; the end of what is under
+    way is not known, and its outcome neither. code: gRPC's, of an answer 0. reason: of a refusal or a
+    failure. fresh_as: the token that a query had to reach. asked, told: what matters of request and
+    answer. units: by SKU, what the command adds to the shelf, or takes off, if it takes effect. digest:
+    of the answer's bytes without its token.
+    """
+
+    number: int
+    actor: str
+    door: str
+    method: str
+    request_id: str = ""
+    begin_seconds: float = 0.0
+    end_seconds: float | None = None
+    outcome: Outcome = Outcome.UNKNOWN
+    code: int = 0
+    reason: str = ""
+    token: str = ""
+    fresh_as: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
+    units: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the client knows what came of it."""
+        return self.outcome is not Outcome.UNKNOWN
+
+    def as_json(self) -> str:
+        """One line."""
+        told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", {})}
+        return json.dumps(told, default=str)
+
+    def __str__(self) -> str:
+        end = "          ..." if self.end_seconds is None else f"{self.end_seconds:.3f}"
+        came = self.outcome if not self.reason else f"{self.outcome} {self.reason}"
+        parts = [f"{self.begin_seconds:.3f}-{end}", self.actor, self.door, self.method, str(came)]
+        parts += [f"{name}={value}" for name, value in self._named().items() if value]
+        return " ".join(parts)
+
+    def _named(self) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "token": self.token,
+            "fresh_as": self.fresh_as,
+            "asked": dict(self.asked),
+            "told": dict(self.told),
+        }
+
+
+_UNDECIDED: dict[str, Any] = {
+    "outcome": Outcome.UNKNOWN,
+    "code": 0,
+    "reason": "",
+    "token": "",
+    "told": {},
+    "digest": "",
+}
+"""What a client knows of a call before its end."""
+
+
+class Pulse(NamedTuple):
+    """A span of Unix time, and whether every service answered in it at once."""
+
+    begin_seconds: float
+    end_seconds: float
+    is_well: bool
+
+
+class History:
+    """Grows while clients call; each operation is written to a file as it ends."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._next_number = 1
+        self._under_way: dict[int, Operation] = {}
+        self.ended: list[Operation] = []
+        self.pulses: list[Pulse] = []
+
+    def begin(self, operation: Operation) -> Operation:
+        """Numbers and times a call that is about to be made."""
+        begun = dataclasses.replace(operation, number=self._next_number, begin_seconds=time.time())
+        self._next_number += 1
+        self._under_way[begun.number] = begun
+        return begun
+
+    def end(self, begun: Operation, **came: Any) -> Operation:
+        """Notes what came of it."""
+        ended = dataclasses.replace(begun, end_seconds=time.time(), **came)
+        del self._under_way[begun.number]
+        self.ended.append(ended)
+        self._file.write(f"{ended.as_json()}\n")
+        return ended
+
+    def mark(self) -> int:
+        """This moment, for `as_of`."""
+        return len(self.ended)
+
+    def as_of(self, mark: int) -> list[Operation]:
+        """All operations; what has ended since is shown as under way, for evidence that is older."""
+        since = [dataclasses.replace(each, end_seconds=None, **_UNDECIDED) for each in self.ended[mark:]]
+        return [*self.ended[:mark], *since, *self._under_way.values()]
+
+    def flush(self) -> None:
+        """Has the file hold everything that has ended."""
+        self._file.flush()
+
+
+def read(path: Path) -> list[Operation]:
+    """The operations of a file that a run has written."""
+    return [operation_of(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def operation_of(line: str) -> Operation:
+    """One line of it."""
+    told = json.loads(line)
+    return Operation(**{**told, "outcome": Outcome(told["outcome"])})
+
+
+def commands_by_request(history: Iterable[Operation]) -> dict[str, list[Operation]]:
+    """The calls of each command: a request id may have been sent several times."""
+    found: dict[str, list[Operation]] = {}
+    for operation in history:
+        if operation.request_id:
+            found.setdefault(operation.request_id, []).append(operation)
+    return found

@@ -1,0 +1,79 @@
+"""When what goes wrong: a schedule that the seed alone decides, and whoever carries it out."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import NamedTuple
+
+from tests.torture.faults import FAULTS, Fault
+from tests.torture.shop import Shop
+
+PAUSE_SECONDS_MAX = 3.0
+"""Between the beginnings of two faults: several last at once."""
+
+
+class Planned(NamedTuple):
+    """A fault to come. at_seconds: since the run began."""
+
+    at_seconds: float
+    lasts_seconds: float
+    kind: type[Fault]
+    target: str
+
+
+def schedule(
+    seed: int, seconds: float, targets: Mapping[type[Fault], Sequence[str]], *, round_number: int = 0
+) -> list[Planned]:
+    """What goes wrong in so many seconds; the same for the same arguments.
+
+    targets: what each kind can strike. No two faults of a kind strike a target at once.
+    """
+    chance = Random(f"{seed} nemesis {round_number}")
+    planned: list[Planned] = []
+    busy_until: dict[tuple[type[Fault], str], float] = {}
+    at_seconds = 0.0
+    while True:
+        at_seconds += chance.uniform(0.1, PAUSE_SECONDS_MAX)
+        kind = chance.choice(list(targets))
+        target = chance.choice(targets[kind])
+        lasts_seconds = chance.uniform(*kind.seconds)
+        if at_seconds + lasts_seconds > seconds:
+            return planned
+        if busy_until.get((kind, target), 0.0) < at_seconds:
+            planned.append(Planned(at_seconds, lasts_seconds, kind, target))
+            busy_until[kind, target] = at_seconds + lasts_seconds
+
+
+class Nemesis:
+    """Carries out a schedule. counts: faults so far, by kind."""
+
+    def __init__(self, shop: Shop, on_fault: Callable[[str], None]) -> None:
+        self._shop = shop
+        self._on_fault = on_fault
+        self.counts: Counter[str] = Counter()
+        self.active: set[str] = set()
+
+    async def strike(self, planned: Sequence[Planned]) -> None:
+        """Returns when all has struck and is healed."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for each in planned:
+                await asyncio.sleep(max(0.0, begun + each.at_seconds - loop.time()))
+                group.create_task(self._let_last(each.kind(each.target), each.lasts_seconds))
+
+    async def _let_last(self, fault: Fault, seconds: float) -> None:
+        async with fault.exclusively(self._shop):
+            self.counts[fault.kind] += 1
+            self.active.add(str(fault))
+            self._on_fault(f"{fault}, {seconds:.1f} s")
+            await fault.begin(self._shop)
+            await asyncio.sleep(seconds)
+            await fault.heal(self._shop)
+            self.active.discard(str(fault))
+
+
+def kinds_and_targets(shop: Shop) -> dict[type[Fault], list[str]]:
+    """Everything that can go wrong with a shop."""
+    return {kind: found for kind in FAULTS if (found := kind.targets(shop))}

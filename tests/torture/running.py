@@ -1,0 +1,214 @@
+"""One run: rounds of faults while customers come and go, each healed and judged; and the verdict."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TextIO
+
+import psycopg
+
+from ops.verify import verify
+from tests.system.client import Client
+from tests.torture.calls import Caller
+from tests.torture.checker import Violation, check
+from tests.torture.evidence import Evidence, read_evidence
+from tests.torture.heartbeat import Heartbeat
+from tests.torture.history import History
+from tests.torture.nemesis import Nemesis, kinds_and_targets, schedule
+from tests.torture.shop import COMMAND, Shop, open_shop
+from tests.torture.workload import OPENING_STOCK, SKU_IDS, Buyer, Clerk, Market, Person, Reader
+
+PEOPLE: tuple[type[Person], ...] = (*(Buyer,) * 5, *(Clerk,) * 2, *(Reader,) * 2)
+PATIENCE_SECONDS = 3.0
+"""Of a client for one attempt: shorter than most faults last."""
+ROUND_SECONDS = 45.0
+"""Of faults, before they are healed and everything is judged."""
+CONVERGED_SECONDS_MAX = 60.0
+"""From healing to calm, on a machine that is busy with other tests; what it takes is reported."""
+PROGRESS_SECONDS = 5.0
+
+Tell = Callable[[str], None]
+
+OVERDUE = """
+SELECT (SELECT count(*) FROM reservations WHERE state = 1 AND expire_time < now())
+     + (SELECT count(*) FROM orders WHERE state IN (1, 2) AND expire_time < now())
+"""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a run."""
+
+    seed: int
+    minutes: float
+    faults: Counter[str] = field(default_factory=Counter)
+    command_count: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    converged_seconds: list[float] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def line(self) -> str:
+        """The last line of a run."""
+        return (
+            f"torture: seed={self.seed} minutes={self.minutes:g} faults={self.faults.total()}"
+            f" commands={self.command_count} violations={len(self.violations)}"
+        )
+
+
+class Run:
+    """One run over a shop that is open."""
+
+    def __init__(self, shop: Shop, history: History, seed: int, tell: Tell) -> None:
+        self._shop = shop
+        self._history = history
+        self._seed = seed
+        self._tell = tell
+        self._market = Market()
+        self._nemesis = Nemesis(shop, lambda fault: self._say(f"  {fault}"))
+        self._heartbeat = Heartbeat(shop.doors, history)
+        self._begun = time.monotonic()
+        self.converged_seconds: list[float] = []
+        self.violations: list[Violation] = []
+
+    async def torture(self, seconds: float) -> None:
+        """Rounds of faults until time is up or something is broken; then peace, and the last word."""
+        async with self._at_work():
+            round_count = max(1, round(seconds / ROUND_SECONDS))
+            for number in range(round_count):
+                await self._round(number, seconds / round_count)
+                if self.violations:
+                    break
+        await self._judge()
+
+    @property
+    def faults(self) -> Counter[str]:
+        """So far, by kind."""
+        return self._nemesis.counts
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
+        """People come and go while the block runs."""
+        await self._open()
+        async with AsyncExitStack() as stack:
+            for task in (self._heartbeat.beat(), self._report()):
+                stack.push_async_callback(_ended, asyncio.create_task(task))
+            people = [
+                asyncio.create_task((await self._person(stack, number, kind)).live())
+                for number, kind in enumerate(PEOPLE)
+            ]
+            try:
+                yield
+            finally:
+                self._market.is_over = True
+                await asyncio.gather(*people)
+
+    async def _open(self) -> None:
+        members = self._shop.members_of(COMMAND)
+        async with Client(members[0].address) as client:
+            await client.open_shop(SKU_IDS, OPENING_STOCK)
+
+    async def _person(self, stack: AsyncExitStack, number: int, kind: type[Person]) -> Person:
+        actor = f"{kind.__name__.lower()} {number}"
+        caller = Caller(
+            actor,
+            self._shop.doors,
+            self._history,
+            Random(f"{self._seed} {actor}"),
+            patience_seconds=PATIENCE_SECONDS,
+        )
+        return kind(await stack.enter_async_context(caller), self._market)
+
+    async def _round(self, number: int, seconds: float) -> None:
+        targets = kinds_and_targets(self._shop)
+        planned = schedule(self._seed, seconds, targets, round_number=number)
+        self._say(f"round {number + 1}: {len(planned)} faults in {seconds:.0f} s")
+        await self._nemesis.strike(planned)
+        await self._converge()
+        await self._judge()
+
+    async def _converge(self) -> None:
+        """Waits, after healing, until everything has caught up; notes how long that takes."""
+        await self._shop.until_well()
+        begun = time.monotonic()
+        while not await self._has_converged():
+            if time.monotonic() - begun > CONVERGED_SECONDS_MAX:
+                told = f"{CONVERGED_SECONDS_MAX:.0f} s after healing not everything had caught up"
+                self.violations.append(Violation("stuck", told))
+                return
+            await asyncio.sleep(0.02)
+        self.converged_seconds.append(time.monotonic() - begun)
+        self._say(f"healed: everything had caught up after {self.converged_seconds[-1]:.2f} s")
+
+    async def _has_converged(self) -> bool:
+        return await self._heartbeat.is_well(seconds_max=1.0) and not await asyncio.to_thread(
+            _overdue_count, self._shop.postgres.url()
+        )
+
+    async def _judge(self) -> None:
+        """Holds everything that is known now against everything that was promised."""
+        mark = self._history.mark()
+        evidence = await asyncio.to_thread(read_evidence, self._shop.postgres.url())
+        operations = self._history.as_of(mark)
+        self.violations += await asyncio.to_thread(
+            check, operations, evidence, list(self._history.pulses)
+        )
+        self.violations += await self._verify()
+        self.violations += [Violation("a process ended", death) for death in self._shop.deaths]
+        self.violations += [Violation("an error was logged", error) for error in self._shop.errors]
+        self._say(f"judged {len(operations)} operations: {len(self.violations)} violations")
+
+    async def _verify(self) -> list[Violation]:
+        found = await verify(
+            self._shop.postgres.url(), self._shop.valkey.url, on_progress=lambda *_: None
+        )
+        return [Violation(each.check, f"{each.subject}: {each.explanation}") for each in found]
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            self._shop.note_deaths()
+            active = ", ".join(sorted(self._nemesis.active)) or "none"
+            self._say(f"{len(self._history.ended)} calls, {self.faults.total()} faults; now: {active}")
+
+    def _say(self, text: str) -> None:
+        self._tell(f"[{time.monotonic() - self._begun:6.1f} s] {text}")
+
+
+def _overdue_count(database_url: str) -> int:
+    with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
+        row = connection.execute(OVERDUE.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, tell: Tell) -> Result:
+    """A run on servers of its own, in `data_dir`. file: takes the history, a JSON object a line."""
+    history = History(file)
+    async with open_shop(data_dir) as shop:
+        run = Run(shop, history, seed, tell)
+        await run.torture(seconds)
+    history.flush()
+    commands = {operation.request_id for operation in history.ended if operation.request_id}
+    return Result(
+        seed,
+        round(seconds / 60, 2),
+        run.faults,
+        len(commands),
+        Counter(f"{each.method} {each.outcome}" for each in history.ended),
+        run.converged_seconds,
+        run.violations,
+    )
+
+
+__all__ = ["Evidence", "Result", "torture"]

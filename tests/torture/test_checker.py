@@ -1,0 +1,294 @@
+"""The checker sees what is broken: for each promise a history that keeps it, and one that does not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.torture.checker import Violation, check, healthy_seconds
+from tests.torture.evidence import (
+    Evidence,
+    Hold,
+    LoggedEvent,
+    Movement,
+    OrderRow,
+    PaymentRow,
+    StockLevel,
+    StoredAnswer,
+)
+from tests.torture.history import Operation, Outcome, Pulse
+
+INCARNATION = "0000000a"
+PAID, CANCELLED = 3, 6
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def token(position: int) -> str:
+    return f"{INCARNATION}.{position}"
+
+
+@dataclass
+class Story:
+    """A shop that received 5 of a SKU, sold one of them and was asked for what it has."""
+
+    history: list[Operation] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=lambda: Evidence(at(100), INCARNATION))
+    pulses: list[Pulse] = field(default_factory=list)
+
+    def command(self, method: str, *, position: int, **facts: Any) -> Operation:
+        """A command that was acknowledged, and is stored."""
+        number = len(self.history) + 1
+        call = Operation(
+            number,
+            "buyer 0",
+            "command_service#0",
+            method,
+            request_id=f"request {number}",
+            begin_seconds=float(number),
+            end_seconds=number + 0.5,
+            outcome=Outcome.OK,
+            token=token(position),
+            digest=f"bytes {number}",
+            **facts,
+        )
+        self.history.append(call)
+        self.evidence.answers[call.request_id] = StoredAnswer(method, 0, call.digest, position)
+        return call
+
+    def event(self, position: int, type_: str, key: str, call: Operation) -> None:
+        """A fact that the command wrote."""
+        seconds = float(position)
+        event = LoggedEvent(position, at(seconds), type_, key, call.request_id)
+        self.evidence.events.append(event)
+
+    def moved(self, position: int, call: Operation, **deltas: int) -> None:
+        """A movement of the one SKU, and its event."""
+        self.event(position, "StockMoved", "cup", call)
+        counters = {"on_hand": 0, "reserved": 0, "allocated": 0, "slack": 0} | deltas
+        self.evidence.movements.append(Movement(position, "cup", "main", **counters))
+
+    def query(self, method: str, **facts: Any) -> Operation:
+        """A question that was answered."""
+        number = len(self.history) + 1
+        facts = {"outcome": Outcome.OK, **facts}
+        call = Operation(number, "reader 0", "query_service#0", method, **facts)
+        self.history.append(call)
+        return call
+
+    def found(self) -> list[Violation]:
+        """What the checker says."""
+        return check(self.history, self.evidence, self.pulses)
+
+    def change(self, index: int, **facts: Any) -> None:
+        """Tells an operation differently."""
+        self.history[index] = replace(self.history[index], **facts)
+
+
+def good_story() -> Story:
+    story = Story()
+    received = story.command("ReceiveStock", position=1, units={"cup": 5})
+    story.moved(1, received, on_hand=5)
+    placed = story.command(
+        "PlaceOrder", position=3, told={"order_id": "order", "version": 1, "state": 1}
+    )
+    story.event(2, "OrderPlaced", "order", placed)
+    story.moved(3, placed, reserved=1)
+    paid = story.command(
+        "RecordPayment",
+        position=5,
+        asked={"order_id": "order", "amount": {"amount_minor": "250"}},
+        told={"order_id": "order", "version": 2, "state": PAID},
+    )
+    story.event(4, "PaymentRecorded", "order", paid)
+    story.moved(5, paid, reserved=-1, allocated=1)
+    story.query(
+        "GetStock",
+        fresh_as=token(5),
+        asked={"sku_id": "cup"},
+        told={"levels": {"main": [5, 0, 1]}},
+    )
+    story.query(
+        "GetOrder",
+        fresh_as=token(5),
+        asked={"order_id": "order"},
+        told={"order_id": "order", "version": 2},
+    )
+    story.evidence.levels.append(StockLevel("cup", "main", 5, 0, 1))
+    story.evidence.orders["order"] = OrderRow("order", PAID, 2, 250, 250, 0, at(50))
+    story.evidence.holds.append(Hold("order", 2, at(50)))
+    story.pulses.extend(Pulse(n / 2, (n + 1) / 2, is_well=True) for n in range(200))
+    return story
+
+
+def test_a_story_in_which_all_is_well_shows_nothing() -> None:
+    assert good_story().found() == []
+
+
+def test_an_unknown_outcome_may_have_had_its_effect_or_not() -> None:
+    story = good_story()
+    for index in range(3):
+        story.change(index, outcome=Outcome.UNKNOWN, token="", told={}, digest="")
+    story.history.append(
+        Operation(9, "buyer 1", "command_service#1", "ReceiveStock", "never", units={"cup": 3})
+    )
+    assert story.found() == []
+
+
+# Each breaks one promise, and names the check that must see it.
+Break = Callable[[Story], None]
+
+
+def lose_answer(story: Story) -> None:
+    del story.evidence.answers["request 1"]
+    story.evidence.events.pop(0)
+    story.evidence.movements.pop(0)
+
+
+def answer_in_two_ways(story: Story) -> None:
+    story.history.append(
+        replace(story.history[1], number=9, outcome=Outcome.REFUSED, code=9, reason="OUT_OF_STOCK")
+    )
+
+
+def answer_with_other_bytes(story: Story) -> None:
+    story.history.append(replace(story.history[1], number=9, digest="other bytes"))
+
+
+def store_other_bytes(story: Story) -> None:
+    story.change(1, digest="other bytes")
+
+
+def refuse_what_has_effect(story: Story) -> None:
+    story.change(2, outcome=Outcome.REFUSED, code=9, reason="ORDER_ALREADY_CLOSED")
+    stored = story.evidence.answers["request 3"]
+    story.evidence.answers["request 3"] = stored._replace(code=9)
+
+
+def carry_out_twice(story: Story) -> None:
+    story.moved(6, story.history[0], on_hand=5)
+    story.evidence.levels[0] = StockLevel("cup", "main", 10, 0, 1)
+
+
+def lose_effect(story: Story) -> None:
+    story.evidence.events.pop(3)
+
+
+def move_less(story: Story) -> None:
+    story.change(0, units={"cup": 6})
+
+
+def forget_movement(story: Story) -> None:
+    story.evidence.levels[0] = StockLevel("cup", "main", 5, 1, 1)
+
+
+def oversell(story: Story) -> None:
+    story.moved(6, story.command("ReserveStock", position=7), reserved=5)
+    story.event(7, "ReservationMade", "hold", story.history[-1])
+    story.evidence.levels[0] = StockLevel("cup", "main", 5, 5, 1)
+
+
+def read_old_stock(story: Story) -> None:
+    story.change(3, told={"levels": {"main": [5, 1, 0]}})
+
+
+def read_what_never_was(story: Story) -> None:
+    story.change(3, told={"levels": {"main": [7, 0, 0]}})
+
+
+def read_old_order(story: Story) -> None:
+    story.change(4, told={"order_id": "order", "version": 1})
+
+
+def deny_order(story: Story) -> None:
+    story.change(4, outcome=Outcome.REFUSED, code=5, reason="ORDER_NOT_FOUND", told={})
+
+
+def ship_what_was_cancelled(story: Story) -> None:
+    cancelled = story.command("CancelOrder", position=6)
+    story.event(6, "OrderCancelled", "order", cancelled)
+    shipped = story.command("FulfillOrderLines", position=7)
+    story.event(7, "OrderLinesFulfilled", "order", shipped)
+
+
+def hold_for_too_long(story: Story) -> None:
+    story.evidence.holds.append(Hold("other", 1, at(90)))
+
+
+def expire_too_late(story: Story) -> None:
+    story.evidence.holds.append(Hold("other", 4, at(20)))
+    expired = Operation(9, "worker", "", "", request_id="expiry")
+    story.evidence.events.append(
+        LoggedEvent(6, at(22), "ReservationReleased", "other", expired.request_id)
+    )
+
+
+def lose_money(story: Story) -> None:
+    order = story.evidence.orders["order"]
+    story.evidence.orders["order"] = order._replace(paid_minor=0)
+
+
+def capture_twice(story: Story) -> None:
+    story.evidence.provider_money["pi_unknown"] = (250, 0)
+
+
+def refund_less_than_told(story: Story) -> None:
+    story.evidence.payments.append(PaymentRow("order.1", "order", "pi_1", 0, 250))
+    story.evidence.provider_money["pi_1"] = (0, 0)
+
+
+def fail(story: Story) -> None:
+    story.history.append(
+        Operation(9, "b", "c", "PlaceOrder", request_id="failed", code=13, reason="INTERNAL")
+    )
+
+
+@pytest.mark.parametrize(
+    ("break_it", "name"),
+    [
+        (lose_answer, "answer lost"),
+        (answer_in_two_ways, "two answers"),
+        (answer_with_other_bytes, "two answers"),
+        (store_other_bytes, "two answers"),
+        (refuse_what_has_effect, "effect of nothing"),
+        (carry_out_twice, "two effects"),
+        (lose_effect, "not one effect"),
+        (move_less, "stock not conserved"),
+        (forget_movement, "stock not conserved"),
+        (oversell, "oversold"),
+        (read_old_stock, "stale read"),
+        (read_what_never_was, "read of nothing"),
+        (read_old_order, "stale read"),
+        (deny_order, "stale read"),
+        (ship_what_was_cancelled, "impossible history"),
+        (hold_for_too_long, "overdue hold"),
+        (expire_too_late, "overdue hold"),
+        (lose_money, "money not conserved"),
+        (capture_twice, "money not conserved"),
+        (refund_less_than_told, "money not conserved"),
+        (fail, "internal error"),
+    ],
+)
+def test_what_is_broken_is_seen(break_it: Break, name: str) -> None:
+    story = good_story()
+    break_it(story)
+    assert name in {violation.check for violation in story.found()}
+
+
+def test_a_violation_shows_only_what_it_is_about() -> None:
+    story = good_story()
+    answer_with_other_bytes(story)
+    [violation] = story.found()
+    assert {call.request_id for call in violation.operations} == {"request 2"}
+    assert "request 2" in str(violation)
+
+
+def test_only_time_in_which_all_was_well_counts() -> None:
+    pulses = [Pulse(0, 1, is_well=True), Pulse(1, 2, is_well=False), Pulse(2, 3, is_well=True)]
+    assert healthy_seconds(pulses, 0.5, 2.25) == 0.75
+    assert healthy_seconds(pulses, 1.25, 1.75) == 0
+    assert healthy_seconds([], 0, 10) == 0

@@ -1,0 +1,246 @@
+"""Buyers, staff and readers. Each has chance of its own, drawn from the seed, to decide by."""
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.duration_pb2 import Duration
+
+from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
+from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
+from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
+from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
+from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
+from shopkeeper.ordering.v1 import ordering_query_service_pb2 as orders_pb
+from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLineUnits
+from shopkeeper.types.v1.money_pb2 import Money
+from tests.system.client import LOCATION
+from tests.torture.calls import Caller
+
+SKU_IDS = [f"sku-{number}" for number in range(6)]
+"""Few, so that buyers meet; the first one is scarce, so that it is sold out most of the time."""
+SCARCE = SKU_IDS[0]
+OPENING_STOCK = 40
+HOLD_SECONDS_MIN, HOLD_SECONDS_MAX = 2, 6
+"""Of an unpaid order: many expire while things go wrong."""
+SHIP_QUEUE_MAX = 200
+THINK_SECONDS_MAX = 0.05
+
+
+@dataclass(slots=True)
+class Market:
+    """What buyers, staff and readers know of each other. newest_token: of the last answer to anybody."""
+
+    to_ship: list[Order] = field(default_factory=list)
+    to_return: list[Order] = field(default_factory=list)
+    orders: list[str] = field(default_factory=list)
+    newest_token: str = ""
+    is_over: bool = False
+
+    def hear(self, token: str) -> None:
+        """Remembers a token, if it is newer than what was known."""
+        if token and _position(token) > _position(self.newest_token):
+            self.newest_token = token
+
+
+def _position(token: str) -> int:
+    return int(token.rpartition(".")[2] or -1)
+
+
+class Person:
+    """Somebody who does one thing after the other until the market is over."""
+
+    def __init__(self, caller: Caller, market: Market) -> None:
+        self._caller = caller
+        self._chance = caller.chance
+        self._market = market
+
+    async def live(self) -> None:
+        """Goes on until it is over."""
+        while not self._market.is_over:
+            await self.act()
+            await asyncio.sleep(self._chance.uniform(0.0, THINK_SECONDS_MAX))
+
+    async def act(self) -> None:
+        """Does one thing."""
+        raise NotImplementedError
+
+    def new_id(self) -> str:
+        """An id of this seed's: the same run makes the same."""
+        return new_id(self._chance)
+
+    async def command(self, request: Any, **options: Any) -> Any:
+        """The response, or None if there was none."""
+        operation, response = await self._caller.command(request, **options)
+        self._market.hear(operation.token)
+        return response
+
+
+def new_id(chance: Random) -> str:
+    """A UUID made by chance that can be repeated."""
+    return str(UUID(int=chance.getrandbits(128), version=4))
+
+
+class Buyer(Person):
+    """Fills a cart, orders, and then pays, or does not."""
+
+    async def act(self) -> None:
+        """One visit."""
+        order = await self._order()
+        if order is None:
+            return
+        self._market.orders.append(order.order_id)
+        behaviour = self._chance.choices(
+            ["pays", "leaves", "cancels", "pays and cancels"], weights=[60, 20, 10, 10]
+        )[0]
+        match behaviour:
+            case "pays":
+                await self._pay(order)
+            case "cancels":
+                await self._cancel(order)
+            case "pays and cancels":
+                await asyncio.gather(self._pay(order), self._cancel(order))
+
+    async def _order(self) -> Order | None:
+        wanted = self._chance.sample(SKU_IDS, self._chance.randint(1, 2))
+        cart_id = self.new_id()
+        made = await self.command(
+            cart_pb.CreateCartRequest(request_id=self.new_id(), cart_id=cart_id, currency_code="GBP")
+        )
+        for sku_id in wanted:
+            if made is None:
+                return None
+            quantity = self._chance.randint(1, 3)
+            made = await self.command(
+                cart_pb.AddCartLineRequest(
+                    request_id=self.new_id(), cart_id=cart_id, sku_id=sku_id, quantity=quantity
+                )
+            )
+        if made is None:
+            return None
+        hold_seconds = self._chance.randint(HOLD_SECONDS_MIN, HOLD_SECONDS_MAX)
+        placed = await self.command(
+            ordering_pb.PlaceOrderRequest(
+                request_id=self.new_id(),
+                cart_id=cart_id,
+                etag=made.cart.etag,
+                expected_total=made.cart.total,
+                hold_duration=Duration(seconds=hold_seconds),
+            )
+        )
+        return None if placed is None else placed.order
+
+    async def _pay(self, order: Order) -> None:
+        paid = await self.command(
+            ordering_pb.RecordPaymentRequest(
+                request_id=self.new_id(),
+                order_id=order.order_id,
+                payment_reference=self.new_id(),
+                amount=Money(currency_code="GBP", amount_minor=order.total.amount_minor),
+            )
+        )
+        if paid is not None and len(self._market.to_ship) < SHIP_QUEUE_MAX:
+            self._market.to_ship.append(order)
+
+    async def _cancel(self, order: Order) -> None:
+        await self.command(
+            ordering_pb.CancelOrderRequest(request_id=self.new_id(), order_id=order.order_id)
+        )
+
+
+class Clerk(Person):
+    """Receives goods, ships what is paid, takes back what is sent back, and puts things aside."""
+
+    async def act(self) -> None:
+        """One thing to do."""
+        deeds = [self._receive, self._ship, self._take_back, self._put_aside]
+        [deed] = self._chance.choices(deeds, weights=[25, 45, 10, 20])
+        await deed()
+
+    async def _receive(self) -> None:
+        wanted = self._chance.sample(SKU_IDS, self._chance.randint(1, 3))
+        units = {
+            sku_id: self._chance.randint(1, 2 if sku_id == SCARCE else 12) for sku_id in sorted(wanted)
+        }
+        rows = [
+            inventory_pb.StockRow(sku_id=sku_id, location_id=LOCATION, quantity=quantity)
+            for sku_id, quantity in units.items()
+        ]
+        request = inventory_pb.ReceiveStockRequest(request_id=self.new_id(), rows=rows)
+        await self.command(request, units=units)
+
+    async def _ship(self) -> None:
+        if not self._market.to_ship:
+            return
+        order = self._market.to_ship.pop(self._chance.randrange(len(self._market.to_ship)))
+        lines = [OrderLineUnits(line_id=each.line_id, quantity=each.quantity) for each in order.lines]
+        shipped = await self.command(
+            ordering_pb.FulfillOrderLinesRequest(
+                request_id=self.new_id(), order_id=order.order_id, lines=lines
+            ),
+            units={sku_id: -quantity for sku_id, quantity in units_of(order).items()},
+        )
+        if shipped is not None and len(self._market.to_return) < SHIP_QUEUE_MAX:
+            self._market.to_return.append(order)
+
+    async def _take_back(self) -> None:
+        if not self._market.to_return:
+            return
+        order = self._market.to_return.pop(self._chance.randrange(len(self._market.to_return)))
+        lines = [
+            ordering_pb.ReturnedUnits(
+                line_id=each.line_id, quantity=each.quantity, restock=True, location_id=LOCATION
+            )
+            for each in order.lines
+        ]
+        await self.command(
+            ordering_pb.ReturnOrderLinesRequest(
+                request_id=self.new_id(), order_id=order.order_id, lines=lines
+            ),
+            units=units_of(order),
+        )
+
+    async def _put_aside(self) -> None:
+        """A reservation for nobody in particular, given back or left to expire."""
+        reservation_id = self.new_id()
+        sku_id, quantity = self._chance.choice(SKU_IDS), self._chance.randint(1, 3)
+        made = await self.command(
+            inventory_pb.ReserveStockRequest(
+                request_id=self.new_id(),
+                reservation_id=reservation_id,
+                reference="put aside",
+                lines=[ReservationLine(sku_id=sku_id, quantity=quantity)],
+                hold_duration=Duration(seconds=self._chance.randint(1, HOLD_SECONDS_MAX)),
+            )
+        )
+        if made is not None and self._chance.random() < 0.5:
+            await self.command(
+                inventory_pb.ReleaseReservationRequest(
+                    request_id=self.new_id(), reservation_id=reservation_id
+                )
+            )
+
+
+class Reader(Person):
+    """Asks for what was just written."""
+
+    async def act(self) -> None:
+        """One question: half of them insist on the newest answer that anybody had."""
+        token = self._market.newest_token if self._chance.random() < 0.5 else ""
+        if self._market.orders and self._chance.random() < 0.5:
+            order_id = self._chance.choice(self._market.orders[-50:])
+            request: Any = orders_pb.GetOrderRequest(order_id=order_id, at_least_as_fresh=token)
+        else:
+            sku_id = self._chance.choice(SKU_IDS)
+            request = stock_pb.GetStockRequest(sku_id=sku_id, at_least_as_fresh=token)
+        await self._caller.query(request)
+
+
+def units_of(order: Order) -> dict[str, int]:
+    """What was ordered, by SKU."""
+    found: dict[str, int] = {}
+    for line in order.lines:
+        found[line.sku_id] = found.get(line.sku_id, 0) + line.quantity
+    return found
