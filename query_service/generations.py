@@ -29,16 +29,12 @@ class RegistryWatch:
         self._waiting: set[asyncio.Future[bool]] = set()
         self._poll = Poll(self._look_for_the_waiting, pause_seconds=POLL_SECONDS)
 
-    async def refresh_if_old(self) -> None:
-        """Reads it anew if that was long ago.
-
-        Raises:
-            one of REDIS_AWAY.
-        """
+    @property
+    def is_old(self) -> bool:
+        """Whether it is to be read anew before it is relied on."""
         age_seconds = asyncio.get_running_loop().time() - self._read_time
         # While none serves, each query looks whether one does by now.
-        if self.known.serving is None or age_seconds > REGISTRY_SECONDS_MAX:
-            await self.refresh()
+        return self.known.serving is None or age_seconds > REGISTRY_SECONDS_MAX
 
     async def refresh(self) -> None:
         """Reads it anew, as it is when asked or later.

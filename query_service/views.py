@@ -1,8 +1,7 @@
 """Views as they are asked for: of the generation that serves, complete, and as fresh as asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from query_service.errors import (
@@ -48,22 +47,20 @@ class Views:
             LogIncarnationChanged, ReadModelBehind, ReadModelRebuilding, ReadModelUnavailable,
             TooManyQueries.
         """
-        names: dict[int, dict[str, None]] = {}
-        for address in addresses:
-            names.setdefault(address.partition, {})[address.name] = None
-        wanted = {partition: list(of_one) for partition, of_one in names.items()}
+        places: dict[int, list[int]] = {}
+        for place, address in enumerate(addresses):
+            places.setdefault(address.partition, []).append(place)
+        names = {of: [addresses[place].name for place in there] for of, there in places.items()}
 
-        async def read(generation: int) -> list[Documents]:
-            return await read_documents(self._connection, generation, wanted)
+        def read(generation: int) -> Awaitable[list[Documents]]:
+            return read_documents(self._connection, generation, names)
 
-        with self._counted():
-            _, found = await self._read(read, list(wanted), freshness, preferred=None)
-        values = {
-            DocumentAddress(partition, name): value
-            for (partition, of_one), documents in zip(wanted.items(), found, strict=True)
-            for name, value in zip(of_one, documents.values, strict=True)
-        }
-        return [values[address] for address in addresses]
+        _, found = await self._read(read, list(names), freshness, preferred=None)
+        values: list[bytes | None] = [None] * len(addresses)
+        for there, documents in zip(places.values(), found, strict=True):
+            for place, value in zip(there, documents.values, strict=True):
+                values[place] = value
+        return values
 
     async def entries(
         self,
@@ -82,14 +79,11 @@ class Views:
             as `documents`.
         """
 
-        async def read(number: int) -> list[Page]:
-            return await read_pages(
-                self._connection, number, name_by_partition, after=after, limit=limit
-            )
+        def read(number: int) -> Awaitable[list[Page]]:
+            return read_pages(self._connection, number, name_by_partition, after=after, limit=limit)
 
         partitions = list(name_by_partition)
-        with self._counted():
-            number, pages = await self._read(read, partitions, freshness, preferred=generation)
+        number, pages = await self._read(read, partitions, freshness, preferred=generation)
         entries = sorted(entry for page in pages for entry in page.entries)
         return number, entries[:limit]
 
@@ -97,16 +91,6 @@ class Views:
         """Stops waiting for anyone."""
         await self._checkpoints.close()
         await self._registry.close()
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._in_flight_count >= self._in_flight_max:
-            raise TooManyQueries
-        self._in_flight_count += 1
-        try:
-            yield
-        finally:
-            self._in_flight_count -= 1
 
     async def _read(
         self,
@@ -116,17 +100,33 @@ class Views:
         *,
         preferred: int | None,
     ) -> tuple[int, list[FoundT]]:
+        if self._in_flight_count >= self._in_flight_max:
+            raise TooManyQueries
+        self._in_flight_count += 1
+        try:
+            return await self._read_until_fresh(read, partitions, freshness, preferred=preferred)
+        finally:
+            self._in_flight_count -= 1
+
+    async def _read_until_fresh(
+        self,
+        read: Callable[[int], Awaitable[list[FoundT]]],
+        partitions: Sequence[int],
+        freshness: Freshness,
+        *,
+        preferred: int | None,
+    ) -> tuple[int, list[FoundT]]:
         """What `read` finds once every partition of it is complete and fresh enough, and where."""
         until = freshness.until
-        await _in_time(self._registry.refresh_if_old(), until)
+        if self._registry.is_old:
+            await self._in_time(self._registry.refresh(), until)
         generation = self._usable(preferred)
         while True:
-            found = await _in_time(read(generation), until)
-            checkpoints = [each.checkpoint for each in found]
-            if not all(each is not None and each.is_complete for each in checkpoints):
+            found = await self._in_time(read(generation), until)
+            if not all(found_there.is_complete for found_there in found):
                 generation = await self._another_than(generation, until)
                 continue
-            obstacle = _first_obstacle(partitions, checkpoints, freshness.token)
+            obstacle = _first_obstacle(partitions, found, freshness.token)
             if obstacle is None:
                 return generation, found
             token, partition, checkpoint = obstacle
@@ -150,7 +150,7 @@ class Views:
         Raises:
             ReadModelRebuilding: there is no other.
         """
-        await _in_time(self._registry.refresh(), until)
+        await self._in_time(self._registry.refresh(), until)
         if self._registry.known.serving in (None, generation):
             raise ReadModelRebuilding
         return self._usable(None)
@@ -164,7 +164,7 @@ class Views:
         Raises:
             LogIncarnationChanged, ReadModelBehind.
         """
-        await _in_time(self._registry.refresh(), until)
+        await self._in_time(self._registry.refresh(), until)
         while True:
             registry = self._registry.known
             serving = None if registry.serving is None else registry.find(registry.serving)
@@ -175,38 +175,41 @@ class Views:
             if not await self._registry.changed(until):
                 raise ReadModelBehind(position=token.position)
 
+    async def _in_time(self, answer: Awaitable[AnswerT], until: float) -> AnswerT:
+        """What Redis answers. Whatever becomes of it, the caller is told so within its deadline.
+
+        Raises:
+            ReadModelUnavailable: Redis is away, or too slow.
+            TooManyQueries: this process is.
+        """
+        # A little later than who waits for the views gives up: there is time for one more look.
+        last_moment = until + ANSWER_MARGIN_SECONDS / 2
+        loop = asyncio.get_running_loop()
+        try:
+            if last_moment - loop.time() > self._connection.silence_seconds_max:
+                # Redis is given up before that: a timer would cost more than all the rest of this.
+                return await answer
+            async with asyncio.timeout_at(last_moment):
+                return await answer
+        except REDIS_AWAY as error:
+            raise ReadModelUnavailable from error
+        except TimeoutError as error:
+            if loop.time() - last_moment > LATE_SECONDS:
+                # Our own clock rang late: whatever Redis said may lie there unread.
+                raise TooManyQueries from error
+            raise ReadModelUnavailable from error
+
 
 def _first_obstacle(
-    partitions: Sequence[int], checkpoints: Sequence[Checkpoint | None], token: Token | None
+    partitions: Sequence[int], found: Sequence[FoundT], token: Token | None
 ) -> tuple[Token, int, Checkpoint] | None:
     """The first partition that is not as fresh as asked."""
     if token is None:
         return None
-    for partition, checkpoint in zip(partitions, checkpoints, strict=True):
+    for partition, (checkpoint, _) in zip(partitions, found, strict=True):
         if checkpoint is None:
             continue
         is_other = checkpoint.incarnation != token.incarnation
         if is_other or checkpoint.position < token.position:
             return token, partition, checkpoint
     return None
-
-
-async def _in_time(answer: Awaitable[AnswerT], until: float) -> AnswerT:
-    """What Redis answers. Whatever becomes of it, the caller is told so within its deadline.
-
-    Raises:
-        ReadModelUnavailable: Redis is away, or too slow.
-        TooManyQueries: this process is.
-    """
-    # A little later than who waits for the views gives up: there is time for one more look.
-    last_moment = until + ANSWER_MARGIN_SECONDS / 2
-    try:
-        async with asyncio.timeout_at(last_moment):
-            return await answer
-    except REDIS_AWAY as error:
-        raise ReadModelUnavailable from error
-    except TimeoutError as error:
-        if asyncio.get_running_loop().time() - last_moment > LATE_SECONDS:
-            # Our own clock rang late: whatever Redis said may lie there unread.
-            raise TooManyQueries from error
-        raise ReadModelUnavailable from error

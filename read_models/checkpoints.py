@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 _TOKEN = re.compile(r"([0-9a-f]{8})\.([0-9]{1,18})")
 
@@ -52,11 +53,7 @@ class Checkpoint:
     @classmethod
     def parse(cls, text: bytes | None) -> "Checkpoint | None":
         """Reads the stored text; None stays None."""
-        if text is None:
-            return None
-        token_text, _, state = text.decode().partition(" ")
-        token = Token.parse(token_text)
-        return cls(token.incarnation, token.position, state == "complete")
+        return None if text is None else _parsed(text)
 
     def advanced(self, position: int) -> "Checkpoint":
         """After events up to a position; never back."""
@@ -65,3 +62,11 @@ class Checkpoint:
     def completed(self) -> "Checkpoint":
         """The same, complete."""
         return replace(self, is_complete=True)
+
+
+# All partitions mostly stand at one position, and every lookup reads one of them.
+@lru_cache(maxsize=64)
+def _parsed(text: bytes) -> Checkpoint:
+    token_text, _, state = text.decode().partition(" ")
+    token = Token.parse(token_text)
+    return Checkpoint(token.incarnation, token.position, state == "complete")

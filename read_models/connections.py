@@ -4,6 +4,7 @@ No retries and short waits: a query has 200 ms to live, and its caller knows bes
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -35,8 +36,16 @@ REDIS_AWAY = (
 class Connection:
     """Commands to Redis, one by one or as a pipeline. Any number of tasks may use it at once."""
 
+    silence_seconds_max = math.inf
+    """A command raises by itself when the server says nothing for longer."""
+
     def __init__(
-        self, client: Redis | RedisCluster, server: Server | None, *, connection_count_max: int = 1
+        self,
+        client: Redis | RedisCluster,
+        server: Server | None,
+        *,
+        answer_seconds_max: float,
+        connection_count_max: int = 1,
     ) -> None:
         """server: None in a cluster, where the client knows whom to ask.
 
@@ -44,6 +53,8 @@ class Connection:
         """
         self._client = client
         self._server = server
+        # It is connected to, and asked, and found silent a little later than it has become so.
+        self.silence_seconds_max = 3 * answer_seconds_max
         self._turns = asyncio.Semaphore(connection_count_max)
 
     async def call(self, *command: Argument) -> Any:
@@ -137,7 +148,13 @@ def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 
     if url.startswith(CLUSTER_SCHEME):
         address = "redis://" + url.removeprefix(CLUSTER_SCHEME)
         cluster = RedisCluster.from_url(address, max_connections=connection_count_max, **settings)
-        return Connection(cluster, None, connection_count_max=connection_count_max)
+        return Connection(
+            cluster,
+            None,
+            answer_seconds_max=answer_seconds_max,
+            connection_count_max=connection_count_max,
+        )
     pool: ConnectionPool = ConnectionPool.from_url(url, **settings)
     # from_pool: closing the client closes the pool with it.
-    return Connection(Redis.from_pool(pool), Server(pool, answer_seconds_max))
+    server = Server(pool, answer_seconds_max)
+    return Connection(Redis.from_pool(pool), server, answer_seconds_max=answer_seconds_max)

@@ -1,8 +1,7 @@
 """The door of a server that is about to stop: who is still inside, and whether anybody still comes."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from serving.failures import Unavailable
 
@@ -24,26 +23,24 @@ class Draining(Unavailable):
 
 
 class Gate:
-    """Counts the calls that are inside, and lets none in once it is shut."""
+    """Counts the calls that are inside, and lets none in once it is shut.
+
+    A call is inside while a `with` block runs, which raises Draining when the gate is shut.
+    """
 
     def __init__(self) -> None:
         self._is_shut = False
         self._inside_count = 0
         self._come_count = 0
 
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        """A call is inside while the block runs.
-
-        Raises:
-            Draining: the gate is shut.
-        """
+    def __enter__(self) -> None:
+        """Raises Draining when it is shut."""
         self.check()
         self._inside_count += 1
-        try:
-            yield
-        finally:
-            self._inside_count -= 1
+
+    def __exit__(self, *_exception: object) -> None:
+        """The call is out again."""
+        self._inside_count -= 1
 
     def check(self) -> None:
         """Lets a stream in, which may be endless: whoever answers it ends it.

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 from uuid import uuid4
 
 import grpc
@@ -21,8 +20,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
-from prometheus_client import Counter, Gauge, Histogram
 
+from serving.call_metrics import CALL_METRICS, CallCounts, status_code
 from serving.draining import Gate
 from serving.failures import Failure, Internal
 from serving.status import to_status
@@ -32,20 +31,6 @@ log = structlog.get_logger(__name__)
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 Handler = Callable[[Any, ServicerContext], Awaitable[Any]]
-
-HANDLED = Counter("grpc_server_handled_total", "RPCs answered.", ["method", "code"])
-SECONDS = Histogram(
-    "grpc_server_handling_seconds",
-    "Time to an answer.",
-    ["method"],
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
-)
-IN_FLIGHT = Gauge("grpc_server_in_flight", "RPCs being worked on.", ["method"])
-
-RequestT = TypeVar("RequestT")
-ResponseT = TypeVar("ResponseT")
-
-OUR_PACKAGE = "/shopkeeper."
 
 CANCELLED: int = grpc.StatusCode.CANCELLED.value[0]
 
@@ -58,33 +43,29 @@ class Answered(Exception):
         super().__init__(self.status.message)
 
 
-class FurnishingInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps each of our methods once; health and reflection are left as they are.
+class Furnishing:
+    """Takes a server's place while our servicers are added, and wraps each of their methods.
 
-    gate: what all calls of our methods pass.
+    An interceptor as gRPC knows it would be asked about every call, which costs as much as a lookup.
     """
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, server: grpc.aio.Server, gate: Gate) -> None:
+        """gate: what all calls of our methods pass."""
+        self._server = server
         self._gate = gate
-        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[
-            [grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[RequestT, ResponseT] | None]
-        ],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[RequestT, ResponseT] | None:
-        """The wrapped handler of the method."""
-        method = handler_call_details.method
-        known = self._wrapped.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(OUR_PACKAGE):
-            return handler
-        self._wrapped[method] = _wrap(method, handler, self._gate)
-        return self._wrapped[method]
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Adds nothing: generated code tells the same methods once more, each by its name."""
+
+    def add_registered_method_handlers(self, service_name: str, handlers: Mapping[str, Any]) -> None:
+        """Adds the methods of a service, wrapped."""
+        wrapped = {
+            name: _wrap(f"/{service_name}/{name}", handler, self._gate)
+            for name, handler in handlers.items()
+        }
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(service_name, wrapped),)
+        )
 
 
 def _wrap(method: str, handler: Any, gate: Gate) -> grpc.RpcMethodHandler[Any, Any]:
@@ -99,28 +80,28 @@ def _wrap(method: str, handler: Any, gate: Gate) -> grpc.RpcMethodHandler[Any, A
 
 
 def _unary(method: str, inner: Handler, request_type: type[Message], gate: Gate) -> Handler:
-    in_flight, seconds = IN_FLIGHT.labels(method), SECONDS.labels(method)
+    counts = CALL_METRICS.of(method)
 
     async def handle(body: bytes, context: ServicerContext) -> Any:
-        in_flight.inc()
+        counts.in_flight_count += 1
         begun = time.perf_counter()
         request = None
         try:
             request = parse_request(body, request_type)
-            with gate.passed():
+            with gate:
                 response = await inner(request, context)
-            _handled(method, 0)
+            counts.handled(0)
         except asyncio.CancelledError:
             # The caller is gone, or its deadline has passed: nobody hears an answer, but an alarm may.
-            _handled(method, CANCELLED)
+            counts.handled(CANCELLED)
             raise
         except Exception as error:  # noqa: BLE001 every failure is answered, once, here
-            await _answer(method, error, request, context)
+            await _answer(method, counts, error, request, context)
         else:
             return response
         finally:
-            in_flight.dec()
-            seconds.observe(time.perf_counter() - begun)
+            counts.in_flight_count -= 1
+            counts.took(time.perf_counter() - begun)
 
     return handle
 
@@ -131,6 +112,8 @@ def _stream(
     request_type: type[Message],
     gate: Gate,
 ) -> Callable[[bytes, ServicerContext], AsyncIterator[Any]]:
+    counts = CALL_METRICS.of(method)
+
     async def handle(body: bytes, context: ServicerContext) -> AsyncIterator[Any]:
         request = None
         try:
@@ -138,15 +121,19 @@ def _stream(
             gate.check()
             async for response in inner(request, context):
                 yield response
-            _handled(method, 0)
+            counts.handled(0)
         except Exception as error:  # noqa: BLE001 every failure is answered, once, here
-            await _answer(method, error, request, context)
+            await _answer(method, counts, error, request, context)
 
     return handle
 
 
 async def _answer(
-    method: str, error: Exception, request: Message | None, context: ServicerContext
+    method: str,
+    counts: CallCounts,
+    error: Exception,
+    request: Message | None,
+    context: ServicerContext,
 ) -> None:
     """Ends the call with what the caller may know of the error, and logs it.
 
@@ -163,8 +150,8 @@ async def _answer(
         error_id = str(uuid4())
         log.error("a request failed", error_id=error_id, exc_info=error, **facts)
         status = to_status(Internal(error_id=error_id))
-    _handled(method, status.code)
-    code = _status_code(status.code)
+    counts.handled(status.code)
+    code = status_code(status.code)
     log.info("refused", code=code.name, reason=_reason(status), message=status.message, **facts)
     # abort_with_status would hide the code from tracing; this sends the same bytes.
     await context.abort(
@@ -182,24 +169,10 @@ def call_facts(context: ServicerContext, request: Message | None = None) -> dict
     return {name: str(value)[:100] for name, value in told.items() if value}
 
 
-def _handled(method: str, code: int) -> None:
-    _handled_counter(method, code).inc()
-
-
 def _reason(status: Status) -> str:
     """What an alarm or a search in the logs goes by: OUT_OF_STOCK, say."""
     info = ErrorInfo()
     return next((info.reason for detail in status.details if detail.Unpack(info)), "")
-
-
-@cache
-def _handled_counter(method: str, code: int) -> Any:
-    return HANDLED.labels(method, _status_code(code).name)
-
-
-@cache
-def _status_code(code: int) -> grpc.StatusCode:
-    return next(known for known in grpc.StatusCode if known.value[0] == code)
 
 
 def _serialize(response: Any) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import grpc
 import structlog
@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from prometheus_client import start_http_server
 
 from serving.draining import Gate
-from serving.interceptor import FurnishingInterceptor
+from serving.interceptor import Furnishing
 from serving.validation import REQUEST_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -71,9 +71,8 @@ class GrpcServer:
         self._full_names = full_names
         self._health = HealthServicer()
         self._gate = Gate()
-        furnishing = FurnishingInterceptor(self._gate)
-        self._server = grpc.aio.server(interceptors=[furnishing], options=_OPTIONS)
-        register(self._server)
+        self._server = grpc.aio.server(options=_OPTIONS)
+        register(cast("grpc.aio.Server", Furnishing(self._server, self._gate)))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._add_reflection()
         self.port = self._listen(address)
