@@ -88,6 +88,11 @@ torture: $(INSTALLED) ## everything fails while customers come and go, nothing m
 demo: $(INSTALLED) ## see it work
 	@$(BIN)/shopkeeper demo
 
+.PHONY: bench
+bench: $(INSTALLED) ## measure it beside its limits: ONLY=name[,name] ROUNDS=3 SECONDS=3 WORKERS=1 PROFILE=1
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(PROFILE),--profile)
+
 .PHONY: lock
 lock: $(BIN)/python ## choose package versions anew: all platforms, with hashes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(or $(UV_PINNED),uv)

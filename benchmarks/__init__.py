@@ -1,0 +1,1 @@
+"""How fast the shop is, beside its physical limit or plain alternative, measured in the same run."""

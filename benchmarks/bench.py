@@ -1,0 +1,104 @@
+"""What a figure is measured with: the shop, the echo servers, how long and how often."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from benchmarks.filling import open_shop
+from benchmarks.load import Load, Measured, measure
+from benchmarks.rounds import interleaved
+from benchmarks.shop_under_test import ShopUnderTest
+from event_log.reader import LogReader
+from read_models.connections import Connection, connect
+from read_models.partitions import PARTITIONS
+from read_models.reading import read_checkpoints
+from read_models.registry import load_registry
+
+REDIS_SECONDS_MAX = 30.0
+SETTLE_SECONDS_MAX = 300.0
+SETTLE_POLL_SECONDS = 0.1
+FIRST_LOOK_SECONDS = 0.5
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much is measured.
+
+    sku_count: of the shop. span_seconds: of one turn of one subject. is_endless: only the first subject,
+    which is ours, has turns, until somebody who looks on has seen enough.
+    """
+
+    round_count: int = 3
+    span_seconds: float = 3.0
+    sku_count: int = 10_000
+    is_endless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A shop that is open, and the means to measure it. say: tells people what is being done."""
+
+    shop: ShopUnderTest
+    extent: Extent
+    say: Callable[[str], None]
+
+    async def open(self) -> None:
+        """Puts everything on sale."""
+        self.say(f"opening a shop of {self.extent.sku_count:,} SKUs")
+        await open_shop(self.shop.command_address, range(self.extent.sku_count))
+
+    async def settle(self) -> None:
+        """Waits until the views show everything: no turn is to pay for the one before."""
+        connection = connect(self.shop.servers.redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
+        reader = LogReader(self.shop.servers.database_url, application_name="shopkeeper benchmarks")
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS_MAX):
+                while not await _is_level(connection, reader):  # noqa: ASYNC110 asked of other processes
+                    await asyncio.sleep(SETTLE_POLL_SECONDS)
+        finally:
+            await reader.close()
+            await connection.close()
+
+    async def turn(
+        self,
+        load: Load,
+        pids: Mapping[str, list[int]] | None = None,
+        *,
+        span_seconds: float | None = None,
+    ) -> Measured:
+        """One load for one span of time. pids: whose processor time is told, the shop's if not said."""
+        await self.settle()
+        [measured] = await measure(
+            [load], span_seconds or self.extent.span_seconds, pids or self.shop.pids
+        )
+        return measured
+
+    async def first_look(self, load: Load) -> Measured:
+        """A short turn that warms everything up and tells what answers are like."""
+        return await self.turn(load, span_seconds=FIRST_LOOK_SECONDS)
+
+    async def rounds(
+        self, subjects: Mapping[str, Callable[[], Awaitable[ResultT]]]
+    ) -> dict[str, list[ResultT]]:
+        """All subjects in turns, ours first."""
+        if self.extent.is_endless:
+            [(name, take_turn), *_] = subjects.items()
+            while True:
+                self.say(f"{name}: {await take_turn()}")
+        return await interleaved(
+            subjects,
+            self.extent.round_count,
+            lambda name, number, result: self.say(f"round {number}, {name}: {result}"),
+        )
+
+
+async def _is_level(connection: Connection, reader: LogReader) -> bool:
+    serving = (await load_registry(connection)).serving
+    if serving is None:
+        return False
+    end = await reader.read_end()
+    checkpoints = await read_checkpoints(connection, serving, PARTITIONS)
+    return all(each is not None and each.position >= end.last_position for each in checkpoints)

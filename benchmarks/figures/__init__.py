@@ -1,0 +1,1 @@
+"""The figures, a module for those that are measured together."""

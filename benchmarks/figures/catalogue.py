@@ -1,0 +1,30 @@
+"""Which figures there are, in the order of the table."""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from benchmarks.bench import Bench
+from benchmarks.figures.hot_sku import hot_sku
+from benchmarks.figures.lookups import cart_lookups, stock_lookups
+from benchmarks.figures.orders import orders
+from benchmarks.reporting import Figure
+
+
+class Group(NamedTuple):
+    """Figures that come of one measurement."""
+
+    names: tuple[str, ...]
+    measure: Callable[[Bench], Awaitable[list[Figure]]]
+
+
+GROUPS = (
+    Group(("hot_sku_vs_spread", "hot_sku_vs_echo"), hot_sku),
+    Group(("place_order_cpu_vs_echo",), orders),
+    Group(("stock_lookup_vs_echo", "stock_lookup_cpu_vs_echo"), stock_lookups),
+    Group(("cart_lookup_cpu_vs_echo",), cart_lookups),
+)
+
+
+def names() -> list[str]:
+    """All figures."""
+    return [name for group in GROUPS for name in group.names]

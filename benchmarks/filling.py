@@ -1,0 +1,110 @@
+"""A shop with things to sell, and carts, made through the API as anybody would."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+from uuid import uuid4
+
+import grpc
+
+from benchmarks.load import Load, send_all
+from benchmarks.shoppers import CURRENCY, PRICE_MINOR, sku_id
+from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog
+from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
+from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
+from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory
+from shopkeeper.inventory.v1 import inventory_command_service_pb2_grpc as inventory_grpc
+from shopkeeper.inventory.v1.inventory_pb2 import Location
+from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing
+from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc as pricing_grpc
+from shopkeeper.pricing.v1.pricing_pb2 import PriceList, PriceTier
+
+ROWS_EACH = 500
+"""As many as one request may have."""
+
+LOCATION, PRICE_LIST = "main", "retail"
+STOCK_OF_EACH = 1_000_000
+CALL_SECONDS_MAX = 60.0
+
+CREATE_CART = "/shopkeeper.cart.v1.CartCommandService/CreateCart"
+ADD_CART_LINE = "/shopkeeper.cart.v1.CartCommandService/AddCartLine"
+
+ItemT = TypeVar("ItemT")
+
+
+async def open_shop(command_address: str, sku_numbers: range) -> None:
+    """Has SKUs of these numbers for sale at one price, a million units of each at one location."""
+    async with grpc.aio.insecure_channel(command_address) as channel:
+        await _make_foundations(channel)
+        for numbers in _in_parts(sku_numbers, ROWS_EACH):
+            await _sell(channel, [sku_id(number) for number in numbers])
+
+
+async def _make_foundations(channel: grpc.aio.Channel) -> None:
+    await catalog_grpc.CatalogCommandServiceStub(channel).UpsertProducts(
+        catalog.UpsertProductsRequest(
+            request_id=_new_id(), products=[Product(product_id="p", title="Things", active=True)]
+        ),
+        timeout=CALL_SECONDS_MAX,
+    )
+    retail = PriceList(price_list_id=PRICE_LIST, title="Retail", currency_code=CURRENCY)
+    await pricing_grpc.PricingCommandServiceStub(channel).UpsertPriceLists(
+        pricing.UpsertPriceListsRequest(request_id=_new_id(), price_lists=[retail]),
+        timeout=CALL_SECONDS_MAX,
+    )
+    await inventory_grpc.InventoryCommandServiceStub(channel).UpsertLocations(
+        inventory.UpsertLocationsRequest(
+            request_id=_new_id(),
+            locations=[Location(location_id=LOCATION, title="Main", active=True)],
+        ),
+        timeout=CALL_SECONDS_MAX,
+    )
+
+
+async def _sell(channel: grpc.aio.Channel, sku_ids: Sequence[str]) -> None:
+    await catalog_grpc.CatalogCommandServiceStub(channel).UpsertSkus(
+        catalog.UpsertSkusRequest(request_id=_new_id(), skus=map(_sku, sku_ids)),
+        timeout=CALL_SECONDS_MAX,
+    )
+    await pricing_grpc.PricingCommandServiceStub(channel).UpsertPrices(
+        pricing.UpsertPricesRequest(
+            request_id=_new_id(), price_list_id=PRICE_LIST, rows=map(_price, sku_ids)
+        ),
+        timeout=CALL_SECONDS_MAX,
+    )
+    await inventory_grpc.InventoryCommandServiceStub(channel).ReceiveStock(
+        inventory.ReceiveStockRequest(request_id=_new_id(), rows=map(_delivery, sku_ids)),
+        timeout=CALL_SECONDS_MAX,
+    )
+
+
+def _sku(name: str) -> Sku:
+    title = f"Thing {name}"
+    return Sku(sku_id=name, product_id="p", title=title, active=True, sale_state=SALE_STATE_ON_SALE)
+
+
+def _price(name: str) -> pricing.PriceRow:
+    return pricing.PriceRow(sku_id=name, tiers=[PriceTier(min_quantity=1, unit_price_minor=PRICE_MINOR)])
+
+
+def _delivery(name: str) -> inventory.StockRow:
+    return inventory.StockRow(sku_id=name, location_id=LOCATION, quantity=STOCK_OF_EACH)
+
+
+async def fill_carts(
+    command_address: str, prefix: str, numbers: range, *, line_count: int, sku_count: int
+) -> None:
+    """Makes carts of a series, each of as many lines of one unit."""
+    carts = {"request_count": len(numbers), "prefix": prefix, "first": numbers.start}
+    await send_all(Load(command_address, CREATE_CART, "new_carts", carts, is_repeatable=False))
+    for ordinal in range(line_count):
+        lines = {**carts, "ordinal": ordinal, "sku_count": sku_count, "line_count": line_count}
+        await send_all(Load(command_address, ADD_CART_LINE, "cart_lines", lines, is_repeatable=False))
+
+
+def _new_id() -> str:
+    return str(uuid4())
+
+
+def _in_parts(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
+    for begin in range(0, len(items), size):
+        yield items[begin : begin + size]
