@@ -1,6 +1,7 @@
 """A gRPC server with what every client expects: health, reflection, limits, and a drain on SIGTERM."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
@@ -22,6 +23,10 @@ DRAIN_SECONDS_MAX = 10.0
 """How long calls in flight may take after SIGTERM; below the 30 s that orchestrators usually grant."""
 
 METRICS_HOST = "127.0.0.1"
+
+GARBAGE_THRESHOLDS = (10_000, 20, 20)
+"""Python's own are for small programs: with 64 calls in flight it would look through all that they
+hold every ten calls. Calls leave no cycles, so it hardly ever finds any."""
 
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 1),  # several processes share the port, the kernel spreads connections
@@ -138,12 +143,23 @@ async def run(parts: Sequence[Part], *, metrics_port: int = 0) -> None:
         _serve_metrics(metrics_port)
     for part in parts:
         await part.start()
+    _spare_what_stays()
     log.info("serving")
     await asked_to_stop.wait()
     log.info("draining")
     for part in reversed(parts):
         await part.drain()
     log.info("stopped")
+
+
+def _spare_what_stays() -> None:
+    """Has the garbage collector leave alone what was made so far: modules and descriptors, for good.
+
+    To look through all of it takes 30 ms, in which no call is answered.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 def _serve_metrics(port: int) -> None:
