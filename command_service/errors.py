@@ -240,6 +240,10 @@ class CartNotExpired(Refusal):
     """Cart {cart_id} does not expire before {expire_time}."""
 
 
+class CartNotForgettable(Refusal):
+    """Cart {cart_id} is {state} and still kept."""
+
+
 class CartsNotMergeable(Refusal):
     """Carts {from_cart_id} and {into_cart_id} cannot be merged: {why}."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from command_service.database_failures import Interrupted
 from command_service.session import Row, Statement
 from command_service.unit_of_work import Keys
 from command_service.world import AggregateT
@@ -32,9 +33,17 @@ def assemble_rows(
     """The aggregate of each key, built from the columns of its row; None where there is none.
 
     The columns begin with the key and the version; a row of version 0 is only there to be locked.
+
+    Raises:
+        Interrupted: a key that is to be created has no row, so that its absence is not locked.
     """
+    rows = [row for of_statement in results for row in of_statement]
+    # It was there when we came to make it, and deleted while we waited to lock it: the next attempt
+    # makes one.
+    if keys.created and not {row[0] for row in rows}.issuperset(keys.created):
+        raise Interrupted("a key row was deleted while it was being locked", code="40")
     found: dict[str, AggregateT | None] = dict.fromkeys(keys.all)
-    found.update((row[0], build(*row)) for rows in results for row in rows if row[1])
+    found.update((row[0], build(*row)) for row in rows if row[1])
     return found
 
 

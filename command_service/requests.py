@@ -27,8 +27,16 @@ REQUESTS = sa.Table(
     sa.Index("ix_requests_create_time", "create_time"),
 )
 
-REQUEST_RETENTION_DAYS = 7
-"""How long the same id gets the same answer: longer than any provider retries a webhook (3 days)."""
+RETENTION = sa.Table(
+    "retention",
+    METADATA,
+    sa.Column("only_row", sa.Boolean, primary_key=True, server_default=sa.true()),
+    # What the worker that forgets goes by, and how far it has come: the invariants look it up.
+    sa.Column("requests_kept", sa.Interval, nullable=False),
+    sa.Column("requests_forgotten_before", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("carts_kept", sa.Interval, nullable=False),
+    sa.CheckConstraint("only_row", name="only_row"),
+)
 
 # The lock key is 64 bits of the id. Two ids with equal bits only wait for each other.
 CLAIM = """
@@ -43,9 +51,22 @@ SELECT request_id, method, fingerprint, code, response, ({INCARNATION}), positio
 FROM requests WHERE request_id = ANY(%s::uuid[])
 """
 
+STATE_RETENTION = """
+UPDATE retention SET requests_kept = %(requests)s * interval '1 second',
+    carts_kept = %(carts)s * interval '1 second'
+WHERE (requests_kept, carts_kept)
+    IS DISTINCT FROM (%(requests)s * interval '1 second', %(carts)s * interval '1 second')
+"""
+
+# How far it came is written with what it did: an event of that time or later has its answer.
 FORGET_OLD = """
-DELETE FROM requests WHERE request_id IN (
-    SELECT request_id FROM requests
-    WHERE create_time < clock_timestamp() - %s * interval '1 day'
-    ORDER BY create_time LIMIT %s)
+WITH gone AS (
+    DELETE FROM requests WHERE request_id IN (
+        SELECT request_id FROM requests
+        WHERE create_time < clock_timestamp() - %s * interval '1 second'
+        ORDER BY create_time LIMIT %s)
+    RETURNING create_time)
+UPDATE retention SET requests_forgotten_before = greatest(
+    requests_forgotten_before, (SELECT max(create_time) + interval '1 microsecond' FROM gone))
+WHERE EXISTS (SELECT FROM gone)
 """

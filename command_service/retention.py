@@ -1,20 +1,47 @@
-"""Forgetting: stored answers are kept for as long as they are promised, and not for ever."""
+"""Forgetting: answers and closed carts are kept for as long as is stated, and not for ever.
 
-from command_service.lone_worker import LoneWorker, WorkerLock
-from command_service.requests import FORGET_OLD, REQUEST_RETENTION_DAYS
+Answers go in silence: nobody but a caller who sends the same request again ever sees them. A cart has a
+view, so that it goes as it came: by a command and an event.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from command_service.cart.commands import ForgetCart
+from command_service.cart.repository import CARTS_TO_FORGET
+from command_service.committer import Committer
+from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.requests import FORGET_OLD, STATE_RETENTION
 from command_service.session import Session, Statement
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""
 
-FORGET_COUNT_MAX = 20_000
+REQUEST_COUNT_MAX = 20_000
 """Rows a round: short enough for statement_timeout, and more than a busy shop adds meanwhile."""
+
+CART_COUNT_MAX = 1_000
+"""Carts a round, 200 a second: a fifth of the queue, so that buyers hardly notice."""
+
+ACTOR = "retention worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how long: answers since they were given, carts since they were closed."""
+
+    requests: timedelta
+    carts: timedelta
 
 
 class RetentionWorker:
-    """Deletes stored answers that are older than promised; one process at a time does."""
+    """Forgets what is older than it has to be; one process at a time does."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, committer: Committer, kept: Kept) -> None:
+        self._committer = committer
+        self._kept = kept
         session = Session(database_url, "shopkeeper retention")
         self._worker = LoneWorker(
             WorkerLock.RETENTION, session, self.forget_old, pause_seconds=PAUSE_SECONDS
@@ -30,4 +57,19 @@ class RetentionWorker:
 
     async def forget_old(self, session: Session) -> None:
         """One round."""
-        await session.run([Statement(FORGET_OLD, (REQUEST_RETENTION_DAYS, FORGET_COUNT_MAX))])
+        requests_seconds = int(self._kept.requests.total_seconds())
+        carts_seconds = int(self._kept.carts.total_seconds())
+        *_, rows = await session.run(
+            [
+                Statement(STATE_RETENTION, {"requests": requests_seconds, "carts": carts_seconds}),
+                Statement(FORGET_OLD, (requests_seconds, REQUEST_COUNT_MAX)),
+                Statement(CARTS_TO_FORGET, (carts_seconds, CART_COUNT_MAX)),
+            ]
+        )
+        await asyncio.gather(*(self._forget(cart_id) for (cart_id,) in rows))
+
+    async def _forget(self, cart_id: str) -> None:
+        # A new id each time: the command finds out by itself whether there is anything to do. Whatever
+        # becomes of it, the next round finds what is left.
+        command = ForgetCart(cart_id, self._kept.carts)
+        await submit(self._committer, command, request_id=uuid4(), actor=ACTOR)

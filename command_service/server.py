@@ -63,7 +63,7 @@ async def serve(settings: Settings) -> None:
         committer,
         ExpiryWorker(ExpiryLookout(settings.database_url, "shopkeeper expiry"), committer),
         PriceWindowWorker(settings.database_url, committer),
-        RetentionWorker(settings.database_url),
+        RetentionWorker(settings.database_url, committer, settings.kept),
         PaymentWorker(PaymentLookout(settings.database_url, "shopkeeper payments"), driver),
         PaymentAlarms(settings.database_url),
         GrpcServer(

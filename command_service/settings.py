@@ -5,6 +5,7 @@ from datetime import timedelta
 from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
 
+from command_service.retention import Kept
 from serving.settings import LogLevel, Port, PostgresUrl
 
 
@@ -32,6 +33,19 @@ class Settings(BaseSettings):
     """How long an order holds stock while it awaits payment at the counter."""
     cart_idle_seconds: PositiveInt = 30 * 24 * 60 * 60
     """How long a cart stays open after its last change."""
+
+    request_retention_seconds: PositiveInt = 7 * 24 * 60 * 60
+    """How long the same id gets the same answer: longer than any provider retries a webhook (3 days)."""
+    cart_retention_seconds: PositiveInt = 30 * 24 * 60 * 60
+    """How long a cart can be looked at after it was ordered, merged or expired."""
+
+    @property
+    def kept(self) -> Kept:
+        """What is kept for how long."""
+        return Kept(
+            requests=timedelta(seconds=self.request_retention_seconds),
+            carts=timedelta(seconds=self.cart_retention_seconds),
+        )
 
     @property
     def order_hold(self) -> timedelta:

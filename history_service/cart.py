@@ -14,8 +14,10 @@ from shopkeeper.cart.v1.cart_history_service_pb2 import (
 from shopkeeper.cart.v1.cart_history_service_pb2_grpc import CartHistoryServiceServicer
 from shopkeeper.types.v1.money_pb2 import Money
 
-# Version 0 marks a key row: no cart yet.
-CART = "SELECT currency_code FROM carts WHERE cart_id = %(cart_id)s AND version > 0"
+# Version 0 marks a key row: no cart yet. Of one that is forgotten only its id is left.
+CART = """
+SELECT currency_code FROM carts WHERE cart_id = %(cart_id)s AND version > 0 AND NOT is_forgotten
+"""
 
 LINES = """
 SELECT line_id, sku_id, quantity, unit_price_minor, price_list_id, price_tier_min_quantity, adjustments

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from projections.retelling import Retelling, ViewMissing
 from read_models.partitions import Address, DocumentAddress
 from read_models.views import CART, cart_skus_address, to_cart_skus
-from shopkeeper.cart.v1.cart_events_pb2 import CartChanged, CartClosed, CartCreated
+from shopkeeper.cart.v1.cart_events_pb2 import CartChanged, CartClosed, CartCreated, CartForgotten
 from shopkeeper.cart.v1.cart_pb2 import Cart, CartLine
 
 NOT_SHOWN: dict[str, str] = {}
@@ -57,6 +57,10 @@ def cart_after_closing(view: Cart | None, event: CartClosed) -> Cart:
     return view
 
 
+def cart_after_forgetting(_view: Cart | None, _event: CartForgotten) -> None:
+    """No cart any more."""
+
+
 def skus_beside(cart: Cart) -> Mapping[Address, bytes]:
     """The ids of the cart's SKUs, each once, in the order of the lines."""
     sku_ids = list(dict.fromkeys(line.sku_id for line in cart.lines))
@@ -92,7 +96,7 @@ def _of_creation(event: CartCreated) -> DocumentAddress:
     return CART.address(event.cart.cart_id)
 
 
-def _of_cart(event: CartChanged | CartClosed) -> DocumentAddress:
+def _of_cart(event: CartChanged | CartClosed | CartForgotten) -> DocumentAddress:
     return CART.address(event.cart_id)
 
 
@@ -100,4 +104,5 @@ RETELLINGS: dict[type[Message], tuple[Retelling, ...]] = {
     CartCreated: (Retelling(Cart, _of_creation, cart_after_creation, skus_beside),),
     CartChanged: (Retelling(Cart, _of_cart, cart_after_change, skus_beside),),
     CartClosed: (Retelling(Cart, _of_cart, cart_after_closing, skus_beside),),
+    CartForgotten: (Retelling(Cart, _of_cart, cart_after_forgetting, skus_beside),),
 }

@@ -100,6 +100,8 @@ class Cart:
     create_time: datetime
     update_time: datetime
     expire_time: datetime
+    is_forgotten: bool = False
+    """Nothing is left of it, but for its id where an order bears it: see `forgotten`."""
     subtotal_minor: int = field(init=False, compare=False)
     """Sum of the lines' list prices."""
     discount_minor: int = field(init=False, compare=False)
@@ -218,6 +220,16 @@ class Cart:
     def closed(self, state: CartState, now: datetime) -> "Cart":
         """The cart at its end: it keeps its lines and is never changed again."""
         return replace(self, version=self.version + 1, state=state, update_time=now)
+
+    def forgotten(self) -> "Cart":
+        """What is kept of a closed cart after its time: nothing that anybody could look at.
+
+        One that was ordered keeps its id: its order bears it, so that no other cart may become an order
+        under it. Every other id is free again.
+        """
+        return replace(
+            self, version=self.version + 1, lines_by_id={}, coupon_codes=(), is_forgotten=True
+        )
 
     def state_at(self, now: datetime) -> CartState:
         """What has become of it: open until its expiry time, whether or not the worker has come."""

@@ -88,3 +88,16 @@ class CartClosed(Event):
     def key(self) -> str:
         """The cart's id."""
         return self.cart_id
+
+
+@dataclass(frozen=True, slots=True)
+class CartForgotten(Event):
+    """A cart that was closed long ago is not kept any longer; the same id may be another cart's."""
+
+    context: ClassVar[str] = "cart"
+    cart_id: str
+
+    @property
+    def key(self) -> str:
+        """The cart's id."""
+        return self.cart_id

@@ -42,6 +42,8 @@ CARTS = sa.Table(
     sa.Column("create_time", sa.DateTime(timezone=True)),
     sa.Column("update_time", sa.DateTime(timezone=True)),
     sa.Column("expire_time", sa.DateTime(timezone=True)),
+    # Of an ordered cart that is not kept any longer the row stays, since its order bears its id.
+    sa.Column("is_forgotten", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint("version >= 0 AND state BETWEEN 0 AND 4", name="state"),
     sa.CheckConstraint(
         "CASE WHEN version = 0 THEN state = 0"
@@ -51,6 +53,12 @@ CARTS = sa.Table(
     sa.CheckConstraint("discount_minor <= 0 AND subtotal_minor + discount_minor >= 0", name="total"),
     # What the expiry worker looks for.
     sa.Index("ix_carts_expire_time", "expire_time", postgresql_where=sa.text("state = 1")),
+    # What the retention worker looks for.
+    sa.Index(
+        "ix_carts_update_time",
+        "update_time",
+        postgresql_where=sa.text("state > 1 AND NOT is_forgotten"),
+    ),
 )
 
 CART_LINES = sa.Table(
@@ -84,7 +92,7 @@ INSERT INTO carts (cart_id) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING
 READ_CARTS = """
 SELECT cart_id, version, state, customer_id, currency_code, customer_group, price_list_id,
        coupon_codes, free_shipping, tax_inclusive,
-       priced_time, prices_valid_until, create_time, update_time, expire_time
+       priced_time, prices_valid_until, create_time, update_time, expire_time, is_forgotten
 FROM carts WHERE cart_id = ANY(%s::text[]) ORDER BY cart_id
 """
 
@@ -103,14 +111,15 @@ UPDATE carts SET
     subtotal_minor = row.subtotal_minor, discount_minor = row.discount_minor,
     free_shipping = row.free_shipping, tax_inclusive = row.tax_inclusive,
     priced_time = row.priced_time, prices_valid_until = row.prices_valid_until,
-    create_time = row.create_time, update_time = row.update_time, expire_time = row.expire_time
+    create_time = row.create_time, update_time = row.update_time, expire_time = row.expire_time,
+    is_forgotten = row.is_forgotten
 FROM unnest(
     %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
     %s::bigint[], %s::bigint[], %s::boolean[], %s::boolean[], %s::timestamptz[], %s::timestamptz[],
-    %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]
+    %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::boolean[]
 ) AS row(cart_id, version, state, customer_id, currency_code, customer_group, price_list_id,
     coupon_codes, subtotal_minor, discount_minor, free_shipping, tax_inclusive, priced_time,
-    prices_valid_until, create_time, update_time, expire_time)
+    prices_valid_until, create_time, update_time, expire_time, is_forgotten)
 WHERE carts.cart_id = row.cart_id
 """
 
@@ -136,12 +145,26 @@ DELETE FROM cart_lines USING unnest(%s::text[], %s::text[]) AS row(cart_id, line
 WHERE cart_lines.cart_id = row.cart_id AND cart_lines.line_id = row.line_id
 """
 
+# Who finds this row while making a key row, and then waits to lock it, comes away with nothing, and
+# tries again: see `assemble_rows`.
+DELETE_CARTS = """
+DELETE FROM carts WHERE cart_id = ANY(%s::text[])
+"""
+
 # statement_timestamp, since an index cannot be searched for what changes from row to row.
 DUE_CARTS = """
 SELECT cart_id, expire_time FROM carts WHERE state = 1 AND expire_time <= statement_timestamp()
 ORDER BY expire_time LIMIT %s
 """
 """Open carts whose time is up, longest overdue first, for whoever sends ExpireCart."""
+
+CARTS_TO_FORGET = """
+SELECT cart_id FROM carts
+WHERE state > 1 AND NOT is_forgotten
+  AND update_time <= statement_timestamp() - %s * interval '1 second'
+ORDER BY update_time LIMIT %s
+"""
+"""Closed carts that need not be kept any longer, oldest first, for whoever sends ForgetCart."""
 
 
 class CartRepository:
@@ -175,6 +198,11 @@ class CartRepository:
         if written:
             rows = (_line_row(cart_id, line) for cart_id, line in written)
             statements.append(Statement(UPSERT_LINES, columns(rows)))
+        freed = [
+            c.key for c in changed if c.after.is_forgotten and c.after.state is not CartState.ORDERED
+        ]
+        if freed:
+            statements.append(Statement(DELETE_CARTS, (freed,)))
         return statements
 
 
@@ -197,6 +225,7 @@ def _cart(row: Row, lines_by_id: dict[str, CartLine]) -> Cart:
         create_time=row[12],
         update_time=row[13],
         expire_time=row[14],
+        is_forgotten=row[15],
     )
 
 
@@ -236,6 +265,7 @@ def _cart_row(cart: Cart) -> Row:
         cart.create_time,
         cart.update_time,
         cart.expire_time,
+        cart.is_forgotten,
     )
 
 

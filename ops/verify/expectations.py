@@ -98,6 +98,8 @@ async def _stock(tables: Tables, ids: Sequence[str]) -> Views:
 async def _carts(tables: Tables, ids: Sequence[str]) -> Views:
     views: Views = {}
     for cart_id, cart in (await tables.aggregates(CartRepository(), ids)).items():
+        if cart.is_forgotten:
+            continue
         views[CART.address(cart_id)] = to_message(cart, Cart)
         sku_ids = list(dict.fromkeys(line.sku_id for line in cart.lines))
         views[cart_skus_address(cart_id)] = to_cart_skus(sku_ids)
@@ -155,7 +157,7 @@ SOURCES: Mapping[str, Source] = {
         Source("sku", "SELECT sku_id FROM skus WHERE version > 0", _skus),
         Source("prices", "SELECT DISTINCT sku_id FROM prices", _prices),
         Source("stock", "SELECT DISTINCT sku_id FROM stock_levels", _stock),
-        Source("cart", "SELECT cart_id FROM carts WHERE version > 0", _carts),
+        Source("cart", "SELECT cart_id FROM carts WHERE version > 0 AND NOT is_forgotten", _carts),
         Source("order", "SELECT order_id FROM orders", _orders),
         Source("payment", "SELECT payment_id FROM payments", _payments),
         Source("order-money", "SELECT DISTINCT order_id FROM payments", _order_money),

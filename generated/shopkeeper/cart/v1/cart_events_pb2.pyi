@@ -172,3 +172,25 @@ class CartClosed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CartClosed: _TypeAlias = CartClosed  # noqa: Y015
+
+@_typing.final
+class CartForgotten(_message.Message):
+    """A cart that was closed long ago is not kept any longer: nobody sees it any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CART_ID_FIELD_NUMBER: _builtins.int
+    cart_id: _builtins.str
+    """The cart."""
+    def __init__(
+        self,
+        *,
+        cart_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cart_id", b"cart_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CartForgotten: _TypeAlias = CartForgotten  # noqa: Y015
