@@ -84,6 +84,10 @@ storm: $(INSTALLED) ## 2,000 orders paid while calls fail and processes are kill
 torture: $(INSTALLED) ## everything fails while customers come and go, nothing may be lost: MINUTES (60) and SEED (0)
 	@$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),0)
 
+.PHONY: simulate
+simulate: $(INSTALLED) ## SEEDS=n histories of races and faults on a clock of their own; SEED=n shows one again
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0))
+
 .PHONY: demo
 demo: $(INSTALLED) ## see it work
 	@$(BIN)/shopkeeper demo

@@ -1,0 +1,425 @@
+"""A database in memory that honours what group commit rests on; docs/adr/0014 lists it.
+
+Rows are whole aggregates, which are immutable, so a commit is a few assignments. What is modelled is
+what transactions can do to each other: locks and their queues, uncommitted rows, what a statement sees,
+what is refused. The suite in contract/ asks the same questions of it and of PostgreSQL.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from command_service.database_failures import DatabaseFailure, Interrupted, TookTooLong, Unacceptable
+from command_service.storage import KEY_TABLES
+from command_service.submission import Answer
+from command_service.unit_of_work import Claimed, Keys, Known, Named, NewAnswer, Told, Work
+from command_service.world import Kind, LockRank, Mode
+from event_log.tokens import ConsistencyToken
+from tests.simulation.constraints import UNIQUE, written
+from tests.simulation.loop import SimulatedLoop
+
+LOCK_SECONDS_MAX = 2.0
+TRANSACTION_SECONDS_MAX = 5.0
+"""As command_service.session sets them."""
+
+OPENING = datetime(2010, 12, 1, 8, 0, tzinfo=UTC)
+INCARNATION = "4cf60000"
+
+Place = tuple[LockRank, Any]
+"""A row: its kind and key."""
+
+UNLOCKED_KINDS = frozenset(
+    {
+        LockRank.ORDER_PAYMENTS,
+        LockRank.COUPON_CUSTOMER,
+        LockRank.STOCK_DRIFT,
+        LockRank.PRICE_BOOK,
+    }
+)
+"""Kinds that loading never locks: another's lock guards them, or they are only read."""
+
+KEY_ROW_KINDS = frozenset(KEY_TABLES)
+
+INSERTED_KINDS = frozenset({LockRank.ORDER, LockRank.RESERVATION})
+"""Kinds whose fresh keys are inserted, where another row of the key is a violation of its table."""
+
+
+class KeyRow:
+    """A row that is there only to be locked."""
+
+
+KEY_ROW = KeyRow()
+
+
+class Logged(NamedTuple):
+    """An event in the log."""
+
+    position: int
+    told: Told
+    now: datetime
+
+
+class Lock:
+    """Who holds a row, and who waits for it, first come first served."""
+
+    __slots__ = ("owner", "queue", "sharers")
+
+    def __init__(self) -> None:
+        self.owner: Txn | None = None
+        self.sharers: list[Txn] = []
+        self.queue: list[tuple[Txn, bool, asyncio.Future[None]]] = []
+
+    def admits(self, *, is_exclusive: bool) -> bool:
+        return self.owner is None and not (is_exclusive and self.sharers)
+
+    def take(self, txn: "Txn", *, is_exclusive: bool) -> None:
+        if is_exclusive:
+            self.owner = txn
+        else:
+            self.sharers.append(txn)
+
+    def blockers(self, txn: "Txn") -> list["Txn"]:
+        ahead = []
+        for waiting, _, _ in self.queue:
+            if waiting is txn:
+                break
+            ahead.append(waiting)
+        holders = self.sharers if self.owner is None else [self.owner, *self.sharers]
+        return [*holders, *ahead]
+
+
+@dataclass(slots=True, eq=False)
+class Txn:
+    """A transaction, as the server sees it."""
+
+    name: str
+    begun: float
+    held: list[Place | str] = field(default_factory=list)
+    own: set[Place | str] = field(default_factory=set)
+    """Places that are locked for change, or made, by it."""
+    made: list[Place] = field(default_factory=list)
+    taken_back: set[Place] = field(default_factory=set)
+    ids: list[UUID] = field(default_factory=list)
+    unique: list[tuple[Any, ...]] = field(default_factory=list)
+    writes: dict[Place, Any] = field(default_factory=dict)
+    events: list[Logged] = field(default_factory=list)
+    answers: list[tuple[UUID, Known]] = field(default_factory=list)
+    waits_for: "Lock | Txn | None" = None
+    waiting: asyncio.Future[None] | None = None
+    end_waiters: list[tuple["Txn", asyncio.Future[None]]] = field(default_factory=list)
+    is_over: bool = False
+
+
+class Violation(Exception):
+    """Something happened that must never happen."""
+
+
+class Database:
+    """The server: committed rows, locks, the log, and the statements of each step of a batch."""
+
+    def __init__(self, loop: SimulatedLoop, rows: dict[Place, Any]) -> None:
+        self.loop = loop
+        self.rows = rows
+        self.requests: dict[UUID, Known] = {}
+        self.log: list[Logged] = []
+        self.locks: dict[Place | str, Lock] = {}
+        self.making: dict[Place, Txn] = {}
+        self.ids: dict[UUID, Txn] = {}
+        self.unique: dict[tuple[Any, ...], Any] = {}
+        self.worker_locks: dict[int, object] = {}
+        self.open: dict[Txn, None] = {}
+        self.violations: list[str] = []
+        self.trace: list[tuple[Any, ...]] = []
+        self.clock_offset = timedelta()
+        self.commit_count = 0
+        self.wait_count = 0
+
+    @property
+    def now(self) -> datetime:
+        return OPENING + self.clock_offset + timedelta(seconds=self.loop.time())
+
+    @property
+    def last_position(self) -> int:
+        return self.log[-1].position if self.log else 0
+
+    # --- transactions ------------------------------------------------------------------------------
+
+    def begin(self, name: str) -> Txn:
+        txn = Txn(name, self.loop.time())
+        self.open[txn] = None
+        return txn
+
+    def abort(self, txn: Txn, why: DatabaseFailure | None = None) -> None:
+        """Undoes it; a statement of it that still waits is ended."""
+        if txn.is_over:
+            return
+        for key in txn.unique:
+            self.unique.pop(key, None)
+        self._end(txn)
+        if txn.waiting is not None and not txn.waiting.done():
+            txn.waiting.set_exception(why or Interrupted("terminated", code="57"))
+
+    def commit(self, txn: Txn) -> None:
+        """Makes it visible, and only then lets go of its locks."""
+        rows = self.rows
+        for place in txn.made:
+            if place not in txn.taken_back:
+                rows[place] = KEY_ROW
+        rows.update(txn.writes)
+        for logged in txn.events:
+            if logged.position != self.last_position + 1:
+                self.violations.append(
+                    f"position {logged.position} is committed after {self.last_position}"
+                )
+            self.log.append(logged)
+        self.requests.update(txn.answers)
+        self.commit_count += 1
+        self.trace.append(
+            ("commit", self.loop.time(), txn.name, len(txn.events), [id_ for id_, _ in txn.answers])
+        )
+        self._end(txn)
+
+    def _end(self, txn: Txn) -> None:
+        txn.is_over = True
+        self.open.pop(txn, None)
+        for place in txn.made:
+            if self.making.get(place) is txn:
+                del self.making[place]
+        for id_ in txn.ids:
+            if self.ids.get(id_) is txn:
+                del self.ids[id_]
+        for held in txn.held:
+            self.release(txn, held)
+        for waiting, future in txn.end_waiters:
+            if not future.done():
+                waiting.waits_for = None
+                future.set_result(None)
+
+    # --- waiting -----------------------------------------------------------------------------------
+
+    async def acquire(self, txn: Txn, place: Place | str, *, is_exclusive: bool) -> None:
+        """Locks a row, or the log; waits for its turn."""
+        lock = self.locks.get(place)
+        if lock is None:
+            lock = self.locks[place] = Lock()
+        if lock.queue or not lock.admits(is_exclusive=is_exclusive):
+            future = self.loop.create_future()
+            entry = (txn, is_exclusive, future)
+            lock.queue.append(entry)
+            try:
+                await self._wait(txn, lock, future)
+            except BaseException:
+                if entry in lock.queue:
+                    lock.queue.remove(entry)
+                    self._grant(lock)
+                elif future.done() and not future.cancelled() and future.exception() is None:
+                    lock.take(txn, is_exclusive=is_exclusive)
+                    self.release(txn, place)
+                raise
+        else:
+            lock.take(txn, is_exclusive=is_exclusive)
+        txn.held.append(place)
+        if is_exclusive:
+            txn.own.add(place)
+
+    def release(self, txn: Txn, place: Place | str) -> None:
+        """Lets go of a lock before its transaction ends: only a mutant does."""
+        lock = self.locks.get(place)
+        if lock is None:
+            return
+        if lock.owner is txn:
+            lock.owner = None
+        elif txn in lock.sharers:
+            lock.sharers.remove(txn)
+        self._grant(lock)
+        if lock.owner is None and not lock.sharers and not lock.queue:
+            del self.locks[place]
+
+    def _grant(self, lock: Lock) -> None:
+        while lock.queue:
+            txn, is_exclusive, future = lock.queue[0]
+            if not lock.admits(is_exclusive=is_exclusive):
+                return
+            lock.queue.pop(0)
+            if not future.done():
+                lock.take(txn, is_exclusive=is_exclusive)
+                txn.waits_for = None
+                future.set_result(None)
+
+    async def _wait(self, txn: Txn, cause: "Lock | Txn", future: asyncio.Future[None]) -> None:
+        self.wait_count += 1
+        txn.waits_for, txn.waiting = cause, future
+        if self._is_deadlocked(txn):
+            self.violations.append(f"deadlock of {txn.name}")
+            txn.waits_for = txn.waiting = None
+            raise Interrupted("deadlock detected", code="40")
+        remaining = txn.begun + TRANSACTION_SECONDS_MAX - self.loop.time()
+        is_last = remaining < LOCK_SECONDS_MAX
+        failure: DatabaseFailure = (
+            TookTooLong("transaction timeout", code="25")
+            if is_last
+            else Interrupted("lock timeout", code="55")
+        )
+        timer = self.loop.call_later(min(remaining, LOCK_SECONDS_MAX), _fail, future, failure)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            txn.waits_for = txn.waiting = None
+
+    def _is_deadlocked(self, txn: Txn) -> bool:
+        seen: set[int] = set()
+        stack = [txn]
+        while stack:
+            waiting = stack.pop()
+            cause = waiting.waits_for
+            if cause is None:
+                continue
+            for other in cause.blockers(waiting) if isinstance(cause, Lock) else [cause]:
+                if other is txn:
+                    return True
+                if id(other) not in seen:
+                    seen.add(id(other))
+                    stack.append(other)
+        return False
+
+    async def _end_of(self, txn: Txn, other: Txn) -> None:
+        future = self.loop.create_future()
+        other.end_waiters.append((txn, future))
+        await self._wait(txn, other, future)
+
+    # --- claim -------------------------------------------------------------------------------------
+
+    def claim(self, txn: Txn, request_ids: Sequence[UUID]) -> Claimed:
+        """Two statements, neither of which waits."""
+        claimed = self.take_ids(txn, request_ids)
+        requests = self.requests
+        return Claimed(claimed, {id_: requests[id_] for id_ in request_ids if id_ in requests})
+
+    def take_ids(self, txn: Txn, request_ids: Iterable[UUID]) -> set[UUID]:
+        claimed = set()
+        for id_ in request_ids:
+            if self.ids.setdefault(id_, txn) is txn:
+                txn.ids.append(id_)
+                claimed.add(id_)
+        return claimed
+
+    # --- load --------------------------------------------------------------------------------------
+
+    async def load(self, txn: Txn, named: Sequence[Named]) -> list[dict[Any, Any]]:
+        """Kind by kind: make, lock, read."""
+        found = []
+        for kind, keys in named:
+            rank = kind.rank
+            if rank not in UNLOCKED_KINDS:
+                for key, mode in keys.modes:
+                    if mode is Mode.CREATE:
+                        await self.make(txn, (rank, key))
+                await self.lock_rows(txn, rank, keys)
+            found.append(self.read(rank, keys))
+        return found
+
+    async def make(self, txn: Txn, place: Place) -> None:
+        """INSERT ... ON CONFLICT DO NOTHING of a key row: waits for whoever is making the same one."""
+        while place not in self.rows:
+            other = self.making.setdefault(place, txn)
+            if other is txn:
+                if place not in txn.own:
+                    txn.made.append(place)
+                    txn.own.add(place)
+                return
+            await self._end_of(txn, other)
+
+    async def lock_rows(self, txn: Txn, rank: LockRank, keys: Keys[Any]) -> None:
+        """Locks the rows that are visible when the statement begins."""
+        rows = self.rows
+        for is_exclusive in (True, False):
+            seen = [
+                (rank, key)
+                for key, mode in keys.modes
+                if (mode >= Mode.CHANGE if is_exclusive else mode is Mode.SHARE) and (rank, key) in rows
+            ]
+            for place in seen:
+                if place not in txn.own:
+                    await self.acquire(txn, place, is_exclusive=is_exclusive)
+
+    def read(self, rank: LockRank, keys: Keys[Any]) -> dict[Any, Any]:
+        """What is committed now; a key row is nothing."""
+        rows = self.rows
+        found = {}
+        for key, _ in keys.modes:
+            row = rows.get((rank, key))
+            found[key] = None if row is KEY_ROW else row
+        return found
+
+    # --- write -------------------------------------------------------------------------------------
+
+    async def write(self, txn: Txn, work: Work) -> ConsistencyToken:
+        """Rows, key rows taken back, the log under its lock, the answers; then COMMIT."""
+        for kind, changed in work.changed:
+            for key, before, after in changed:
+                await self.write_row(txn, kind, key, before, after)
+        for kind, keys in work.not_created:
+            txn.taken_back.update((kind.rank, key) for key in keys)
+        if work.events:
+            await self.append(txn, work)
+        self._store_answers(txn, work.answers)
+        self.commit(txn)
+        return ConsistencyToken(INCARNATION, self.last_position)
+
+    async def write_row(self, txn: Txn, kind: Kind[Any, Any], key: Any, before: Any, after: Any) -> None:
+        """Locks the row, which an UPDATE does by itself, and writes it as its table allows."""
+        place = (kind.rank, key)
+        if place not in txn.own:
+            if before is None and kind.rank in INSERTED_KINDS and place in self.rows:
+                raise Unacceptable(f"duplicate key {place}", code="23")
+            await self.make(txn, place)
+            if place not in txn.own:
+                await self.acquire(txn, place, is_exclusive=True)
+        stored = self.rows.get(place)
+        txn.writes[place] = written(kind.rank, stored if stored is not KEY_ROW else None, before, after)
+        if kind.rank in UNIQUE:
+            for unique in UNIQUE[kind.rank](after):
+                await self._keep_unique(txn, (kind.rank, *unique), key)
+
+    async def _keep_unique(self, txn: Txn, value: tuple[Any, ...], key: Any) -> None:
+        while True:
+            holder = self.unique.get(value)
+            if holder is None:
+                self.unique[value] = (key, txn)
+                txn.unique.append(value)
+                return
+            other_key, other = holder
+            if other_key == key:
+                return
+            if other.is_over:
+                raise Unacceptable(f"duplicate {value}", code="23")
+            await self._end_of(txn, other)
+
+    async def append(self, txn: Txn, work: Work) -> None:
+        """Takes the log lock, alone in its statement, and draws positions in a later one."""
+        await self.acquire(txn, "log", is_exclusive=True)
+        self.draw_positions(txn, work)
+
+    def draw_positions(self, txn: Txn, work: Work) -> None:
+        position = self.last_position
+        for told in work.events:
+            position += 1
+            txn.events.append(Logged(position, told, work.now))
+
+    def _store_answers(self, txn: Txn, answers: Sequence[NewAnswer]) -> None:
+        end = ConsistencyToken(
+            INCARNATION, txn.events[-1].position if txn.events else self.last_position
+        )
+        for request_id, method, fingerprint, code, body in answers:
+            if request_id in self.requests:
+                raise Unacceptable(f"duplicate request {request_id}", code="23")
+            txn.answers.append((request_id, Known(method, fingerprint, Answer(code, body, end))))
+
+
+def _fail(future: asyncio.Future[None], failure: DatabaseFailure) -> None:
+    if not future.done():
+        future.set_exception(failure)

@@ -1,0 +1,124 @@
+"""What must hold at the end of a seed: equal in meaning to the views inv_* of the database."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from command_service.inventory.domain import COUNTERS, Level, ReservationState
+from command_service.inventory.events import StockMoved
+from command_service.world import LockRank
+from tests.simulation.database import KEY_ROW, Database, Place
+from tests.simulation.shop import Request, due_rows
+
+_NONE: Mapping[str, int] = dict.fromkeys(COUNTERS, 0)
+
+
+def broken(
+    database: Database, first_rows: Mapping[Place, Any], requests: list[Request]
+) -> Iterator[str]:
+    """What does not hold, in words."""
+    yield from _of_log(database)
+    yield from _of_requests(database, requests)
+    yield from _of_locks(database)
+    yield from _of_stock(database, first_rows)
+    yield from _overdue(database)
+
+
+def _of_log(database: Database) -> Iterator[str]:
+    """inv_log_gaps, inv_log_answers, inv_requests_ahead_of_log."""
+    for position, logged in enumerate(database.log, start=1):
+        if logged.position != position:
+            yield f"position {logged.position} stands at {position}"
+        known = database.requests.get(logged.told.request_id)
+        if known is None or known.answer.code:
+            yield f"position {position} is told by a request that was not done"
+    last = len(database.log)
+    for request_id, known in database.requests.items():
+        if known.answer.token.position > last:
+            yield f"the answer to {request_id} is ahead of the log"
+
+
+def _of_requests(database: Database, requests: list[Request]) -> Iterator[str]:
+    """What clients were told is what is stored, whoever told them and however often."""
+    for request in requests:
+        known = database.requests.get(request.request_id)
+        for answer in request.answers:
+            if known is None:
+                yield f"request {request.number} was answered and is not there"
+            elif answer != known.answer:
+                yield f"request {request.number} was answered {answer} and is stored as {known.answer}"
+
+
+def _of_locks(database: Database) -> Iterator[str]:
+    """Nothing is left of anybody's work."""
+    if database.locks or database.open or database.making or database.ids:
+        yield f"left behind: {list(database.locks)} {len(database.open)} transactions"
+    for place, row in database.rows.items():
+        if row is KEY_ROW:
+            yield f"a key row is left: {place}"
+
+
+def _of_stock(database: Database, first_rows: Mapping[Place, Any]) -> Iterator[str]:
+    """inv_stock_ledger, _reserved, _allocated, _oversold, _ever_oversold, _shortage."""
+    ledger = {
+        (row.sku_id, level.location_id): _counters(level)
+        for (rank, _), row in first_rows.items()
+        if rank is LockRank.STOCK
+        for level in row.levels
+    }
+    for logged in database.log:
+        moved = logged.told.event
+        if isinstance(moved, StockMoved):
+            counters = ledger.setdefault((moved.sku_id, moved.level.location_id), dict(_NONE))
+            for name in COUNTERS:
+                counters[name] += getattr(moved.deltas, name)
+            yield from _oversold(f"{moved.sku_id} at {logged.position}", counters)
+    held, committed = _promised(database)
+    for (rank, key), row in database.rows.items():
+        if rank is LockRank.STOCK and row is not KEY_ROW:
+            for level in row.levels:
+                place = (key, level.location_id)
+                counters = _counters(level)
+                yield from _oversold(str(place), counters)
+                if ledger.get(place, _NONE) != counters:
+                    yield f"{place} has {counters}, its ledger {ledger.get(place)}"
+                if level.reserved != held.pop(place, 0):
+                    yield f"{place} has {level.reserved} reserved, which is not what is held"
+                if level.allocated != committed.pop(place, 0):
+                    yield f"{place} has {level.allocated} allocated, which is not what is committed"
+                if level.shortage > level.uncovered:
+                    yield f"{place} has a shortage of more than is uncovered"
+    if +held or +committed:
+        yield f"held without stock: {held} {committed}"
+
+
+def _counters(level: Level) -> dict[str, int]:
+    return {name: getattr(level, name) for name in COUNTERS}
+
+
+def _oversold(what: str, counters: Mapping[str, int]) -> Iterator[str]:
+    promised = counters["reserved"] + counters["allocated"]
+    if promised > counters["on_hand"] + counters["backorder_limit"] + counters["shortage"]:
+        yield f"{what} is oversold: {counters}"
+    if min(counters.values()) < 0:
+        yield f"{what} has less than nothing: {counters}"
+
+
+def _promised(database: Database) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
+    held, committed = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for (rank, _), row in database.rows.items():
+        if rank is LockRank.RESERVATION and row is not KEY_ROW:
+            for line in row.lines:
+                if row.state is ReservationState.HELD:
+                    held[line.place] += line.quantity
+                elif row.state is ReservationState.COMMITTED:
+                    committed[line.place] += line.quantity - line.shipped_quantity
+    return held, committed
+
+
+def _overdue(database: Database) -> Iterator[str]:
+    """inv_reservations_overdue, inv_orders_overdue: called when everything has had time to expire."""
+    now = database.now
+    for kind, key, expire_time in due_rows(database):
+        if (now - expire_time).total_seconds() > 5:
+            yield f"{kind} {key} is overdue since {expire_time}"

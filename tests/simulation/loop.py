@@ -1,0 +1,169 @@
+"""An event loop whose clock, and whose choice of what comes next, are the seed's.
+
+Nothing in it waits: when nothing is ready, time jumps to the next timer. There is no input or output.
+"""
+
+import asyncio
+import heapq
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from random import Random
+from typing import Any, TypeVar, cast
+
+ResultT = TypeVar("ResultT")
+
+STEP_COUNT_MAX = 200_000
+"""Of one seed: far more than any takes; a loop that spins is found by it."""
+
+
+class StuckError(Exception):
+    """Nothing is left that could happen, or it never ends, and the main task is not done."""
+
+
+class Handle:
+    """A callback that is due, or will be at its time; asyncio asks no more of it."""
+
+    __slots__ = ("args", "callback", "cancelled_", "context", "when")
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context | None,
+        when: float,
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.when = when
+        self.cancelled_ = False
+
+    def cancel(self) -> None:
+        self.cancelled_ = True
+        self.args = ()
+
+    def cancelled(self) -> bool:
+        return self.cancelled_
+
+
+class SimulatedLoop:
+    """Runs one main coroutine to its end: as much of an event loop as asyncio asks for.
+
+    is_shuffled: callbacks that are ready run in any order, and not in that in which they became so.
+    """
+
+    def __init__(self, chance: Random, *, is_shuffled: bool) -> None:
+        self._chance = chance.random
+        self._is_shuffled = is_shuffled
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[float, float, int, Handle]] = []
+        self._now = 0.0
+        self._timer_count = 0
+        self.step_count = 0
+        self.errors: list[dict[str, Any]] = []
+        self._as_loop = cast("asyncio.AbstractEventLoop", self)
+
+    # --- what asyncio asks of a loop ---------------------------------------------------------------
+
+    def time(self) -> float:
+        return self._now
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        handle = Handle(callback, args, context, self._now)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        handle = Handle(callback, args, context, when)
+        self._timer_count += 1
+        # Of equal times chance comes first, and then order alone.
+        heapq.heappush(self._timers, (when, self._chance(), self._timer_count, handle))
+        return handle
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self._as_loop)
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, ResultT], *, name: str | None = None, context: Any = None
+    ) -> asyncio.Task[ResultT]:
+        return asyncio.Task(coro, loop=self._as_loop, name=name or "t", context=context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.errors.append(context)
+
+    # --- running -----------------------------------------------------------------------------------
+
+    async def pause(self, seconds: float) -> None:
+        """Like asyncio.sleep, with less about it."""
+        future = asyncio.Future[None](loop=self._as_loop)
+        self.call_at(self._now + seconds, _wake, future)
+        await future
+
+    def run(self, main: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """The main coroutine's result.
+
+        Raises:
+            StuckError: it can never be done.
+        """
+        events._set_running_loop(self._as_loop)
+        try:
+            task = self.create_task(main)
+            while not task.done():
+                self._step()
+            return task.result()
+        finally:
+            events._set_running_loop(None)
+
+    def _step(self) -> None:
+        self.step_count += 1
+        if self.step_count > STEP_COUNT_MAX:
+            raise StuckError(f"it never ends: {self.step_count} steps, {self._now:.1f} s")
+        ready = self._ready
+        if not ready:
+            self._pass_time()
+            return
+        if self._is_shuffled and len(ready) > 1:
+            index = int(self._chance() * len(ready))
+            ready[index], ready[-1] = ready[-1], ready[index]
+            handle = ready.pop()
+        else:
+            handle = ready.pop(0)
+        if not handle.cancelled_:
+            if handle.context is None:
+                handle.callback(*handle.args)
+            else:
+                handle.context.run(handle.callback, *handle.args)
+
+    def _pass_time(self) -> None:
+        timers = self._timers
+        while timers and timers[0][3].cancelled_:
+            heapq.heappop(timers)
+        if not timers:
+            raise StuckError(f"nothing is left to happen after {self._now:.1f} s")
+        when, _, _, handle = heapq.heappop(timers)
+        self._now = max(self._now, when)
+        self._ready.append(handle)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,128 @@
+"""One seed: conditions and workload are drawn, clients act while things go wrong, then all is mended."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import structlog
+
+from command_service import committer
+from command_service.checkout import expiry
+from tests.simulation.database import Database
+from tests.simulation.invariants import broken
+from tests.simulation.loop import SimulatedLoop, StuckError
+from tests.simulation.shop import Shop
+from tests.simulation.unit_of_work import Conditions, Fault
+from tests.simulation.workloads import Workload, stock_workload
+
+LATENCIES_SECONDS_MAX = (0.001, 0.001, 0.02, 0.5)
+FAULT_RATES = (0.0, 0.0, 0.02, 0.1)
+
+QUIET_SECONDS = 7.0
+"""After all is mended: for what lingers to end, and what is due to expire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a seed came to. trace: what happened, in order."""
+
+    seed: int
+    violations: list[str]
+    trace: list[tuple[Any, ...]]
+    commit_count: int
+    wait_count: int
+    fault_count: int
+    seconds: float
+
+    @property
+    def digest(self) -> str:
+        """Equal for the same history."""
+        return hashlib.sha256(repr(self.trace).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def at_leisure() -> Iterator[None]:
+    """Who waits for somebody else looks less often than he would: to look in vain proves nothing."""
+    before = committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS
+    committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS = 0.1, 0.8
+    try:
+        yield
+    finally:
+        committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS = before
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """Without log lines, which seeds that go wrong on purpose are full of."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def simulate(seed: int) -> Result:
+    """Plays a seed through."""
+    with at_leisure():
+        return _simulate(seed)
+
+
+def _simulate(seed: int) -> Result:
+    chance = Random(seed)
+    loop = SimulatedLoop(chance, is_shuffled=chance.random() < 0.7)
+    conditions = _conditions(chance)
+    workload = stock_workload(chance)
+    database = Database(loop, dict(workload.rows))
+    shop = Shop(database, conditions, chance, expires=workload.expires)
+    kill_count = int(chance.random() * 2.5) if conditions.fault_rate else 0
+    try:
+        loop.run(_play(shop, workload, kill_count))
+    except StuckError as error:
+        database.violations.append(str(error))
+    else:
+        database.violations.extend(broken(database, workload.rows, shop.requests))
+    for context in loop.errors:
+        database.violations.append(f"asyncio: {context}")
+    return Result(
+        seed,
+        database.violations,
+        database.trace,
+        database.commit_count,
+        database.wait_count,
+        conditions.fault_count,
+        loop.time(),
+    )
+
+
+def _conditions(chance: Random) -> Conditions:
+    draw = chance.random
+    rate = FAULT_RATES[int(draw() * len(FAULT_RATES))]
+    faults = tuple(fault for fault in Fault if draw() < 0.6) or tuple(Fault)
+    return Conditions(
+        chance,
+        latency_seconds_max=LATENCIES_SECONDS_MAX[int(draw() * len(LATENCIES_SECONDS_MAX))],
+        fault_rate=rate,
+        faults=faults,
+        answer_rate=0.5 if draw() < 0.3 else 0.0,
+    )
+
+
+async def _play(shop: Shop, workload: Workload, kill_count: int) -> None:
+    await shop.open(2 if shop.chance.random() < 0.8 else 3)
+    tasks = [asyncio.create_task(act(shop)) for act in workload.clients]
+    for _ in range(kill_count):
+        await shop.database.loop.pause(shop.chance.random() * 0.1)
+        await shop.kill_one()
+    for task in tasks:
+        await task
+    shop.conditions.fault_rate = 0.0
+    await shop.settle()
+    if shop.conditions.fault_count or workload.expires:
+        await shop.database.loop.pause(QUIET_SECONDS)
+    await shop.close()

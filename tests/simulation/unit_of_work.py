@@ -1,0 +1,260 @@
+"""The port below group commit, on the database in memory, over a line that may break at any trip."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from random import Random
+from typing import Any, TypeVar
+from uuid import UUID
+
+from command_service.database_failures import (
+    ConnectionLost,
+    DatabaseFailure,
+    FellSilent,
+    Interrupted,
+    TookTooLong,
+)
+from command_service.errors import Failure
+from command_service.unit_of_work import Claimed, Found, Named, Work
+from event_log.events import Event
+from event_log.tokens import ConsistencyToken
+from tests.simulation.database import INCARNATION, TRANSACTION_SECONDS_MAX, Database, Txn
+from tests.simulation.loop import SimulatedLoop
+
+ResultT = TypeVar("ResultT")
+
+TRIP_SECONDS_MAX = 10.0
+"""As command_service.session gives up."""
+
+LINGER_SECONDS_MAX = 6.0
+"""How long a server may go on without noticing that its client has gone: until its limits end it."""
+
+
+class Fault(Enum):
+    """What may happen to a trip."""
+
+    CUT_BEFORE = auto()
+    """The connection is reset before the server hears of it."""
+    CUT_AFTER = auto()
+    """The server does all of it, and its answer is lost: the client is told at any time meanwhile."""
+    SILENCE_BEFORE = auto()
+    """Nothing arrives, and nobody says so."""
+    SILENCE_AFTER = auto()
+    """The answer does not arrive, and nobody says so."""
+    TERMINATED = auto()
+    """The server ends the session, and says so."""
+    STALL = auto()
+    """The client stops for a while, between two trips."""
+
+
+@dataclass(slots=True)
+class Conditions:
+    """How the line is: drawn for each seed, and healed in the end.
+
+    fault_rate: of trips, from 0 to 1. latency_seconds_max: of a trip; most take less. answer_rate: of
+    trips whose answer takes time of its own.
+    """
+
+    chance: Random
+    latency_seconds_max: float = 0.001
+    fault_rate: float = 0.0
+    faults: tuple[Fault, ...] = tuple(Fault)
+    answer_rate: float = 0.0
+    fault_count: int = 0
+
+    def draw(self) -> Fault | None:
+        if not self.fault_rate or self.chance.random() >= self.fault_rate:
+            return None
+        self.fault_count += 1
+        return self.faults[int(self.chance.random() * len(self.faults))]
+
+
+class Link:
+    """A connection, and what it has open on the server. A dead one is never mended."""
+
+    __slots__ = ("is_dead", "txn")
+
+    def __init__(self) -> None:
+        self.txn: Txn | None = None
+        self.is_dead = False
+
+
+class MemoryUnitOfWork:
+    """See the port, command_service.unit_of_work.UnitOfWork."""
+
+    def __init__(self, database: Database, conditions: Conditions, name: str) -> None:
+        self.database = database
+        self.conditions = conditions
+        self.name = name
+        self._loop: SimulatedLoop = database.loop
+        self._link: Link | None = None
+        self._answer_count = 0
+
+    # --- the port ----------------------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        if self._link is None or self._link.is_dead:
+            self._link = Link()
+
+    async def claim(self, request_ids: Sequence[UUID]) -> Claimed:
+        return await self._trip(lambda link: self._claim(link, request_ids))
+
+    async def load(self, named: Sequence[Named]) -> list[Found]:
+        if not named:
+            return []
+        return await self._trip(lambda link: self.database.load(_open(link), named))
+
+    async def load_last(self, named: Sequence[Named]) -> tuple[list[Found], datetime]:
+        return await self._trip(lambda link: self._load_last(link, named))
+
+    def encode_event(self, event: Event) -> Any:
+        return None
+
+    def encode_failure(self, failure: Failure) -> bytes:
+        self._answer_count += 1
+        return f"{type(failure).__name__} {self.name} {self._answer_count}".encode()
+
+    async def write(self, work: Work) -> ConsistencyToken:
+        return await self._trip(lambda link: self._write(link, work))
+
+    async def end(self) -> None:
+        await self._trip(self._end)
+
+    async def roll_back(self) -> None:
+        link = self._link
+        if link is not None and not link.is_dead and link.txn is not None:
+            self.database.abort(link.txn)
+            link.txn = None
+
+    async def begin_rehearsal(self) -> None:
+        raise NotImplementedError("rehearsals share nothing with others")
+
+    async def log_end(self) -> ConsistencyToken:
+        return ConsistencyToken(INCARNATION, self.database.last_position)
+
+    def drop(self) -> None:
+        """The process is gone: the server notices at once."""
+        if self._link is not None:
+            self._bury(self._link)
+            self._link = None
+
+    # --- what the server does ----------------------------------------------------------------------
+
+    async def _claim(self, link: Link, request_ids: Sequence[UUID]) -> Claimed:
+        assert link.txn is None, "one transaction at a time"
+        link.txn = self.database.begin(self.name)
+        return self.database.claim(link.txn, request_ids)
+
+    async def _load_last(self, link: Link, named: Sequence[Named]) -> tuple[list[Found], datetime]:
+        found = await self.database.load(_open(link), named)
+        return found, self.database.now
+
+    async def _write(self, link: Link, work: Work) -> ConsistencyToken:
+        token = await self.database.write(_open(link), work)
+        link.txn = None
+        return token
+
+    async def _end(self, link: Link) -> None:
+        self.database.commit(_open(link))
+        link.txn = None
+
+    # --- the line ----------------------------------------------------------------------------------
+
+    async def _trip(self, talk: Callable[[Link], Awaitable[ResultT]]) -> ResultT:
+        conditions = self.conditions
+        link = self._link
+        if link is None or link.is_dead:
+            raise ConnectionLost("there is no connection", code="08")
+        try:
+            await self._loop.pause(conditions.chance.random() * conditions.latency_seconds_max)
+            fault = conditions.draw()
+            if fault is not None:
+                return await self._faulty(fault, link, talk)
+            if link.txn is not None and link.txn.is_over:
+                raise Interrupted("the server ended the session", code="57")
+            result = await talk(link)
+            if conditions.answer_rate and conditions.chance.random() < conditions.answer_rate:
+                await self._loop.pause(conditions.chance.random() * conditions.latency_seconds_max)
+        except DatabaseFailure as failure:
+            self._failed(link, failure)
+            raise
+        except asyncio.CancelledError:
+            self._bury(link)
+            raise
+        return result
+
+    def _failed(self, link: Link, failure: DatabaseFailure) -> None:
+        """An error ends the transaction at once; some end the session with it."""
+        if failure.code in ("08", "57", "25"):
+            if not isinstance(failure, ConnectionLost):
+                self._bury(link)
+            link.is_dead = True
+        elif link.txn is not None:
+            self.database.abort(link.txn)
+            link.txn = None
+
+    def _bury(self, link: Link) -> None:
+        link.is_dead = True
+        if link.txn is not None:
+            self.database.abort(link.txn)
+
+    async def _faulty(
+        self, fault: Fault, link: Link, talk: Callable[[Link], Awaitable[ResultT]]
+    ) -> ResultT:
+        chance, loop = self.conditions.chance, self._loop
+        self.database.trace.append(("fault", loop.time(), self.name, fault.name))
+        if fault is Fault.STALL:
+            if link.txn is not None:
+                loop.call_at(link.txn.begun + TRANSACTION_SECONDS_MAX, self._time_out, link)
+            await loop.pause(chance.random() * LINGER_SECONDS_MAX)
+            if link.is_dead or (link.txn is not None and link.txn.is_over):
+                raise TookTooLong("transaction timeout", code="25")
+            return await talk(link)
+        if fault is Fault.TERMINATED:
+            raise Interrupted("terminated by an administrator", code="57")
+        link.is_dead = True
+        is_silent = fault in (Fault.SILENCE_BEFORE, Fault.SILENCE_AFTER)
+        if fault in (Fault.CUT_AFTER, Fault.SILENCE_AFTER):
+            loop.create_task(self._alone(link, talk))
+        else:
+            self._leave(link)
+        if is_silent:
+            await loop.pause(TRIP_SECONDS_MAX)
+            raise FellSilent("the database did not answer", code="08")
+        await loop.pause(chance.random() * self.conditions.latency_seconds_max * 2)
+        raise ConnectionLost("the connection is lost", code="08")
+
+    async def _alone(self, link: Link, talk: Callable[[Link], Awaitable[object]]) -> None:
+        """The server goes on with what it has been sent, and then finds that nobody is there."""
+        await self._loop.pause(self.conditions.chance.random() * self.conditions.latency_seconds_max)
+        try:
+            await talk(link)
+        except DatabaseFailure:
+            if link.txn is not None:
+                self.database.abort(link.txn)
+            return
+        self._leave(link)
+
+    def _leave(self, link: Link) -> None:
+        """What is open stays so until the server notices."""
+        if link.txn is not None:
+            # As soon as it is told, or when a limit ends the transaction.
+            seconds = self.conditions.chance.random() ** 3 * LINGER_SECONDS_MAX
+            end = min(
+                self._loop.time() + seconds,
+                max(self._loop.time(), link.txn.begun + TRANSACTION_SECONDS_MAX),
+            )
+            self._loop.call_at(end, self.database.abort, link.txn)
+
+    def _time_out(self, link: Link) -> None:
+        if link.txn is not None and not link.txn.is_over:
+            self._bury(link)
+
+
+def _open(link: Link) -> Txn:
+    assert link.txn is not None, "claim first"
+    if link.txn.is_over:
+        raise Interrupted("the server ended the session", code="57")
+    return link.txn
