@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from event_log.reader import LogBatch, LogReader
 from projections.metrics import BATCH_EVENTS, CONTESTED, RETELL_SECONDS
-from projections.retelling import Projections, Step, Steps, retell, steps_of
+from projections.retelling import Projections, Step, Steps, ViewMissing, retell, steps_of
 from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS, Address
@@ -121,7 +121,14 @@ class Feeder:
         steps = steps_of(batch.events, self._projections)
         writes: dict[int, list[GenerationWrite]] = {}
         for generation, of_one in checkpoints.items():
-            changes = await self._changes(generation, of_one, steps)
+            try:
+                changes = await self._changes(generation, of_one, steps)
+            except ViewMissing:
+                # Views are read after their checkpoints. If Redis was flushed between the two, that is
+                # told now; if another projector went on, the next round reads both anew.
+                if await self._checkpoints_of(generation) == of_one:
+                    raise
+                return False
             for partition, checkpoint in zip(PARTITIONS, of_one, strict=True):
                 reached = checkpoint.advanced(batch.through_position)
                 write = GenerationWrite(generation, checkpoint, reached, changes.get(partition, ()))

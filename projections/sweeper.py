@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from read_models.connections import Connection
+from read_models.connections import REDIS_AWAY, Connection
 from read_models.registry import GenerationState, Registry, change_registry, load_registry
 from read_models.writing import delete_generation
 from serving.reminders import Reminder
@@ -46,10 +46,17 @@ class Sweeper:
         while True:
             try:
                 await self.sweep()
-            except Exception as error:  # each kind is recorded, and the next look tries again
-                if self._reminder.is_due(type(error).__name__):
-                    log.exception("sweeping failed, trying again")
+            except Exception as error:  # noqa: BLE001 all are recorded, and the next look tries again
+                self._report(error)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    def _report(self, error: Exception) -> None:
+        if not self._reminder.is_due(type(error).__name__):
+            return
+        if isinstance(error, REDIS_AWAY):
+            log.warning("waiting for a server", reason=str(error).strip())
+        else:
+            log.error("sweeping failed, trying again", exc_info=error)
 
     async def sweep(self) -> None:
         """One look: deletes what is dropping, and strays whenever the oldest generation changed."""

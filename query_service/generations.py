@@ -44,6 +44,7 @@ class RegistryWatch:
         """
         if self._coming is None:
             self._coming = asyncio.create_task(self._look())
+            self._coming.add_done_callback(_note_failure)
         # Others share the look: whoever gives up must not end it.
         await asyncio.shield(self._coming)
 
@@ -82,3 +83,9 @@ class RegistryWatch:
         except REDIS_AWAY:
             for future in self._waiting:
                 fail(future, ReadModelUnavailable())
+
+
+def _note_failure(look: "asyncio.Task[None]") -> None:
+    """Fetches the error that all who waited may have given up on, which asyncio would log."""
+    if not look.cancelled():
+        look.exception()

@@ -88,9 +88,23 @@ class Connection:
             return list(await pipeline.execute())
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
-        """Keys that match, some perhaps twice; keys that stay during the scan are all found."""
-        async for key in self._client.scan_iter(match=pattern, count=SCAN_COUNT):
-            yield key
+        """Keys that match, some perhaps twice; keys that stay during the scan are all found.
+
+        Raises:
+            as `call`.
+        """
+        if self._server is None:
+            async for key in self._client.scan_iter(match=pattern, count=SCAN_COUNT):
+                yield key
+            return
+        cursor = b"0"
+        while True:
+            # Not redis-py's: on uvloop it raises RuntimeError when the server has hung up.
+            cursor, keys = await self.call("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+            for key in keys:
+                yield key
+            if cursor == b"0":
+                return
 
     async def eviction_policies(self) -> set[str]:
         """The maxmemory-policy of each server."""

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 import projections.projector
 from event_log.reader import LogBatch, LogReader
 from projections.projector import LogIsPast, Projector, begin_generation
 from projections.retelling import UnknownEvent
 from projections.sweeper import Sweeper
-from read_models.connections import Connection
+from read_models.connections import Connection, connect
 from read_models.partitions import PARTITIONS, checkpoint_key
 from read_models.reading import read_checkpoints
 from read_models.registry import GenerationState, load_registry
@@ -246,3 +247,16 @@ async def test_a_projector_of_the_database_that_was_replaced_cannot_undo_the_new
     assert registry.serving == number
     assert len(registry.generations) == 2
     assert len(await all_values(connection, number)) == 1
+
+
+async def test_a_sweeper_says_of_a_server_that_is_away_just_that() -> None:
+    away = connect("redis://127.0.0.1:1/0", answer_seconds_max=0.5)
+    sweeper = Sweeper(away)
+    with capture_logs() as lines:
+        await sweeper.start()
+        await eventually(lambda: asyncio.sleep(0, bool(lines)))
+        await sweeper.drain()
+    await away.close()
+    assert {(line["event"], line["log_level"]) for line in lines} == {
+        ("waiting for a server", "warning")
+    }

@@ -1,15 +1,20 @@
 """Two projectors at once, by mistake or in a failover, cannot corrupt each other."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import pytest
+from google.protobuf.message import Message
+
+import projections.feeding
 from projections.projector import Projector
 from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection
-from read_models.partitions import PARTITIONS
+from read_models.partitions import PARTITIONS, Address
 from read_models.reading import read_checkpoints
 from read_models.registry import load_registry
-from read_models.writing import Change, GenerationWrite, What, write_partitions
+from read_models.writing import Change, GenerationWrite, What, read_views, write_partitions
+from shopkeeper.ordering.v1.ordering_events_pb2 import OrderPlaced
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
 from tests.read_side import Log, all_values, serving, settle, stock_moved
@@ -75,3 +80,37 @@ async def test_generations_are_written_together_or_not_at_all(
     ]
     assert await write_partitions(connection, {0: writes}) == [False]
     assert await all_values(connection, number) == {}
+
+
+async def test_views_that_are_lost_while_they_are_read_are_begun_anew(
+    log: Log,
+    connection: Connection,
+    new_projector: Callable[..., Projector],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flush between its checkpoints and its views is no mistake in a projection."""
+    slow = new_projector()
+    placed = a_day(0)
+    position = log.record(*placed[: order_at(placed) + 1])
+    await settle(slow)
+    log.record(*placed[order_at(placed) + 1 :])
+
+    async def read_after_flush(
+        of: Connection, generation: int, addresses: Sequence[Address]
+    ) -> list[bytes | None]:
+        await of.call("FLUSHALL")
+        return await read_views(of, generation, addresses)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(projections.feeding, "read_views", read_after_flush)
+        # It finds the loss, and gives the generation up.
+        assert await slow.round()
+    assert (await load_registry(connection)).serving is None
+    await settle(slow)
+    found = await read_checkpoints(connection, await serving(connection), PARTITIONS)
+    assert {each and each.position > position for each in found} == {True}
+
+
+def order_at(events: Sequence[Message]) -> int:
+    """Where the order is placed whose further events change a view."""
+    return next(n for n, event in enumerate(events) if isinstance(event, OrderPlaced))

@@ -1,6 +1,7 @@
 """What clients see while Redis is flushed, gone, hung, or being rebuilt: never a lie."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ from projections.rebuild import Rebuild
 from projections.sweeper import Sweeper
 from query_service.errors import ReadModelUnavailable
 from query_service.freshness import Freshness
+from query_service.generations import RegistryWatch
 from query_service.views import Views
 from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection, connect
@@ -301,3 +303,32 @@ async def test_a_partition_that_is_not_complete_denies_nothing_though_its_genera
     refusal = await shop.refusal(shop.inventory.GetStock(request))
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "READ_MODEL_REBUILDING")
     assert refusal.retry_seconds == 2.0
+
+
+async def test_a_look_at_the_registry_that_all_gave_up_on_fails_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with asyncio.timeout(30):
+        async with silent_server() as address:
+            away = connect(f"redis://{address}/0", answer_seconds_max=0.2)
+            watch = RegistryWatch(away)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await watch.refresh()
+            await asyncio.sleep(0.5)
+            await watch.close()
+            await away.close()
+    gc.collect()
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """Takes connections and never says a word."""
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    yield f"{host}:{port}"
+    for writer in writers:
+        writer.close()
+    server.close()

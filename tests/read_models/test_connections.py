@@ -58,3 +58,20 @@ async def test_the_eviction_policy_is_told_by_a_server_whose_configuration_is_no
             assert await connection.eviction_policies() == {"noeviction"}
         finally:
             client.acl_setuser("default", enabled=True, commands=["+config"])
+
+
+async def test_a_server_that_hangs_up_during_a_scan_is_redis_being_away(
+    connection: Connection, read_models_server: EmbeddedValkey
+) -> None:
+    await connection.call_all([("SET", f"{{a}}{n}", "x") for n in range(2000)])
+
+    async def scan_cut_off() -> None:
+        with closing(redis.Redis.from_url(read_models_server.url)) as client:
+            async for _ in connection.scan("{a}*"):
+                client.client_kill_filter(_type="normal", skipme=True)
+
+    with pytest.raises(REDIS_AWAY):
+        await scan_cut_off()
+    assert {key async for key in connection.scan("{a}*")} == {
+        b"{a}%d" % number for number in range(2000)
+    }
