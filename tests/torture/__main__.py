@@ -22,11 +22,13 @@ def _conclude(result: Result, file_path: Path, *, minutes: float) -> int:
     """Prints what came of it; the exit status."""
     for kind, count in sorted(result.faults.items()):
         _tell(f"{count:6} {kind}")
+    _tell(f"{result.provider_fault_count:6} calls to the provider spoilt by it, beside those faults")
     for outcome, count in sorted(result.outcomes.items()):
         _tell(f"{count:6} {outcome}")
     if result.converged_seconds:
         slowest, times = max(result.converged_seconds), sorted(result.converged_seconds)
         _tell(f"caught up after healing: median {times[len(times) // 2]:.2f} s, slowest {slowest:.2f} s")
+    _tell(f"nothing under way any more after {result.calm_seconds:.1f} s")
     for violation in result.violations[:VIOLATIONS_SHOWN_MAX]:
         _tell(f"\n{violation}")
     if result.violations:

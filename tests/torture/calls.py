@@ -20,6 +20,7 @@ from google.rpc.status_pb2 import Status
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
+from shopkeeper.inventory.v1 import inventory_history_service_pb2 as past_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as orders_pb
@@ -78,6 +79,8 @@ def _rpcs_of(modules: tuple[ModuleType, ...]) -> dict[str, Rpc]:
 
 COMMANDS = _rpcs_of((cart_pb, inventory_pb, ordering_pb, payment_pb))
 QUERIES = _rpcs_of((stock_pb, orders_pb))
+HISTORIES = _rpcs_of((past_pb,))
+RPCS = {**COMMANDS, **QUERIES, **HISTORIES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Doors:
 
     commands: Mapping[str, str]
     queries: Mapping[str, str]
+    histories: Mapping[str, str]
 
 
 class Caller:
@@ -102,7 +106,7 @@ class Caller:
         self._patience_seconds = patience_seconds
         self._channels = {
             name: grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-            for name, address in {**doors.commands, **doors.queries}.items()
+            for name, address in {**doors.commands, **doors.queries, **doors.histories}.items()
         }
 
     async def __aenter__(self) -> Self:
@@ -133,7 +137,9 @@ class Caller:
 
     async def query(self, request: Any) -> tuple[Operation, Any]:
         """Asks one process once."""
-        door = self.chance.choice(sorted(self._doors.queries))
+        is_of_past = request.DESCRIPTOR.full_name in HISTORIES
+        doors = self._doors.histories if is_of_past else self._doors.queries
+        door = self.chance.choice(sorted(doors))
         return await self._attempt(request, door, {})
 
     async def _once_or_twice(self, request: Any, units: Mapping[str, int]) -> tuple[Operation, Any]:
@@ -152,8 +158,7 @@ class Caller:
         return self._patience_seconds
 
     async def _attempt(self, request: Any, door: str, units: Mapping[str, int]) -> tuple[Operation, Any]:
-        name = request.DESCRIPTOR.full_name
-        rpc = COMMANDS.get(name) or QUERIES[name]
+        rpc = RPCS[request.DESCRIPTOR.full_name]
         begun = self._history.begin(self._operation(request, door, units))
         call: Any = self._channels[door].unary_unary(rpc.path)
         try:
@@ -223,6 +228,8 @@ def told_of(response: Any) -> dict[str, Any]:
             level.location_id: [level.on_hand, level.reserved, level.allocated]
             for level in response.stock.levels
         }
+    if "differences" in names:
+        told["differences"] = [str(each) for each in response.differences]
     if "cart" in names:
         told |= {"cart_id": response.cart.cart_id, "version": int(response.cart.etag)}
     if "reservation" in names:
@@ -231,4 +238,5 @@ def told_of(response: Any) -> dict[str, Any]:
     if "payment" in names:
         told["payment_id"] = response.payment.payment_id
         told["provider_reference"] = response.payment.provider_reference
+        told["state"] = int(response.payment.state)
     return told

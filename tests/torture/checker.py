@@ -139,6 +139,13 @@ def check_failures(case: Case) -> Iterator[Violation]:
             yield _of("internal error", "a client was told of a mistake of ours", [call])
 
 
+def check_explanations(case: Case) -> Iterator[Violation]:
+    """Whoever asks why there is so much of a SKU is told a sum that is right."""
+    for call in case.history:
+        if call.told.get("differences"):
+            yield _of("unexplained stock", str(call.told["differences"]), [call])
+
+
 # --- stock ----------------------------------------------------------------------------------------
 
 
@@ -381,6 +388,8 @@ def check_money(case: Case) -> Iterator[Violation]:
 
 
 def _provider_differs(case: Case, calls_by_order: dict[str, list[Operation]]) -> Iterator[Violation]:
+    if case.evidence.provider_money is None:
+        return
     left = dict(case.evidence.provider_money)
     for payment in case.evidence.payments:
         at_provider = left.pop(payment.provider_reference, (0, 0))
@@ -408,6 +417,7 @@ CHECKS: tuple[Check, ...] = (
     check_answers,
     check_effects,
     check_failures,
+    check_explanations,
     check_shelf,
     check_oversell,
     check_stock_reads,

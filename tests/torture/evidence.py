@@ -83,7 +83,11 @@ class PaymentRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All of it. provider_money: what the provider has captured and refunded, by its own reference."""
+    """All of it.
+
+    provider_money: what the provider has captured and refunded, by its own reference;
+    None while any of it may be on its way.
+    """
 
     now: datetime
     incarnation: str
@@ -94,7 +98,7 @@ class Evidence:
     orders: dict[str, OrderRow] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     payments: list[PaymentRow] = field(default_factory=list)
-    provider_money: dict[str, tuple[int, int]] = field(default_factory=dict)
+    provider_money: dict[str, tuple[int, int]] | None = None
 
     def position_of(self, token: str) -> int:
         """The place in the log that a token names; 0 for none, or of another log."""
@@ -151,5 +155,5 @@ def read_evidence(
             {row[0]: OrderRow(*row) for row in rows(ORDERS)},
             [Hold(*row) for row in rows(HOLDS)],
             [PaymentRow(*row) for row in rows(PAYMENTS)],
-            provider_money or {},
+            provider_money,
         )

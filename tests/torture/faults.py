@@ -1,10 +1,16 @@
 """What goes wrong. Each fault begins, lasts, and is healed by whoever began it."""
 
 import asyncio
+import os
+import signal
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from tests.torture.shop import Member, Shop
+from redis.asyncio import Redis
+
+from tests.torture.clocks import SteppedClock
+from tests.torture.links import Link
+from tests.torture.shop import COMMAND, Member, Shop
 
 
 class Fault(ABC):
@@ -15,13 +21,15 @@ class Fault(ABC):
     """How long it lasts: at least, at most."""
     resource: ClassVar[str] = ""
     """What it shares with other faults, which wait for each other; "" for its target."""
+    weight: ClassVar[float] = 1.0
+    """How often, beside others."""
 
     def __init__(self, target: str) -> None:
         self.target = target
 
     def exclusively(self, shop: Shop) -> asyncio.Lock:
         """Held while it lasts: what is down cannot be struck again."""
-        return shop.locks[self.resource or self.target]
+        return shop.locks[self.resource or self.target.rpartition(" by ")[0] or self.target]
 
     @classmethod
     @abstractmethod
@@ -70,16 +78,153 @@ class Kill(_OfProcess):
         await shop.start(self.member(shop))
 
 
-class CrashPostgres(Fault):
-    """An immediate stop: every connection is cut, and recovery replays the log."""
+class Pause(_OfProcess):
+    """SIGSTOP, as when a machine is frozen or collects garbage: connections and locks stay."""
 
-    kind = "crash postgres"
+    kind = "pause"
+    seconds = (0.5, 4.0)
+
+    async def begin(self, shop: Shop) -> None:
+        """Freezes."""
+        self.member(shop).process.pause()
+
+    async def heal(self, shop: Shop) -> None:
+        """Thaws."""
+        self.member(shop).process.resume()
+
+
+class StepClock(_OfProcess):
+    """The system's time jumps, for one process, and jumps back."""
+
+    kind = "step clock"
+    steps_seconds: ClassVar[tuple[float, ...]] = (-86400.0, -3600.0, -5.0, 5.0, 3600.0, 86400.0)
+    weight = 2.0
+
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        """Every process, and every jump."""
+        return [
+            f"{name} by {step:+.0f} s" for name in sorted(shop.members) for step in cls.steps_seconds
+        ]
+
+    async def begin(self, shop: Shop) -> None:
+        """Jumps."""
+        self._clock(shop).step(float(self.target.split()[2]))
+
+    async def heal(self, shop: Shop) -> None:
+        """Jumps back."""
+        self._clock(shop).step(0.0)
+
+    def _clock(self, shop: Shop) -> SteppedClock:
+        return shop.members[self.target.split()[0]].clock
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+class _OfLink(Fault):
+    """Strikes what lies between two parties."""
+
+    weight = 3.0
+
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        """Between any two."""
+        return sorted(shop.links)
+
+    def link(self, shop: Shop) -> Link:
+        """The one that is struck."""
+        return shop.links[self.target]
+
+    async def heal(self, shop: Shop) -> None:
+        """Lets everything through again."""
+        self.link(shop).release()
+
+
+class Cut(_OfLink):
+    """Every open connection is reset; new ones are let through."""
+
+    kind = "cut"
+
+    async def begin(self, shop: Shop) -> None:
+        """Resets."""
+        self.link(shop).cut()
+
+
+class Refuse(_OfLink):
+    """Every connection is reset, and every new one."""
+
+    kind = "refuse"
+
+    async def begin(self, shop: Shop) -> None:
+        """Resets, again and again."""
+        self.link(shop).refuse()
+
+
+class BlackHole(_OfLink):
+    """Bytes go in and nothing comes out, in both directions; then all of it does."""
+
+    kind = "black hole"
+    seconds = (0.5, 6.0)
+
+    async def begin(self, shop: Shop) -> None:
+        """Keeps everything."""
+        self.link(shop).hold()
+
+
+class Slow(_OfLink):
+    """Everything takes longer."""
+
+    kind = "slow"
+    steps_seconds: ClassVar[tuple[float, ...]] = (0.005, 0.05, 0.3)
+
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        """Between any two, by any delay."""
+        return [f"{name} by {step} s" for name in sorted(shop.links) for step in cls.steps_seconds]
+
+    def link(self, shop: Shop) -> Link:
+        """The one that is struck."""
+        return shop.links[self.target.rpartition(" by ")[0]]
+
+    async def begin(self, shop: Shop) -> None:
+        """Delays each piece."""
+        self.link(shop).slow_seconds = float(self.target.split()[-2])
+
+
+class LoseCommit(_OfLink):
+    """The next answers to a COMMIT are lost with their connections: was it carried out?"""
+
+    kind = "lose commit"
+
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        """Between the deciding processes and the database."""
+        return sorted(f"{member.name} postgres" for member in shop.members_of(COMMAND))
+
+    async def begin(self, shop: Shop) -> None:
+        """Loses the next three."""
+        self.link(shop).commits_to_lose = 3
+
+
+# --- servers --------------------------------------------------------------------------------------
+
+
+class _OfPostgres(Fault):
+    """Strikes the database."""
+
     resource = "postgres"
 
     @classmethod
     def targets(cls, shop: Shop) -> list[str]:
         """The one."""
         return [""]
+
+
+class CrashPostgres(_OfPostgres):
+    """An immediate stop: every connection is cut, and recovery replays the log."""
+
+    kind = "crash postgres"
 
     async def begin(self, shop: Shop) -> None:
         """Stops."""
@@ -90,4 +235,91 @@ class CrashPostgres(Fault):
         await asyncio.to_thread(shop.postgres.start)
 
 
-FAULTS: tuple[type[Fault], ...] = (Kill, CrashPostgres)
+class FillDisk(_OfPostgres):
+    """No room for the log, nor for anything else: the server may refuse, or end."""
+
+    kind = "fill disk"
+    seconds = (1.0, 4.0)
+
+    async def begin(self, shop: Shop) -> None:
+        """Fills it."""
+        shop.disk.fill(shop.postgres.pid)
+
+    async def heal(self, shop: Shop) -> None:
+        """Makes room, and starts the server again if it has ended."""
+        is_running = shop.postgres.is_running
+        shop.disk.free(shop.postgres.pid if is_running else None)
+        if not is_running:
+            await asyncio.to_thread(shop.postgres.stop)
+            await asyncio.to_thread(shop.postgres.start)
+
+
+class _OfValkey(Fault):
+    """Strikes the read models."""
+
+    resource = "valkey"
+
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        """The one."""
+        return [""]
+
+
+class KillValkey(_OfValkey):
+    """The server dies and comes back empty."""
+
+    kind = "kill valkey"
+
+    async def begin(self, shop: Shop) -> None:
+        """Kills."""
+        await asyncio.to_thread(shop.valkey.kill)
+
+    async def heal(self, shop: Shop) -> None:
+        """Starts it, empty."""
+        await asyncio.to_thread(shop.valkey.start)
+
+
+class FlushValkey(_OfValkey):
+    """Somebody says FLUSHALL."""
+
+    kind = "flush valkey"
+    seconds = (0.0, 0.1)
+
+    async def begin(self, shop: Shop) -> None:
+        """Says it."""
+        async with Redis.from_url(shop.valkey.url) as client:
+            await client.flushall()
+
+    async def heal(self, shop: Shop) -> None:
+        """There is nothing to put right: it is rebuilt without being asked."""
+
+
+class PauseValkey(_OfValkey):
+    """SIGSTOP: connections stay open and nothing answers."""
+
+    kind = "pause valkey"
+
+    async def begin(self, shop: Shop) -> None:
+        """Freezes."""
+        os.kill(shop.valkey.pid, signal.SIGSTOP)
+
+    async def heal(self, shop: Shop) -> None:
+        """Thaws."""
+        os.kill(shop.valkey.pid, signal.SIGCONT)
+
+
+FAULTS: tuple[type[Fault], ...] = (
+    Kill,
+    Pause,
+    StepClock,
+    Cut,
+    Refuse,
+    BlackHole,
+    Slow,
+    LoseCommit,
+    CrashPostgres,
+    FillDisk,
+    KillValkey,
+    FlushValkey,
+    PauseValkey,
+)

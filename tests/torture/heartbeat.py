@@ -9,8 +9,7 @@ import grpc
 
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
-from tests.system.client import LOCATION
-from tests.torture.calls import CHANNEL_OPTIONS, COMMANDS, QUERIES, Doors
+from tests.torture.calls import CHANNEL_OPTIONS, RPCS, Doors
 from tests.torture.history import History, Pulse
 from tests.torture.workload import SKU_IDS
 
@@ -18,25 +17,20 @@ PERIOD_SECONDS = 0.2
 ANSWER_SECONDS_MAX = 0.25
 """A shop that takes longer is not well: the machine is too busy to judge it by seconds."""
 
+COMMAND = inventory_pb.ReleaseReservationRequest()
+QUERY = stock_pb.GetStockRequest(sku_id=SKU_IDS[-1])
+
 
 class Heartbeat:
-    """Sends one and the same command to each process, which answers it from what it has stored."""
+    """Asks each process for something that it can only answer when it can do all its work.
+
+    Commands are refused, for there is no such reservation; that is written, like every answer.
+    """
 
     def __init__(self, doors: Doors, history: History) -> None:
         self._history = history
-        self._calls: list[tuple[grpc.aio.Channel, str, bytes]] = []
-        for address in doors.commands.values():
-            row = inventory_pb.StockRow(sku_id=SKU_IDS[-1], location_id=LOCATION, quantity=1)
-            command = inventory_pb.ReceiveStockRequest(request_id=str(uuid4()), rows=[row])
-            path = COMMANDS[command.DESCRIPTOR.full_name].path
-            self._add(address, path, command.SerializeToString())
-        for address in doors.queries.values():
-            query = stock_pb.GetStockRequest(sku_id=SKU_IDS[-1])
-            self._add(address, QUERIES[query.DESCRIPTOR.full_name].path, query.SerializeToString())
-
-    def _add(self, address: str, path: str, body: bytes) -> None:
-        channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-        self._calls.append((channel, path, body))
+        self._commands = [_call(address, COMMAND) for address in doors.commands.values()]
+        self._queries = [_call(address, QUERY) for address in doors.queries.values()]
 
     async def beat(self) -> None:
         """Goes on until it is cancelled."""
@@ -49,17 +43,29 @@ class Heartbeat:
                 self._history.pulses.append(Pulse(before, now, is_well and was_well))
                 before, was_well = now, is_well
         finally:
-            await asyncio.gather(*(channel.close() for channel, _, _ in self._calls))
+            calls = [*self._commands, *self._queries]
+            await asyncio.gather(*(channel.close() for channel, _ in calls))
 
     async def is_well(self, *, seconds_max: float = ANSWER_SECONDS_MAX) -> bool:
         """Whether all answer in time."""
-        return all(await asyncio.gather(*(_answers(*call, seconds_max) for call in self._calls)))
+        asked = [_is_answered(call, _command(), seconds_max) for _, call in self._commands]
+        asked += [_is_answered(call, QUERY, seconds_max) for _, call in self._queries]
+        return all(await asyncio.gather(*asked))
 
 
-async def _answers(channel: grpc.aio.Channel, path: str, body: bytes, seconds_max: float) -> bool:
-    call: Any = channel.unary_unary(path)
+def _call(address: str, request: Any) -> tuple[grpc.aio.Channel, Any]:
+    channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    return channel, channel.unary_unary(RPCS[request.DESCRIPTOR.full_name].path)
+
+
+def _command() -> Any:
+    """Another one each time: one that was answered before would be answered without writing."""
+    return inventory_pb.ReleaseReservationRequest(request_id=str(uuid4()), reservation_id="of nobody")
+
+
+async def _is_answered(call: Any, request: Any, seconds_max: float) -> bool:
     try:
-        await call(body, timeout=seconds_max)
-    except grpc.aio.AioRpcError:
-        return False
+        await call(request.SerializeToString(), timeout=seconds_max)
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.NOT_FOUND
     return True

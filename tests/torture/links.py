@@ -97,8 +97,9 @@ class Link:
         self._writers.add(writer)
         try:
             await self._serve(reader, writer)
-        except (OSError, TimeoutError):
-            # The server is away, or either side has gone: so is the other.
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            # The server is away, or either side has gone, or we close: so do both sides. asyncio.Server
+            # looks at how this ends, and would complain of a cancellation.
             pass
         finally:
             _reset(writer)

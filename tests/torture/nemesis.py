@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tests.torture.faults import FAULTS, Fault
 from tests.torture.shop import Shop
 
-PAUSE_SECONDS_MAX = 3.0
+PAUSE_SECONDS_MAX = 2.0
 """Between the beginnings of two faults: several last at once."""
 
 
@@ -35,7 +35,7 @@ def schedule(
     at_seconds = 0.0
     while True:
         at_seconds += chance.uniform(0.1, PAUSE_SECONDS_MAX)
-        kind = chance.choice(list(targets))
+        [kind] = chance.choices(list(targets), [each.weight for each in targets])
         target = chance.choice(targets[kind])
         lasts_seconds = chance.uniform(*kind.seconds)
         if at_seconds + lasts_seconds > seconds:

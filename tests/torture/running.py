@@ -13,6 +13,7 @@ from typing import TextIO
 import psycopg
 
 from ops.verify import verify
+from tests.system.books import Books
 from tests.system.client import Client
 from tests.torture.calls import Caller
 from tests.torture.checker import Violation, check
@@ -21,7 +22,17 @@ from tests.torture.heartbeat import Heartbeat
 from tests.torture.history import History
 from tests.torture.nemesis import Nemesis, kinds_and_targets, schedule
 from tests.torture.shop import COMMAND, Shop, open_shop
-from tests.torture.workload import OPENING_STOCK, SKU_IDS, Buyer, Clerk, Market, Person, Reader
+from tests.torture.till import StripeTill
+from tests.torture.workload import (
+    OPENING_STOCK,
+    SKU_IDS,
+    Buyer,
+    Clerk,
+    Market,
+    Person,
+    Reader,
+    give_back,
+)
 
 PEOPLE: tuple[type[Person], ...] = (*(Buyer,) * 5, *(Clerk,) * 2, *(Reader,) * 2)
 PATIENCE_SECONDS = 3.0
@@ -30,9 +41,18 @@ ROUND_SECONDS = 45.0
 """Of faults, before they are healed and everything is judged."""
 CONVERGED_SECONDS_MAX = 60.0
 """From healing to calm, on a machine that is busy with other tests; what it takes is reported."""
+CALM_SECONDS_MAX = 300.0
+"""From the last customer to the last call to the provider: a lease, and a few growing pauses."""
 PROGRESS_SECONDS = 5.0
 
 Tell = Callable[[str], None]
+
+SURPLUS = """
+SELECT order_id, greatest(paid_minor - refunded_minor - total_minor, CASE WHEN state IN (6, 7)
+    THEN paid_minor - refunded_minor ELSE 0 END)
+FROM orders
+WHERE state IN (6, 7) AND paid_minor > refunded_minor OR paid_minor - refunded_minor > total_minor
+"""
 
 OVERDUE = """
 SELECT (SELECT count(*) FROM reservations WHERE state = 1 AND expire_time < now())
@@ -50,6 +70,8 @@ class Result:
     command_count: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     converged_seconds: list[float] = field(default_factory=list)
+    calm_seconds: float = 0.0
+    provider_fault_count: int = 0
     violations: list[Violation] = field(default_factory=list)
 
     @property
@@ -64,16 +86,18 @@ class Result:
 class Run:
     """One run over a shop that is open."""
 
-    def __init__(self, shop: Shop, history: History, seed: int, tell: Tell) -> None:
+    def __init__(self, shop: Shop, till: StripeTill, history: History, seed: int, tell: Tell) -> None:
         self._shop = shop
         self._history = history
         self._seed = seed
         self._tell = tell
-        self._market = Market()
+        self._till = till
+        self._market = Market(till)
         self._nemesis = Nemesis(shop, lambda fault: self._say(f"  {fault}"))
         self._heartbeat = Heartbeat(shop.doors, history)
         self._begun = time.monotonic()
         self.converged_seconds: list[float] = []
+        self.calm_seconds = 0.0
         self.violations: list[Violation] = []
 
     async def torture(self, seconds: float) -> None:
@@ -83,8 +107,9 @@ class Run:
             for number in range(round_count):
                 await self._round(number, seconds / round_count)
                 if self.violations:
-                    break
-        await self._judge()
+                    return
+        await self._calm()
+        await self._judge(self._till.money())
 
     @property
     def faults(self) -> Counter[str]:
@@ -114,15 +139,12 @@ class Run:
             await client.open_shop(SKU_IDS, OPENING_STOCK)
 
     async def _person(self, stack: AsyncExitStack, number: int, kind: type[Person]) -> Person:
-        actor = f"{kind.__name__.lower()} {number}"
-        caller = Caller(
-            actor,
-            self._shop.doors,
-            self._history,
-            Random(f"{self._seed} {actor}"),
-            patience_seconds=PATIENCE_SECONDS,
-        )
+        caller = self._caller(f"{kind.__name__.lower()} {number}")
         return kind(await stack.enter_async_context(caller), self._market)
+
+    def _caller(self, actor: str) -> Caller:
+        chance = Random(f"{self._seed} {actor}")
+        return Caller(actor, self._shop.doors, self._history, chance, patience_seconds=PATIENCE_SECONDS)
 
     async def _round(self, number: int, seconds: float) -> None:
         targets = kinds_and_targets(self._shop)
@@ -150,10 +172,31 @@ class Run:
             _overdue_count, self._shop.postgres.url()
         )
 
-    async def _judge(self) -> None:
+    async def _calm(self) -> None:
+        """Waits until nothing is under way any more, and gives back what only people can."""
+        self._till.heal()
+        begun = time.monotonic()
+        books = Books(self._shop.postgres.url())
+        async with self._caller("manager") as caller:
+            while left := self._left(books):
+                if time.monotonic() - begun > CALM_SECONDS_MAX:
+                    self.violations.append(Violation("stuck", f"still open: {left}"))
+                    return
+                if set(left) == {"surplus"}:
+                    await give_back(caller, dict(books.rows(SURPLUS)))
+                await asyncio.sleep(0.2)
+        self.calm_seconds = time.monotonic() - begun
+        self._say(f"calm: nothing was under way any more after {self.calm_seconds:.1f} s")
+
+    def _left(self, books: Books) -> dict[str, int]:
+        left = books.open_questions()
+        webhooks = self._till.outstanding_count
+        return {**left, "webhooks": webhooks} if webhooks else left
+
+    async def _judge(self, provider_money: dict[str, tuple[int, int]] | None = None) -> None:
         """Holds everything that is known now against everything that was promised."""
         mark = self._history.mark()
-        evidence = await asyncio.to_thread(read_evidence, self._shop.postgres.url())
+        evidence = await asyncio.to_thread(read_evidence, self._shop.postgres.url(), provider_money)
         operations = self._history.as_of(mark)
         self.violations += await asyncio.to_thread(
             check, operations, evidence, list(self._history.pulses)
@@ -195,8 +238,12 @@ async def _ended(task: asyncio.Task[None]) -> None:
 async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, tell: Tell) -> Result:
     """A run on servers of its own, in `data_dir`. file: takes the history, a JSON object a line."""
     history = History(file)
-    async with open_shop(data_dir) as shop:
-        run = Run(shop, history, seed, tell)
+    async with (
+        open_shop(data_dir, seed=seed) as shop,
+        StripeTill(shop.provider, shop.provider_url) as till,
+    ):
+        tell(f"disk: {type(shop.disk).__name__}")
+        run = Run(shop, till, history, seed, tell)
         await run.torture(seconds)
     history.flush()
     commands = {operation.request_id for operation in history.ended if operation.request_id}
@@ -207,6 +254,8 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         len(commands),
         Counter(f"{each.method} {each.outcome}" for each in history.ended),
         run.converged_seconds,
+        run.calm_seconds,
+        till.fault_count,
         run.violations,
     )
 

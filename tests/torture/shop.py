@@ -17,12 +17,18 @@ from ops.service_process import LogLine, ServiceProcess
 from ops.services import SERVICES, Service
 from ops.supervisor import is_serving
 from tests.eventually import eventually
+from tests.sandboxes.deliveries import DeliverySettings
+from tests.sandboxes.faults import FaultSettings
+from tests.sandboxes.stripe.server import StripeSandbox
+from tests.sandboxes.stripe.settings import StripeSettings, WebhookEndpoint
 from tests.torture.calls import Doors
+from tests.torture.clocks import SteppedClock
+from tests.torture.disk import Disk, small_disk
 from tests.torture.links import Link
 
 COMMAND, QUERY, PROJECTIONS = "command_service", "query_service", "projections"
-HISTORY = "history_service"
-COUNTS = {COMMAND: 2, QUERY: 2, PROJECTIONS: 2, HISTORY: 1}
+HISTORY, WEBHOOKS = "history_service", "webhooks"
+COUNTS = {COMMAND: 2, QUERY: 2, PROJECTIONS: 2, HISTORY: 1, WEBHOOKS: 1}
 """Processes of each service."""
 
 READY_SECONDS_MAX = 120.0
@@ -37,10 +43,18 @@ POSTGRES_SETTINGS = {
     "max_wal_size": "256MB",
 }
 
+PROVIDER_ATTEMPT_SECONDS = 1.0
+PROVIDER_WEBHOOKS = f"provider {WEBHOOKS}#0"
+WEBHOOK_SECRET = "whsec_torture"
+API_KEY = "sk_test_torture"
+
 SETTINGS = {
     # A frozen machine is not a broken Redis, and a command that waits is worth nothing after seconds.
     "QUERY_REDIS_ANSWER_SECONDS_MAX": "1",
     "LOG_LEVEL": "INFO",
+    "PROVIDER_ATTEMPT_SECONDS_MAX": str(PROVIDER_ATTEMPT_SECONDS),
+    "STRIPE_API_KEY": API_KEY,
+    "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
 }
 
 
@@ -51,6 +65,7 @@ class Member:
     process: ServiceProcess
     service: Service
     address: str
+    clock: SteppedClock
     is_wanted: bool = True
 
     @property
@@ -69,6 +84,10 @@ class Shop:
 
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
+    disk: Disk
+    provider: StripeSandbox
+    provider_url: str
+    clocks_dir: Path
     links: dict[str, Link] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
@@ -79,7 +98,7 @@ class Shop:
     @property
     def doors(self) -> Doors:
         """Where clients go: through links."""
-        return Doors(self._doors_of(COMMAND), self._doors_of(QUERY))
+        return Doors(self._doors_of(COMMAND), self._doors_of(QUERY), self._doors_of(HISTORY))
 
     def members_of(self, module: str) -> list[Member]:
         """The processes of a service."""
@@ -123,15 +142,19 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(data_dir: Path) -> AsyncIterator[Shop]:
+async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[Shop]:
     """Starts everything and returns when it serves; nothing of it is left at the end."""
     async with AsyncExitStack() as stack:
-        postgres = EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS)
+        disk = stack.enter_context(small_disk(data_dir / "disk"))
+        postgres = EmbeddedPostgres(disk.path / "postgres", settings=POSTGRES_SETTINGS)
         valkey = EmbeddedValkey(data_dir / "valkey")
         await _start(stack, postgres)
         await _start(stack, valkey)
         await asyncio.to_thread(migrate, postgres.url())
-        shop = Shop(postgres, valkey)
+        webhooks = Link(PROVIDER_WEBHOOKS)
+        sandbox = StripeSandbox(_provider_settings(seed, webhooks))
+        url = await stack.enter_async_context(sandbox.running())
+        shop = Shop(postgres, valkey, disk, sandbox, url, data_dir, {webhooks.name: webhooks})
         stack.push_async_callback(_close, shop)
         for service in SERVICES:
             for index in range(COUNTS.get(service.module, 0)):
@@ -145,30 +168,74 @@ async def _start(stack: AsyncExitStack, server: EmbeddedPostgres | EmbeddedValke
     stack.push_async_callback(asyncio.to_thread, server.stop)
 
 
+def _provider_settings(seed: int, webhooks: Link) -> StripeSettings:
+    endpoint = WebhookEndpoint(f"http://{webhooks.address}/webhooks/stripe", (WEBHOOK_SECRET,))
+    return StripeSettings(
+        secret_key=API_KEY,
+        seed=seed,
+        double_event_probability=0.1,
+        refund_settle_seconds=0.3,
+        faults=FaultSettings(
+            probability=0.1, seed=seed, stall_seconds=2 * PROVIDER_ATTEMPT_SECONDS, late_seconds=0.3
+        ),
+        deliveries=DeliverySettings(
+            seed=seed,
+            duplicate_probability=0.3,
+            duplicates_max=3,
+            delay_seconds_max=0.5,
+            late_probability=0.05,
+            late_seconds=3.0,
+            timeout_seconds=3.0,
+        ),
+        webhook_endpoints=(endpoint,),
+    )
+
+
 async def _add_member(shop: Shop, service: Service, index: int) -> None:
     name = f"{service.module}#{index}"
     address = f"{HOST}:{free_port()}"
-    servers = {"DATABASE_URL": shop.postgres.url(), "REDIS_URL": shop.valkey.url}
-    own = {f"{service.prefix}_ADDRESS": address}
-    for variable in set(service.server_urls) & servers.keys():
-        label = "postgres" if variable == "DATABASE_URL" else "valkey"
-        link = await _linked(shop, f"{name} {label}", servers[variable])
-        own[variable] = link.leading_to(servers[variable])
-    await _linked(shop, f"clients {name}", f"tcp://{address}")
-    environment = service.environment({**os.environ, **SETTINGS, **own}, 0)
+    clock = SteppedClock(shop.clocks_dir / f"{name}.clock")
+    own = await _servers_of(shop, service, name) | {f"{service.prefix}_ADDRESS": address}
+    front = shop.links.get(f"provider {name}") or Link(f"clients {name}")
+    await _lead(shop, front, f"tcp://{address}")
+    environment = service.environment({**os.environ, **SETTINGS, **own}, 0) | clock.environment
     process = ServiceProcess(name, service.module, environment=environment, on_log=shop.hear)
-    member = Member(process, service, address)
+    member = Member(process, service, address, clock)
     shop.members[name] = member
     await shop.start(member)
 
 
-async def _linked(shop: Shop, name: str, url: str) -> Link:
+async def _servers_of(shop: Shop, service: Service, name: str) -> dict[str, str]:
+    """Where a process finds what it needs: each by a link of its own."""
+    own: dict[str, str] = {}
+    servers = {
+        "DATABASE_URL": ("postgres", shop.postgres.url()),
+        "REDIS_URL": ("valkey", shop.valkey.url),
+    }
+    for variable in sorted(set(service.server_urls) & servers.keys()):
+        label, url = servers[variable]
+        own[variable] = await _linked(shop, f"{name} {label}", url)
+    if service.module in {COMMAND, WEBHOOKS}:
+        own["STRIPE_API_URL"] = await _linked(shop, f"{name} provider", shop.provider_url)
+    if service.module == WEBHOOKS:
+        url = f"tcp://{shop.members_of(COMMAND)[-1].address}"
+        own["COMMAND_ADDRESS"] = (await _linked(shop, f"{name} {COMMAND}", url)).removeprefix("tcp://")
+    return own
+
+
+async def _linked(shop: Shop, name: str, url: str) -> str:
+    """The URL, changed to lead through a new link."""
+    link = Link(name)
+    await _lead(shop, link, url)
+    return link.leading_to(url)
+
+
+async def _lead(shop: Shop, link: Link, url: str) -> None:
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
-    link = shop.links[name] = Link(name)
+    shop.links[link.name] = link
     await link.start(parts.hostname, parts.port)
-    return link
 
 
 async def _close(shop: Shop) -> None:

@@ -122,6 +122,7 @@ def good_story() -> Story:
     story.evidence.orders["order"] = OrderRow("order", PAID, 2, 250, 250, 0, at(50))
     story.evidence.holds.append(Hold("order", 2, at(50)))
     story.pulses.extend(Pulse(n / 2, (n + 1) / 2, is_well=True) for n in range(200))
+    story.evidence = replace(story.evidence, provider_money={})
     return story
 
 
@@ -233,12 +234,16 @@ def lose_money(story: Story) -> None:
 
 
 def capture_twice(story: Story) -> None:
-    story.evidence.provider_money["pi_unknown"] = (250, 0)
+    story.evidence = replace(story.evidence, provider_money={"pi_unknown": (250, 0)})
 
 
 def refund_less_than_told(story: Story) -> None:
     story.evidence.payments.append(PaymentRow("order.1", "order", "pi_1", 0, 250))
-    story.evidence.provider_money["pi_1"] = (0, 0)
+    story.evidence = replace(story.evidence, provider_money={"pi_1": (0, 0)})
+
+
+def explain_wrongly(story: Story) -> None:
+    story.query("ExplainStock", told={"differences": ["on_hand: 5, not 6"]})
 
 
 def fail(story: Story) -> None:
@@ -270,6 +275,7 @@ def fail(story: Story) -> None:
         (lose_money, "money not conserved"),
         (capture_twice, "money not conserved"),
         (refund_less_than_told, "money not conserved"),
+        (explain_wrongly, "unexplained stock"),
         (fail, "internal error"),
     ],
 )

@@ -1,20 +1,30 @@
 """Buyers, staff and readers. Each has chance of its own, drawn from the seed, to decide by."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
+from shopkeeper.inventory.v1 import inventory_history_service_pb2 as past_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
 from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as orders_pb
 from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLineUnits
+from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
+from shopkeeper.payment.v1.payment_pb2 import (
+    CAPTURE_MODE_AT_ONCE,
+    CAPTURE_MODE_WHEN_HELD,
+    PAYMENT_FLOW_EMBEDDED,
+    PAYMENT_FLOW_HOSTED,
+    Payment,
+)
 from shopkeeper.types.v1.money_pb2 import Money
 from tests.system.client import LOCATION
 from tests.torture.calls import Caller
@@ -29,10 +39,19 @@ SHIP_QUEUE_MAX = 200
 THINK_SECONDS_MAX = 0.05
 
 
+class Till(Protocol):
+    """Where customers pay at the provider."""
+
+    async def act(self, payment: Payment, act: str) -> None:
+        """What the customer does there; the provider may not let them."""
+        ...
+
+
 @dataclass(slots=True)
 class Market:
     """What buyers, staff and readers know of each other. newest_token: of the last answer to anybody."""
 
+    till: Till
     to_ship: list[Order] = field(default_factory=list)
     to_return: list[Order] = field(default_factory=list)
     orders: list[str] = field(default_factory=list)
@@ -93,15 +112,19 @@ class Buyer(Person):
             return
         self._market.orders.append(order.order_id)
         behaviour = self._chance.choices(
-            ["pays", "leaves", "cancels", "pays and cancels"], weights=[60, 20, 10, 10]
+            ["pays", "pays online", "leaves", "cancels", "pays and cancels"],
+            weights=[35, 35, 10, 5, 15],
         )[0]
         match behaviour:
             case "pays":
                 await self._pay(order)
+            case "pays online":
+                await self._pay_online(order)
             case "cancels":
                 await self._cancel(order)
             case "pays and cancels":
-                await asyncio.gather(self._pay(order), self._cancel(order))
+                pay = self._chance.choice([self._pay, self._pay_online])
+                await asyncio.gather(pay(order), self._cancel(order))
 
     async def _order(self) -> Order | None:
         wanted = self._chance.sample(SKU_IDS, self._chance.randint(1, 2))
@@ -142,6 +165,25 @@ class Buyer(Person):
             )
         )
         if paid is not None and len(self._market.to_ship) < SHIP_QUEUE_MAX:
+            self._market.to_ship.append(order)
+
+    async def _pay_online(self, order: Order) -> None:
+        started = await self.command(
+            payment_pb.StartPaymentRequest(
+                request_id=self.new_id(),
+                order_id=order.order_id,
+                provider="stripe",
+                flow=self._chance.choice([PAYMENT_FLOW_EMBEDDED, PAYMENT_FLOW_HOSTED]),
+                capture_mode=self._chance.choice([CAPTURE_MODE_AT_ONCE, CAPTURE_MODE_WHEN_HELD]),
+                customer_return_url="https://shop.example/paid",
+            )
+        )
+        if started is None or not started.payment.provider_reference:
+            return
+        if self._chance.random() < 0.2:
+            await self._market.till.act(started.payment, "decline")
+        await self._market.till.act(started.payment, "pay")
+        if len(self._market.to_ship) < SHIP_QUEUE_MAX:
             self._market.to_ship.append(order)
 
     async def _cancel(self, order: Order) -> None:
@@ -228,6 +270,9 @@ class Reader(Person):
 
     async def act(self) -> None:
         """One question: half of them insist on the newest answer that anybody had."""
+        if self._chance.random() < 0.1:
+            await self._caller.query(past_pb.ExplainStockRequest(sku_id=self._chance.choice(SKU_IDS)))
+            return
         token = self._market.newest_token if self._chance.random() < 0.5 else ""
         if self._market.orders and self._chance.random() < 0.5:
             order_id = self._chance.choice(self._market.orders[-50:])
@@ -244,3 +289,16 @@ def units_of(order: Order) -> dict[str, int]:
     for line in order.lines:
         found[line.sku_id] = found.get(line.sku_id, 0) + line.quantity
     return found
+
+
+async def give_back(caller: Caller, surplus_minor: Mapping[str, int]) -> None:
+    """Staff returns what customers paid at the counter for orders that are closed, by order."""
+    for order_id, amount_minor in sorted(surplus_minor.items()):
+        await caller.command(
+            ordering_pb.RecordRefundRequest(
+                request_id=new_id(caller.chance),
+                order_id=order_id,
+                refund_reference=new_id(caller.chance),
+                amount=Money(currency_code="GBP", amount_minor=amount_minor),
+            )
+        )

@@ -1,0 +1,104 @@
+"""A disk that can be full: PostgreSQL's data and its log on a file system of its own, in memory.
+
+To mount one takes root. Without that, a limit on the size of files does nearly the same: what is written
+beyond it fails (EFBIG), with the same severity for the server as a disk that is full (ENOSPC).
+"""
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DISK_BYTES = 4 * 2**30
+"""More than a torture of hours writes; memory is taken only for what is written."""
+
+FULL_SLACK_BYTES = 128 * 1024
+"""What is left on a full disk: some statements succeed yet, those that need a new page do not."""
+
+FILE_BYTES_MAX_WHEN_FULL = 64 * 1024
+
+
+class Disk(ABC):
+    """Where PostgreSQL's data is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def fill(self, postgres_pid: int) -> None:
+        """From now on there is no room."""
+
+    @abstractmethod
+    def free(self, postgres_pid: int | None) -> None:
+        """There is room again. postgres_pid: None when the server has ended."""
+
+
+class MountedDisk(Disk):
+    """A tmpfs: it is full when its size is that of what it holds."""
+
+    def fill(self, postgres_pid: int) -> None:
+        """Shrinks it to what is on it."""
+        used_bytes = shutil.disk_usage(self.path).used
+        _run("mount", "-o", f"remount,size={used_bytes + FULL_SLACK_BYTES}", str(self.path))
+
+    def free(self, postgres_pid: int | None) -> None:
+        """Gives it its size back."""
+        _run("mount", "-o", f"remount,size={DISK_BYTES}", str(self.path))
+
+
+class LimitedDisk(Disk):
+    """A folder; the server's processes may write only to the first bytes of each file."""
+
+    def fill(self, postgres_pid: int) -> None:
+        """Limits the server and all that it has started."""
+        self._limit(postgres_pid, FILE_BYTES_MAX_WHEN_FULL)
+
+    def free(self, postgres_pid: int | None) -> None:
+        """Lifts the limit."""
+        if postgres_pid is not None:
+            self._limit(postgres_pid, resource.RLIM_INFINITY)
+
+    def _limit(self, postgres_pid: int, file_bytes_max: int) -> None:
+        for pid in (postgres_pid, *_children_of(postgres_pid)):
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes_max, resource.RLIM_INFINITY))
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[Disk]:
+    """A disk of its own at `path`, the most honest one that this account may have."""
+    path.mkdir()
+    if not _may_mount(path):
+        yield LimitedDisk(path)
+        return
+    try:
+        yield MountedDisk(path)
+    finally:
+        _run("umount", str(path))
+
+
+def _may_mount(path: Path) -> bool:
+    if os.geteuid() != 0:
+        return False
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "torture", str(path)]
+    return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, capture_output=True, check=True)
+
+
+def _children_of(parent_pid: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            # The name of a program, in parentheses, may hold spaces.
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent_pid:
+                found.append(int(folder.name))
+    return found
