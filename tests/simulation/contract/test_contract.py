@@ -1,0 +1,460 @@
+"""What group commit rests on, asked of the database in memory and of PostgreSQL alike."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from command_service.database_failures import ConnectionLost, DatabaseFailure, Interrupted, Unacceptable
+from command_service.inventory.domain import LOCATION, RESERVATION, STOCK, Location
+from command_service.ordering.domain import ORDER
+from command_service.submission import Answer
+from command_service.unit_of_work import UnitOfWork
+from tests.simulation.contract.orders import an_order
+from tests.simulation.contract.pair import (
+    History,
+    Pair,
+    answer_to,
+    begin,
+    keep,
+    load,
+    named,
+    play_in_memory,
+    play_in_postgresql,
+    reservation,
+    seen,
+    stock,
+    work,
+)
+
+MAIN = LOCATION.changed("main", Location("main", "Main", 0, True))
+
+
+@pytest.fixture(params=["memory", "postgresql"])
+def play(request: pytest.FixtureRequest) -> Callable[[History], None]:
+    """Plays a history on one of the two."""
+    if request.param == "memory":
+        return play_in_memory
+    return partial(play_in_postgresql, request.getfixturevalue("database_url"))
+
+
+def in_background(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.ensure_future(work)
+
+
+async def with_stock(unit: UnitOfWork, **on_hand: int) -> None:
+    await keep(unit, MAIN)
+    await keep(unit, *(STOCK.changed(sku_id, stock(sku_id, count)) for sku_id, count in on_hand.items()))
+
+
+# --- request ids ----------------------------------------------------------------------------------
+
+
+def test_an_id_is_claimed_by_one_and_the_other_does_not_wait(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        taken, free = uuid4(), uuid4()
+        assert set((await pair.first.claim([taken])).ids) == {taken}
+        assert set((await pair.second.claim([taken, free])).ids) == {free}
+        await pair.first.end()
+        await pair.second.end()
+        assert set((await pair.second.claim([taken, free])).ids) == {taken, free}
+
+    play(history)
+
+
+def test_a_claimed_id_is_held_until_its_answer_is_visible(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        request_id = uuid4()
+        await pair.first.claim([request_id])
+        async with pair.others_hold_the_log():
+            writing = in_background(
+                pair.first.write(work(answers=[answer_to(request_id)], event_count=2))
+            )
+            await pair.until_it_waits(pair.first)
+            claimed = await pair.second.claim([request_id])
+            assert (set(claimed.ids), dict(claimed.known)) == (set(), {})
+            await pair.second.end()
+        token = await writing
+        claimed = await pair.second.claim([request_id])
+        assert set(claimed.ids) == {request_id}
+        known = claimed.known[request_id]
+        assert (known.method, known.fingerprint) == ("Do", b"payload")
+        assert known.answer == Answer(0, b"done", token)
+        assert token.position == 2
+
+    play(history)
+
+
+def test_an_answer_is_stored_once_whoever_forgot_to_claim_it(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        request_id = uuid4()
+        await pair.first.claim([request_id])
+        await pair.first.write(work(answers=[answer_to(request_id)]))
+        await pair.second.claim([])
+        with pytest.raises(Unacceptable):
+            await pair.second.write(work(answers=[answer_to(request_id, b"other")]))
+        await pair.second.roll_back()
+        claimed = await pair.second.claim([request_id])
+        assert claimed.known[request_id].answer.body == b"done"
+
+    play(history)
+
+
+# --- row locks ------------------------------------------------------------------------------------
+
+
+def test_who_waited_for_a_lock_reads_what_was_committed_meanwhile(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        [before] = await begin(pair.first, STOCK.change("mug"))
+        waiting = in_background(begin(pair.second, STOCK.change("mug")))
+        await pair.until_it_waits(pair.second)
+        after = stock("mug", 5, reserved=2)
+        await pair.first.write(work((STOCK.changed("mug", after), before)))
+        assert await waiting == [after]
+
+    play(history)
+
+
+def test_who_waited_for_a_lock_reads_nothing_of_what_was_rolled_back(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        await begin(pair.first, STOCK.change("mug"))
+        waiting = in_background(begin(pair.second, STOCK.change("mug")))
+        await pair.until_it_waits(pair.second)
+        await pair.first.roll_back()
+        assert await waiting == [stock("mug", 5)]
+
+    play(history)
+
+
+def test_a_plain_read_waits_for_nobody_and_sees_what_is_committed(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        [before] = await begin(pair.first, STOCK.change("mug"))
+        async with pair.others_hold_the_log():
+            after = stock("mug", 5, reserved=2)
+            change = (STOCK.changed("mug", after), before)
+            writing = in_background(pair.first.write(work(change, event_count=1)))
+            await pair.until_it_waits(pair.first)
+            assert await begin(pair.second, STOCK.read("mug")) == [before]
+        await writing
+        assert await load(pair.second, STOCK.read("mug")) == [after], "each statement sees anew"
+
+    play(history)
+
+
+def test_those_who_share_a_row_keep_only_those_off_who_would_change_it(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        await begin(pair.first, STOCK.share("mug"))
+        await begin(pair.second, STOCK.share("mug"))
+        await pair.second.end()
+        waiting = in_background(begin(pair.second, STOCK.change("mug")))
+        await pair.until_it_waits(pair.second)
+        await pair.first.end()
+        await waiting
+        waiting = in_background(begin(pair.first, STOCK.share("mug")))
+        await pair.until_it_waits(pair.first)
+        await pair.second.end()
+        assert await waiting == [stock("mug", 5)]
+
+    play(history)
+
+
+def test_keys_are_locked_in_their_order_and_kinds_in_theirs(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, cup=1, mug=1, pot=1)
+        await keep(pair.first, RESERVATION.changed("r", reservation("r")))
+        await begin(pair.first, STOCK.change("mug"))
+        every = [STOCK.change(sku_id) for sku_id in ("pot", "mug", "cup")]
+        waiting = in_background(begin(pair.second, *every))
+        await pair.until_it_waits(pair.second)
+        await load(pair.first, STOCK.change("pot"))
+        await pair.first.end()
+        assert [found.sku_id for found in await waiting] == ["cup", "mug", "pot"]
+        await pair.second.end()
+
+        await begin(pair.first, RESERVATION.change("r"))
+        waiting = in_background(begin(pair.second, STOCK.change("mug"), RESERVATION.change("r")))
+        await pair.until_it_waits(pair.second)
+        await load(pair.first, STOCK.change("mug"))
+        await pair.first.end()
+        await waiting
+
+    play(history)
+
+
+def test_of_two_who_wait_for_each_other_one_is_interrupted(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, cup=1, mug=1)
+        await begin(pair.first, STOCK.change("cup"))
+        await begin(pair.second, STOCK.change("mug"))
+        one = in_background(load(pair.first, STOCK.change("mug")))
+        await pair.until_it_waits(pair.first)
+        other = in_background(load(pair.second, STOCK.change("cup")))
+        outcomes = await asyncio.gather(one, other, return_exceptions=True)
+        [failure] = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        assert isinstance(failure, Interrupted)
+        assert failure.code == "40"
+
+    play(history)
+
+
+def test_a_lock_that_is_not_had_in_time_interrupts_and_lets_go(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, cup=1, mug=1)
+        await begin(pair.first, STOCK.change("mug"))
+        with pytest.raises(Interrupted) as interrupted:
+            await begin(pair.second, STOCK.change("cup"), STOCK.change("mug"))
+        assert interrupted.value.code == "55"
+        assert await load(pair.first, STOCK.change("cup")) == [stock("cup", 1)]
+        await pair.second.roll_back()
+        assert await seen(pair.second, STOCK.read("mug")) == [stock("mug", 1)]
+
+    play(history)
+
+
+def test_a_connection_that_is_lost_lets_go_of_its_locks_and_of_its_work(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        request_id = uuid4()
+        await pair.first.claim([request_id])
+        await load(pair.first, STOCK.change("mug"))
+        await load(pair.first, RESERVATION.create("r"))
+        waiting = in_background(begin(pair.second, STOCK.change("mug")))
+        await pair.until_it_waits(pair.second)
+        await pair.lose(pair.first)
+        assert await waiting == [stock("mug", 5)]
+        assert await load(pair.second, RESERVATION.create("r")) == [None]
+        await pair.second.end()
+        assert set((await pair.second.claim([request_id])).ids) == {request_id}
+        await pair.first.connect()
+        assert await begin(pair.first, STOCK.read("mug")) == [stock("mug", 5)]
+
+    play(history)
+
+
+def test_the_time_is_told_after_the_last_lock_is_had(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        await begin(pair.first, STOCK.change("mug"))
+        await pair.second.claim([])
+        waiting = in_background(pair.second.load_last(named(STOCK.change("mug"))))
+        await pair.until_it_waits(pair.second)
+        await asyncio.sleep(0.05)
+        _, before = await pair.first.load_last([])
+        await pair.first.end()
+        _, after = await waiting
+        assert after >= before
+
+    play(history)
+
+
+# --- rows that are not there yet ------------------------------------------------------------------
+
+
+def test_who_wants_a_key_that_another_is_making_waits_for_its_end(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await keep(pair.first, MAIN)
+        assert await begin(pair.first, RESERVATION.create("r")) == [None]
+        waiting = in_background(begin(pair.second, RESERVATION.create("r")))
+        await pair.until_it_waits(pair.second)
+        made = reservation("r")
+        await pair.first.write(work((RESERVATION.changed("r", made), None)))
+        assert await waiting == [made]
+
+    play(history)
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_who_waited_for_a_key_that_came_to_nothing_makes_it(
+    play: Callable[[History], None], is_committed: bool
+) -> None:
+    async def history(pair: Pair) -> None:
+        assert await begin(pair.first, RESERVATION.create("r")) == [None]
+        waiting = in_background(begin(pair.second, RESERVATION.create("r")))
+        await pair.until_it_waits(pair.second)
+        if is_committed:
+            await pair.first.write(work(not_created=[RESERVATION.create("r")]))
+        else:
+            await pair.first.roll_back()
+        assert await waiting == [None]
+        made = reservation("r")
+        await pair.second.write(work((RESERVATION.changed("r", made), None)))
+        assert await seen(pair.first, RESERVATION.read("r")) == [made]
+
+    play(history)
+
+
+def test_a_row_that_is_being_made_is_not_there_for_those_who_would_not_make_it(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await begin(pair.first, RESERVATION.create("r"))
+        assert await begin(pair.second, RESERVATION.change("r")) == [None]
+
+    play(history)
+
+
+def test_of_two_orders_with_one_number_the_second_is_unacceptable(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        first, second = an_order("o1", number="n"), an_order("o2", number="n")
+        await pair.first.claim([])
+        async with pair.others_hold_the_log():
+            change = (ORDER.changed("o1", first), None)
+            writing = in_background(pair.first.write(work(change, event_count=1)))
+            await pair.until_it_waits(pair.first)
+            await pair.second.claim([])
+            late = in_background(pair.second.write(work((ORDER.changed("o2", second), None))))
+            await pair.until_it_waits(pair.second)
+        await writing
+        with pytest.raises(Unacceptable):
+            await late
+        await pair.second.roll_back()
+        assert await seen(pair.second, ORDER.read("o1"), ORDER.read("o2")) == [first, None]
+
+    play(history)
+
+
+def test_a_fresh_row_that_is_there_already_is_unacceptable(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        for number, unit in (("n1", pair.first), ("n2", pair.second)):
+            await unit.claim([])
+            writing = unit.write(work((ORDER.changed("o", an_order("o", number=number)), None)))
+            if unit is pair.first:
+                await writing
+            else:
+                with pytest.raises(Unacceptable):
+                    await writing
+
+    play(history)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_what_is_sold_twice_is_unacceptable_and_its_locks_are_free_at_once(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5, pot=1)
+        [before] = await begin(pair.first, STOCK.change("mug"))
+        change = (STOCK.changed("mug", stock("mug", 5, reserved=6)), before)
+        with pytest.raises(Unacceptable):
+            await pair.first.write(work(change, event_count=1))
+        assert await begin(pair.second, STOCK.change("mug")) == [stock("mug", 5)]
+        await pair.second.end()
+        await pair.first.roll_back()
+        assert await seen(pair.first, STOCK.change("mug")) == [stock("mug", 5)]
+
+    play(history)
+
+
+def test_stock_is_written_by_difference_so_that_nothing_is_lost_without_a_lock(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        [before] = await begin(pair.first, STOCK.read("mug"))
+        [also] = await begin(pair.second, STOCK.read("mug"))
+        await pair.first.write(work((STOCK.changed("mug", stock("mug", 5, reserved=3)), before)))
+        await pair.second.write(work((STOCK.changed("mug", stock("mug", 5, reserved=2)), also)))
+        assert await seen(pair.first, STOCK.read("mug")) == [stock("mug", 5, reserved=5)]
+        [before] = await begin(pair.first, STOCK.read("mug"))
+        with pytest.raises(Unacceptable):
+            await pair.first.write(work((STOCK.changed("mug", stock("mug", 5, reserved=6)), before)))
+
+    play(history)
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def test_who_has_events_waits_for_the_log_and_who_has_none_does_not(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await pair.first.claim([])
+        await pair.second.claim([])
+        async with pair.others_hold_the_log():
+            writing = in_background(pair.first.write(work(event_count=2)))
+            await pair.until_it_waits(pair.first)
+            assert (await pair.second.write(work())).position == 0
+        assert (await writing).position == 2
+        await pair.second.claim([])
+        assert (await pair.second.write(work(event_count=3))).position == 5
+
+    play(history)
+
+
+def test_positions_are_drawn_when_the_log_is_ours_and_those_rolled_back_leave_no_gap(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=1)
+        await pair.first.claim([])
+        await pair.second.claim([])
+        async with pair.others_hold_the_log():
+            one = in_background(pair.first.write(work(event_count=2)))
+            await pair.until_it_waits(pair.first)
+            other = in_background(pair.second.write(work(event_count=3)))
+            await pair.until_it_waits(pair.second)
+        positions = sorted([(await one).position, (await other).position])
+        assert positions in ([2, 5], [3, 5])
+        [before] = await begin(pair.first, STOCK.change("mug"))
+        change = (STOCK.changed("mug", stock("mug", 1, reserved=2)), before)
+        with pytest.raises(DatabaseFailure):
+            await pair.first.write(work(change, event_count=1))
+        await pair.second.claim([])
+        assert (await pair.second.write(work(event_count=1))).position == 6
+
+    play(history)
+
+
+# --- unknown outcomes -----------------------------------------------------------------------------
+
+
+def test_a_commit_whose_answer_is_lost_has_happened_and_its_id_tells(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        request_id = uuid4()
+        await pair.first.claim([request_id])
+        [before] = await load(pair.first, STOCK.change("mug"))
+        pair.lose_next_commit(pair.first)
+        after = stock("mug", 5, reserved=1)
+        with pytest.raises(ConnectionLost):
+            await pair.first.write(
+                work(
+                    (STOCK.changed("mug", after), before),
+                    answers=[answer_to(request_id)],
+                    event_count=1,
+                )
+            )
+        await pair.first.roll_back()
+        await pair.first.connect()
+        await asyncio.sleep(0.05)
+        claimed = await pair.first.claim([request_id])
+        assert claimed.known[request_id].answer.body == b"done"
+        assert await load(pair.first, STOCK.change("mug")) == [after]
+
+    play(history)
