@@ -59,7 +59,12 @@ async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
     extent = Extent(asked.rounds, asked.seconds, asked.skus, is_endless=asked.profile)
     figures: list[Figure] = []
     async with shop_under_test(asked.workers) as shop:
-        bench = Bench(shop, extent, lambda text: console.print(text, highlight=False, soft_wrap=True))
+        bench = Bench(
+            shop,
+            extent,
+            frozenset(wanted),
+            lambda text: console.print(text, highlight=False, soft_wrap=True),
+        )
         await bench.open()
         bench.say("processes: " + ", ".join(f"{name} {pids}" for name, pids in shop.pids.items()))
         for group in GROUPS:

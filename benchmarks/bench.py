@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.filling import open_shop
 from benchmarks.load import Load, Measured, measure
+from benchmarks.pgbench import PlainShop
 from benchmarks.rounds import interleaved
 from benchmarks.shop_under_test import ShopUnderTest
 from event_log.reader import LogReader
@@ -20,7 +21,8 @@ SETTLE_SECONDS_MAX = 300.0
 SETTLE_POLL_SECONDS = 0.1
 FIRST_LOOK_SECONDS = 0.5
 
-ResultT = TypeVar("ResultT")
+Turn = Callable[[], Awaitable[Any]]
+"""One turn of a subject; its result says itself as a line of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,16 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A shop that is open, and the means to measure it. say: tells people what is being done."""
+    """A shop that is open, and the means to measure it.
+
+    wanted: the names of the figures that somebody wants. say: tells people what is being done.
+    """
 
     shop: ShopUnderTest
     extent: Extent
+    wanted: frozenset[str]
     say: Callable[[str], None]
+    _plain_shops: list[PlainShop] = field(default_factory=list)
 
     async def open(self) -> None:
         """Puts everything on sale."""
@@ -80,9 +87,15 @@ class Bench:
         """A short turn that warms everything up and tells what answers are like."""
         return await self.turn(load, span_seconds=FIRST_LOOK_SECONDS)
 
-    async def rounds(
-        self, subjects: Mapping[str, Callable[[], Awaitable[ResultT]]]
-    ) -> dict[str, list[ResultT]]:
+    async def plain_shop(self) -> PlainShop:
+        """The same shop for pgbench, made when the first figure needs it."""
+        if not self._plain_shops:
+            plain = PlainShop(self.shop, self.extent.sku_count)
+            await asyncio.to_thread(plain.open)
+            self._plain_shops.append(plain)
+        return self._plain_shops[0]
+
+    async def rounds(self, subjects: Mapping[str, Turn]) -> dict[str, list[Any]]:
         """All subjects in turns, ours first."""
         if self.extent.is_endless:
             [(name, take_turn), *_] = subjects.items()

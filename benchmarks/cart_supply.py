@@ -1,11 +1,11 @@
 """Carts that are ready to be ordered, made before a clock runs and used up by it."""
 
-from benchmarks.filling import fill_carts
+from benchmarks.cart_copies import CartCopies
 from benchmarks.load import Load, Measured
 
 PLACE_ORDER = "/shopkeeper.ordering.v1.OrderingCommandService/PlaceOrder"
-RATE_AT_FIRST = 1_000.0
-RESERVE_FACTOR = 1.4
+RATE_AT_FIRST = 2_500.0
+RESERVE_FACTOR = 1.5
 """How much faster than before the next turn may be."""
 
 
@@ -15,41 +15,32 @@ class CartSupply:
     Whoever puts on a load of orders tells with `used` how many that took.
     """
 
-    def __init__(self, command_address: str, *, line_count: int, sku_count: int, prefix: str) -> None:
+    def __init__(self, command_address: str, copies: CartCopies) -> None:
         self._command_address = command_address
-        self._line_count = line_count
-        self._sku_count = sku_count
-        self._prefix = prefix
+        self._copies = copies
         self._filled_count = 0
         self._used_count = 0
         self._rate = RATE_AT_FIRST
 
-    async def orders(self, seconds: float, **load_fields: int) -> Load:
+    async def orders(self, seconds: float, *, in_flight_count: int = Load.IN_FLIGHT) -> Load:
         """A load of orders that lasts for so many seconds; makes the carts that are missing."""
-        wanted_count = round(seconds * self._rate * RESERVE_FACTOR)
+        wanted_count = round(seconds * self._rate * RESERVE_FACTOR) + in_flight_count
         end = max(self._filled_count, self._used_count + wanted_count)
-        if end > self._filled_count:
-            await self._fill(range(self._filled_count, end))
+        await self._copies.make(range(self._filled_count, end))
+        self._filled_count = end
         arguments = {
             "request_count": end - self._used_count,
-            "prefix": self._prefix,
+            "prefix": self._copies.prefix,
             "first": self._used_count,
-            "line_count": self._line_count,
+            "line_count": self._copies.line_count,
         }
-        address = self._command_address
-        return Load(address, PLACE_ORDER, "orders", arguments, is_repeatable=False, **load_fields)
+        return Load(
+            *(self._command_address, PLACE_ORDER, "orders", arguments),
+            is_repeatable=False,
+            in_flight_count=in_flight_count,
+        )
 
     def used(self, measured: Measured) -> None:
         """Takes note of the carts that are orders now."""
         self._used_count += measured.sent_count
-        self._rate = measured.per_second
-
-    async def _fill(self, numbers: range) -> None:
-        await fill_carts(
-            self._command_address,
-            self._prefix,
-            numbers,
-            line_count=self._line_count,
-            sku_count=self._sku_count,
-        )
-        self._filled_count = numbers.stop
+        self._rate = max(self._rate, measured.per_second)

@@ -1,13 +1,11 @@
-"""A shop with things to sell, and carts, made through the API as anybody would."""
+"""A shop with things to sell, made through the API as anybody would."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
-from uuid import uuid4
 
 import grpc
 
-from benchmarks.load import Load, send_all
-from benchmarks.shoppers import CURRENCY, PRICE_MINOR, sku_id
+from benchmarks.shoppers import CURRENCY, PRICE_MINOR, new_id, sku_id
 from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog
 from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
 from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
@@ -25,9 +23,6 @@ LOCATION, PRICE_LIST = "main", "retail"
 STOCK_OF_EACH = 1_000_000
 CALL_SECONDS_MAX = 60.0
 
-CREATE_CART = "/shopkeeper.cart.v1.CartCommandService/CreateCart"
-ADD_CART_LINE = "/shopkeeper.cart.v1.CartCommandService/AddCartLine"
-
 ItemT = TypeVar("ItemT")
 
 
@@ -42,18 +37,18 @@ async def open_shop(command_address: str, sku_numbers: range) -> None:
 async def _make_foundations(channel: grpc.aio.Channel) -> None:
     await catalog_grpc.CatalogCommandServiceStub(channel).UpsertProducts(
         catalog.UpsertProductsRequest(
-            request_id=_new_id(), products=[Product(product_id="p", title="Things", active=True)]
+            request_id=new_id(), products=[Product(product_id="p", title="Things", active=True)]
         ),
         timeout=CALL_SECONDS_MAX,
     )
     retail = PriceList(price_list_id=PRICE_LIST, title="Retail", currency_code=CURRENCY)
     await pricing_grpc.PricingCommandServiceStub(channel).UpsertPriceLists(
-        pricing.UpsertPriceListsRequest(request_id=_new_id(), price_lists=[retail]),
+        pricing.UpsertPriceListsRequest(request_id=new_id(), price_lists=[retail]),
         timeout=CALL_SECONDS_MAX,
     )
     await inventory_grpc.InventoryCommandServiceStub(channel).UpsertLocations(
         inventory.UpsertLocationsRequest(
-            request_id=_new_id(),
+            request_id=new_id(),
             locations=[Location(location_id=LOCATION, title="Main", active=True)],
         ),
         timeout=CALL_SECONDS_MAX,
@@ -62,17 +57,17 @@ async def _make_foundations(channel: grpc.aio.Channel) -> None:
 
 async def _sell(channel: grpc.aio.Channel, sku_ids: Sequence[str]) -> None:
     await catalog_grpc.CatalogCommandServiceStub(channel).UpsertSkus(
-        catalog.UpsertSkusRequest(request_id=_new_id(), skus=map(_sku, sku_ids)),
+        catalog.UpsertSkusRequest(request_id=new_id(), skus=map(_sku, sku_ids)),
         timeout=CALL_SECONDS_MAX,
     )
     await pricing_grpc.PricingCommandServiceStub(channel).UpsertPrices(
         pricing.UpsertPricesRequest(
-            request_id=_new_id(), price_list_id=PRICE_LIST, rows=map(_price, sku_ids)
+            request_id=new_id(), price_list_id=PRICE_LIST, rows=map(_price, sku_ids)
         ),
         timeout=CALL_SECONDS_MAX,
     )
     await inventory_grpc.InventoryCommandServiceStub(channel).ReceiveStock(
-        inventory.ReceiveStockRequest(request_id=_new_id(), rows=map(_delivery, sku_ids)),
+        inventory.ReceiveStockRequest(request_id=new_id(), rows=map(_delivery, sku_ids)),
         timeout=CALL_SECONDS_MAX,
     )
 
@@ -88,21 +83,6 @@ def _price(name: str) -> pricing.PriceRow:
 
 def _delivery(name: str) -> inventory.StockRow:
     return inventory.StockRow(sku_id=name, location_id=LOCATION, quantity=STOCK_OF_EACH)
-
-
-async def fill_carts(
-    command_address: str, prefix: str, numbers: range, *, line_count: int, sku_count: int
-) -> None:
-    """Makes carts of a series, each of as many lines of one unit."""
-    carts = {"request_count": len(numbers), "prefix": prefix, "first": numbers.start}
-    await send_all(Load(command_address, CREATE_CART, "new_carts", carts, is_repeatable=False))
-    for ordinal in range(line_count):
-        lines = {**carts, "ordinal": ordinal, "sku_count": sku_count, "line_count": line_count}
-        await send_all(Load(command_address, ADD_CART_LINE, "cart_lines", lines, is_repeatable=False))
-
-
-def _new_id() -> str:
-    return str(uuid4())
 
 
 def _in_parts(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:

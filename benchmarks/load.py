@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.processor_time import difference, processor_seconds
 
@@ -28,7 +28,9 @@ class Load:
     kind: str
     arguments: Mapping[str, Any]
     is_repeatable: bool
-    in_flight_count: int = 128
+    IN_FLIGHT: ClassVar[int] = 128
+
+    in_flight_count: int = IN_FLIGHT
     connection_count: int = 4
 
     def to(self, address: str, path: str) -> "Load":
@@ -115,21 +117,6 @@ async def measure(
         )
         for report in reports
     ]
-
-
-async def send_all(load: Load) -> None:
-    """Sends each request of a load once and returns when all are answered.
-
-    Raises:
-        LoadFailed: a call failed.
-    """
-    client = await _Client.started(load)
-    try:
-        await client.until_ready()
-        client.let_go(0.0, math.inf)
-        await client.report()
-    finally:
-        client.kill()
 
 
 async def _look(moment: float, watched: Mapping[str, Iterable[int]]) -> dict[str, float]:

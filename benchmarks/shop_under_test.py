@@ -3,18 +3,31 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+import psycopg
+from psycopg.sql import SQL, Identifier
+
 from ops.account import temporary_data_dir
+from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
 from ops.ports import HOST, free_port
-from ops.servers import Servers, running_servers
+from ops.servers import DATABASE, Servers
 from ops.services import free_addresses
 from ops.supervisor import Deployment
 
 START_SECONDS_MAX = 30.0
+
+POSTGRES_SETTINGS = {
+    # 128 clients of pgbench beside the shop's own sessions.
+    "max_connections": "200",
+    # To count statements; it counts none until a figure switches it on.
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "none",
+}
+"""Beside those of ops.embedded, for ours and for the baseline alike: both use this one server."""
 
 SERVICES_WATCHED = ("command_service", "query_service", "projections")
 
@@ -26,6 +39,12 @@ class ShopUnderTest:
     servers: Servers
     deployment: Deployment
     worker_count: int
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        """The server of the shop, and of whatever it is compared with."""
+        assert self.servers.postgres is not None, "benchmarks start servers of their own"
+        return self.servers.postgres
 
     @property
     def command_address(self) -> str:
@@ -44,9 +63,8 @@ class ShopUnderTest:
             name: [p.pid for p in self.deployment.processes if p.name.partition("#")[0] == name]
             for name in SERVICES_WATCHED
         }
-        assert self.servers.postgres is not None, "benchmarks start servers of their own"
         assert self.servers.valkey is not None, "benchmarks start servers of their own"
-        return {**pids, "postgres": [self.servers.postgres.pid], "valkey": [self.servers.valkey.pid]}
+        return {**pids, "postgres": [self.postgres.pid], "valkey": [self.servers.valkey.pid]}
 
 
 @asynccontextmanager
@@ -54,11 +72,26 @@ async def shop_under_test(worker_count: int) -> AsyncIterator[ShopUnderTest]:
     """Starts everything on servers of its own, whose data is on disk and gone afterwards."""
     # Whatever servers the caller uses otherwise, they are not to be filled with rubbish.
     given = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    with temporary_data_dir() as data_dir, running_servers(data_dir, {}) as servers:
+    with _servers() as servers:
         migrate(servers.database_url)
         environment = {"LOG_LEVEL": "INFO", **given, **servers.environment, **free_addresses()}
         async with Deployment(environment, workers=worker_count) as deployment:
             yield ShopUnderTest(servers, deployment, worker_count)
+
+
+@contextmanager
+def _servers() -> Iterator[Servers]:
+    with temporary_data_dir() as data_dir:
+        postgres = EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS)
+        with postgres, EmbeddedValkey(data_dir / "valkey") as valkey:
+            make_database(postgres, DATABASE)
+            yield Servers(postgres.url(DATABASE), valkey.url, postgres, valkey)
+
+
+def make_database(postgres: EmbeddedPostgres, name: str) -> None:
+    """Makes an empty database."""
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
 
 
 @dataclass(frozen=True, slots=True)

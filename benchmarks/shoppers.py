@@ -27,6 +27,11 @@ SKU_STRIDE = 7919
 """A prime: the lines of carts that follow each other are of SKUs that do not."""
 
 
+def new_id() -> str:
+    """A request id, or any other."""
+    return str(uuid4())
+
+
 def sku_id(number: int) -> str:
     """The SKU of that number; 0 is the hot one."""
     return f"SKU-{number:06}"
@@ -75,8 +80,8 @@ def reservations(*, request_count: int, sku_count: int, seed: int) -> list[bytes
     hold = Duration(seconds=HOLD_SECONDS)
     return [
         inventory_command.ReserveStockRequest(
-            request_id=str(uuid4()),
-            reservation_id=str(uuid4()),
+            request_id=new_id(),
+            reservation_id=new_id(),
             reference="benchmark",
             lines=[ReservationLine(sku_id=sku_id(number), quantity=1)],
             hold_duration=hold,
@@ -85,25 +90,13 @@ def reservations(*, request_count: int, sku_count: int, seed: int) -> list[bytes
     ]
 
 
-def new_carts(*, request_count: int, prefix: str, first: int) -> list[bytes]:
-    """Carts of a series, from number `first`."""
-    return [
-        cart_command.CreateCartRequest(
-            request_id=str(uuid4()), cart_id=cart_id(prefix, number), currency_code=CURRENCY
-        ).SerializeToString()
-        for number in range(first, first + request_count)
-    ]
-
-
-def cart_lines(
-    *, request_count: int, prefix: str, first: int, ordinal: int, sku_count: int, line_count: int
-) -> list[bytes]:
-    """One more line, the `ordinal`th of `line_count`, for carts of a series."""
+def cart_lines(*, request_count: int, prefix: str, first: int, sku_number: int) -> list[bytes]:
+    """One more line for carts of a series."""
     return [
         cart_command.AddCartLineRequest(
-            request_id=str(uuid4()),
+            request_id=new_id(),
             cart_id=cart_id(prefix, number),
-            sku_id=sku_id(SKU_STRIDE * (number * line_count + ordinal) % sku_count),
+            sku_id=sku_id(sku_number),
             quantity=1,
         ).SerializeToString()
         for number in range(first, first + request_count)
@@ -115,7 +108,7 @@ def orders(*, request_count: int, prefix: str, first: int, line_count: int) -> l
     total = Money(currency_code=CURRENCY, amount_minor=line_count * PRICE_MINOR)
     return [
         ordering_command.PlaceOrderRequest(
-            request_id=str(uuid4()),
+            request_id=new_id(),
             cart_id=cart_id(prefix, number),
             etag=str(1 + line_count),
             expected_total=total,
@@ -132,7 +125,6 @@ KINDS: Mapping[str, Callable[..., list[bytes]]] = {
         stock_batches,
         cart_lookups,
         reservations,
-        new_carts,
         cart_lines,
         orders,
     )

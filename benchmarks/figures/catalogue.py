@@ -18,8 +18,8 @@ class Group(NamedTuple):
 
 
 GROUPS = (
-    Group(("hot_sku_vs_spread", "hot_sku_vs_echo"), hot_sku),
-    Group(("place_order_cpu_vs_echo",), orders),
+    Group(("hot_sku_vs_pgbench", "hot_sku_vs_spread", "hot_sku_vs_echo"), hot_sku),
+    Group(("place_order_vs_pgbench", "place_order_cpu_vs_echo"), orders),
     Group(("stock_lookup_vs_echo", "stock_lookup_cpu_vs_echo"), stock_lookups),
     Group(("cart_lookup_cpu_vs_echo",), cart_lookups),
 )

@@ -3,12 +3,13 @@
 from statistics import median
 
 from benchmarks.bench import Bench
+from benchmarks.cart_copies import CartCopies
 from benchmarks.echo_server import PATH as ECHO
-from benchmarks.filling import fill_carts
 from benchmarks.load import Load, Measured
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
 from benchmarks.shop_under_test import echo
+from benchmarks.shoppers import new_id
 
 GET_STOCK = "/shopkeeper.inventory.v1.InventoryQueryService/GetStock"
 GET_CART = "/shopkeeper.cart.v1.CartQueryService/GetCart"
@@ -18,8 +19,7 @@ CART_COUNT, CART_LINE_COUNT = 200, 20
 
 async def stock_lookups(bench: Bench) -> list[Figure]:
     """stock_lookup_vs_echo and stock_lookup_cpu_vs_echo."""
-    arguments = {"request_count": REQUEST_COUNT, "sku_count": bench.extent.sku_count, "seed": 1}
-    load = Load(bench.shop.query_address, GET_STOCK, "stock_lookups", arguments, is_repeatable=True)
+    load = stock_load(bench)
     ours, echoes = await _beside_echo(bench, load)
     return [
         Figure.beside(
@@ -32,23 +32,34 @@ async def stock_lookups(bench: Bench) -> list[Figure]:
     ]
 
 
-async def cart_lookups(bench: Bench) -> list[Figure]:
-    """cart_lookup_cpu_vs_echo."""
-    bench.say(f"filling {CART_COUNT} carts of {CART_LINE_COUNT} lines")
-    await fill_carts(
+async def cart_load(bench: Bench) -> Load:
+    """Lookups of carts, which it makes."""
+    copies = await CartCopies.of(
+        bench.shop.servers.database_url,
         bench.shop.command_address,
-        "read",
-        range(CART_COUNT),
+        f"read-{new_id()[:8]}",
         line_count=CART_LINE_COUNT,
         sku_count=bench.extent.sku_count,
     )
+    await copies.make(range(CART_COUNT))
     arguments = {
         "request_count": REQUEST_COUNT,
-        "prefix": "read",
+        "prefix": copies.prefix,
         "cart_count": CART_COUNT,
         "seed": 1,
     }
-    load = Load(bench.shop.query_address, GET_CART, "cart_lookups", arguments, is_repeatable=True)
+    return Load(bench.shop.query_address, GET_CART, "cart_lookups", arguments, is_repeatable=True)
+
+
+def stock_load(bench: Bench) -> Load:
+    """Lookups of stock, over all SKUs."""
+    arguments = {"request_count": REQUEST_COUNT, "sku_count": bench.extent.sku_count, "seed": 1}
+    return Load(bench.shop.query_address, GET_STOCK, "stock_lookups", arguments, is_repeatable=True)
+
+
+async def cart_lookups(bench: Bench) -> list[Figure]:
+    """cart_lookup_cpu_vs_echo."""
+    load = await cart_load(bench)
     return [_processor_time("cart_lookup_cpu_vs_echo", *await _beside_echo(bench, load))]
 
 

@@ -1,0 +1,121 @@
+"""The same work as plain SQL, one transaction each, by PostgreSQL's own pgbench: the alternative to us.
+
+The tables are the shop's own, with their constraints and indexes, in a database of their own on the same
+server; the rows are as many as the shop writes, their answers and payloads as long. Nothing is checked
+that a service would check, no answer is put together, nobody is told. Positions come from a sequence: a
+plain service has no log that must be in commit order.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from benchmarks.shop_under_test import ShopUnderTest, make_database
+from ops.account import postgres_programs, unprivileged
+from ops.migrate import migrate
+
+SCRIPTS = Path(__file__).parent / "plain"
+DATABASE = "plain"
+THREAD_COUNT = 2
+SPAN_SECONDS_MIN = 2
+"""It takes whole seconds, and needs one to connect on a busy machine."""
+
+_RATE = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)$", re.MULTILINE)
+_COUNT = re.compile(r"^number of transactions actually processed: (\d+)$", re.MULTILINE)
+_FAILED = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
+
+
+class PgbenchFailed(Exception):
+    """pgbench could not run its script; its words say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """What pgbench did within a span of time."""
+
+    per_second: float
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.per_second:,.0f} transactions/s"
+
+
+class PlainShop:
+    """A database with the shop's tables and as many SKUs, and pgbench to work on it."""
+
+    def __init__(self, shop: ShopUnderTest, sku_count: int) -> None:
+        self.url = shop.postgres.url(DATABASE)
+        self._postgres = shop.postgres
+        self._sku_count = sku_count
+        self._cart_count_by_client = 0
+
+    def open(self) -> None:
+        """Makes it."""
+        make_database(self._postgres, DATABASE)
+        migrate(self.url)
+        self._execute("open_shop.sql", {"sku_count": self._sku_count})
+
+    def fill_carts(self, client_count: int, count_each: int) -> int:
+        """Makes carts of two lines for each client; the number before that of their first one."""
+        before = self._cart_count_by_client
+        self._cart_count_by_client += count_each
+        numbers = {"first": before + 1, "last": self._cart_count_by_client}
+        self._execute("fill_carts.sql", {"client_count": client_count, **numbers})
+        return before
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        with psycopg.connect(self.url) as connection:
+            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def run(
+        self, script: str, span_seconds: float, *, client_count: int, variables: Mapping[str, int]
+    ) -> Plain:
+        """Runs a script of `plain/` over and over.
+
+        Raises:
+            PgbenchFailed: it, or a transaction of it, failed.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(str(postgres_programs(unprivileged()) / "pgbench"), "--no-vacuum", "--protocol=prepared"),
+            *(
+                f"--client={client_count}",
+                f"--jobs={THREAD_COUNT}",
+                f"--time={max(SPAN_SECONDS_MIN, round(span_seconds))}",
+            ),
+            *(f"--define={name}={value}" for name, value in variables.items()),
+            f"--define=sku_count={self._sku_count}",
+            f"--file={SCRIPTS / script}",
+            env=_environment(self.url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        return _read(output.decode(), errors.decode())
+
+    def _execute(self, script: str, parameters: Mapping[str, int]) -> None:
+        text = (SCRIPTS / script).read_text(encoding="utf-8")
+        # psycopg sends parameters with single statements only: these are numbers of ours.
+        with psycopg.connect(self.url) as connection:
+            connection.execute((text % parameters).encode())
+
+
+def _environment(url: str) -> dict[str, str]:
+    """Where the database is; arguments would show its password to everyone."""
+    told = conninfo_to_dict(url)
+    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
+    return {"PGDATABASE": DATABASE, **{variables[name]: str(told[name]) for name in variables}}
+
+
+def _read(output: str, errors: str) -> Plain:
+    rate, number, failed = _RATE.search(output), _COUNT.search(output), _FAILED.search(output)
+    if rate is None or number is None or failed is None or failed[1] != "0":
+        raise PgbenchFailed(f"{output}\n{errors}")
+    return Plain(per_second=float(rate[1]), count=int(number[1]))
