@@ -8,7 +8,8 @@ from command_service.inventory.domain import COUNTERS, Level, ReservationState
 from command_service.inventory.events import StockMoved
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database, Place
-from tests.simulation.shop import Request, due_rows
+from tests.simulation.order_invariants import broken_of_orders
+from tests.simulation.shop import Request
 
 _NONE: Mapping[str, int] = dict.fromkeys(COUNTERS, 0)
 
@@ -21,7 +22,7 @@ def broken(
     yield from _of_requests(database, requests)
     yield from _of_locks(database)
     yield from _of_stock(database, first_rows)
-    yield from _overdue(database)
+    yield from broken_of_orders(database)
 
 
 def _of_log(database: Database) -> Iterator[str]:
@@ -114,11 +115,3 @@ def _promised(database: Database) -> tuple[Counter[tuple[str, str]], Counter[tup
                 elif row.state is ReservationState.COMMITTED:
                     committed[line.place] += line.quantity - line.shipped_quantity
     return held, committed
-
-
-def _overdue(database: Database) -> Iterator[str]:
-    """inv_reservations_overdue, inv_orders_overdue: called when everything has had time to expire."""
-    now = database.now
-    for kind, key, expire_time in due_rows(database):
-        if (now - expire_time).total_seconds() > 5:
-            yield f"{kind} {key} is overdue since {expire_time}"

@@ -2,20 +2,28 @@
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from command_service.checkout.expiry import EXPIRABLES, ExpiryWorker
+from command_service.checkout.expiry import ExpiryWorker
+from command_service.checkout.payment_driver import PaymentDriver
+from command_service.checkout.payment_worker import PaymentWorker
+from command_service.checkout.process import next_steps
+from command_service.checkout.report_payment import ReportProviderEvent
 from command_service.committer import Committer, Lane, Limits
-from command_service.database_failures import ConnectionLost
 from command_service.errors import Failure, Internal, RequestIdReused
+from command_service.payment.domain import Payment
+from command_service.payment.gateway import Gateway
+from command_service.payment.reports import Told
 from command_service.submission import Answer, Submission
-from command_service.world import Command
-from tests.simulation.database import KEY_ROW, Database
+from command_service.world import Command, LockRank
+from payment_providers.port import ProviderPayment, ProviderRefund
+from tests.simulation.database import KEY_ROW, Database, Place
+from tests.simulation.lookouts import ExpiryLookoutInMemory, PaymentLookoutInMemory, expiring
+from tests.simulation.provider import ProviderInMemory
 from tests.simulation.unit_of_work import Conditions, MemoryUnitOfWork
 
 WAIT_SECONDS = 30.0
@@ -25,6 +33,9 @@ ATTEMPT_COUNT_MAX = 6
 """Of one client while things go wrong; once they are mended it asks until it knows."""
 
 SETTLE_COUNT_MAX = 200
+
+REST_COUNT_MAX = 2_000
+"""Seconds: calls are put off for minutes, and unknown outcomes for ten of them."""
 
 BATCH_ROWS_MAX = (1, 2, 200)
 """Small batches meet more often; large ones have more in them that may go wrong together."""
@@ -56,207 +67,159 @@ class Request:
         return self.decided.get(self.answers[0].body)
 
 
-class ExpiryLookoutInMemory:
-    """Finds what is due, and waits a little when there is nothing, as nothing else would happen."""
-
-    def __init__(self, database: Database, conditions: Conditions) -> None:
-        self._database = database
-        self._conditions = conditions
-
-    async def take_worker_lock(self, number: int) -> bool:
-        await self._trip()
-        return self._database.worker_locks.setdefault(number, self) is self
-
-    def drop(self) -> None:
-        for number, holder in list(self._database.worker_locks.items()):
-            if holder is self:
-                del self._database.worker_locks[number]
-
-    async def close(self) -> None:
-        self.drop()
-
-    async def due(self, count_max: int) -> Sequence[Sequence[tuple[str, datetime]]]:
-        await self._trip()
-        now = self._database.now
-        found: dict[str, list[tuple[str, datetime]]] = {each.name: [] for each in EXPIRABLES}
-        for kind, key, expire_time in due_rows(self._database):
-            if expire_time <= now:
-                found[kind].append((key, expire_time))
-        return [sorted(rows, key=lambda row: row[1])[:count_max] for rows in found.values()]
-
-    async def _trip(self) -> None:
-        await self._database.loop.pause(0.001)
-        if self._conditions.draw() is not None:
-            self.drop()
-            raise ConnectionLost("the connection is lost", code="08")
+Client = Callable[["Shop"], Coroutine[Any, Any, None]]
 
 
-def due_rows(database: Database) -> list[tuple[str, str, datetime]]:
-    """Everything that expires at some time: its kind, key and time."""
-    found = []
-    for (rank, key), row in database.rows.items():
-        if row is not KEY_ROW and rank in _EXPIRING:
-            kind, state_values = _EXPIRING[rank]
-            is_own = rank != _RESERVATION_RANK or not row.is_of_order
-            if row.state in state_values and is_own:
-                found.append((kind, key, row.expire_time))
-    return found
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What there is at first, what each client does, and which workers there are for it."""
 
-
-_RESERVATION_RANK = 4
-_EXPIRING: dict[int, tuple[str, tuple[int, ...]]] = {
-    1: ("cart", (1,)),
-    2: ("order", (1, 2)),
-    4: ("reservation", (1,)),
-}
+    rows: dict[Place, Any]
+    clients: list[Client]
+    expires: bool
+    is_paid_at_provider: bool = False
 
 
 class Process:
-    """One command service: a committer of two lanes, and the workers."""
+    """One command service: a committer of two lanes, and the workers that the workload calls for."""
 
-    def __init__(
-        self,
-        database: Database,
-        conditions: Conditions,
-        chance: Random,
-        name: str,
-        *,
-        limits: Limits,
-        expires: bool,
-    ) -> None:
+    def __init__(self, shop: "Shop", name: str) -> None:
+        database, conditions, chance = shop.database, shop.conditions, shop.chance
         self.name = name
-        self.is_dead = False
         self.units = [MemoryUnitOfWork(database, conditions, f"{name}.{lane}") for lane in ("s", "b")]
         short, bulk = (
-            Lane(lane, unit, limits, jitter=lambda: 0.5 + chance.random() / 2)
+            Lane(lane, unit, shop.limits, jitter=lambda: 0.5 + chance.random() / 2)
             for lane, unit in zip(("short", "bulk"), self.units, strict=True)
         )
         self.committer = Committer(short, bulk)
-        self.lookout = ExpiryLookoutInMemory(database, conditions)
-        self.expiry = ExpiryWorker(self.lookout, self.committer) if expires else None
+        gateway = Gateway({"stripe": shop.provider})
+        self.driver = PaymentDriver(self.committer, gateway, new_id=shop.new_id)
+        expiry, payments = (
+            ExpiryLookoutInMemory(database, conditions),
+            PaymentLookoutInMemory(database, conditions),
+        )
+        self.lookouts = (expiry, payments)
+        self.workers: list[ExpiryWorker | PaymentWorker] = []
+        if shop.workload.expires:
+            self.workers.append(ExpiryWorker(expiry, self.committer))
+        if shop.workload.is_paid_at_provider:
+            self.workers.append(PaymentWorker(payments, self.driver))
 
     async def start(self) -> None:
         await self.committer.start()
-        if self.expiry is not None:
-            await self.expiry.start()
+        for worker in self.workers:
+            await worker.start()
 
     async def drain(self) -> None:
-        if self.expiry is not None:
-            await self.expiry.drain()
+        for worker in self.workers:
+            await worker.drain()
+        await self.driver.drain()
         await self.committer.drain()
 
     def kill(self) -> None:
         """SIGKILL: its tasks are gone, the server notices, its clients are told nothing but that."""
-        self.is_dead = True
-        for task in self.committer._workers:
+        tasks = [worker._worker._task for worker in self.workers]
+        for task in (*self.committer._workers, *tasks, *self.driver._tasks):
+            assert task is not None
             task.cancel()
-        if self.expiry is not None:
-            worker = self.expiry._worker._task
-            assert worker is not None
-            worker.cancel()
         for unit in self.units:
             unit.drop()
-        self.lookout.drop()
+        for lookout in self.lookouts:
+            lookout.drop()
         for submission in list(self.committer._in_flight.values()):
-            if not submission.future.done():
-                submission.future.cancel()
+            submission.future.cancel()
 
 
 class Shop:
     """Processes, the requests of clients, and what they found."""
 
     def __init__(
-        self, database: Database, conditions: Conditions, chance: Random, *, expires: bool
+        self, database: Database, conditions: Conditions, chance: Random, workload: Workload
     ) -> None:
         self.database = database
         self.conditions = conditions
         self.chance = chance
-        self.expires = expires
+        self.workload = workload
+        self.provider = ProviderInMemory(
+            database.loop, chance, self.deliver, fault_rate=2 * conditions.fault_rate
+        )
         self.limits = Limits(batch_rows_max=BATCH_ROWS_MAX[int(chance.random() * len(BATCH_ROWS_MAX))])
         self.processes: list[Process] = []
         self.requests: list[Request] = []
+        self.deliveries: list[asyncio.Task[None]] = []
         self._answer_numbers = itertools.count(1)
         self._process_numbers = itertools.count(1)
 
+    def new_id(self) -> UUID:
+        return UUID(int=self.chance.getrandbits(128), version=4)
+
+    def _say(self, *happening: Any) -> None:
+        self.database.trace.append((happening[0], self.database.loop.time(), *happening[1:]))
+
+    # --- processes ---------------------------------------------------------------------------------
+
     async def open(self, process_count: int) -> None:
         for _ in range(process_count):
-            await self.start_process()
+            await self._start_process()
 
-    async def start_process(self) -> Process:
-        process = Process(
-            self.database,
-            self.conditions,
-            self.chance,
-            f"p{next(self._process_numbers)}",
-            limits=self.limits,
-            expires=self.expires,
-        )
+    async def _start_process(self) -> None:
+        process = Process(self, f"p{next(self._process_numbers)}")
         await process.start()
         self.processes.append(process)
-        return process
+
+    async def kill_one(self) -> None:
+        """Kills a process, and starts another in its place a moment later."""
+        process = self._any_process()
+        self._say("kill", process.name)
+        process.kill()
+        self.processes.remove(process)
+        if self.processes:
+            await self.database.loop.pause(self.chance.random())
+        await self._start_process()
+
+    def _any_process(self) -> Process:
+        return self.processes[int(self.chance.random() * len(self.processes))]
+
+    async def close(self) -> None:
+        for process in self.processes:
+            await process.drain()
+
+    # --- clients -----------------------------------------------------------------------------------
 
     def request(self, command: Command[Any], **facts: Any) -> Request:
-        request_id = UUID(int=self.chance.getrandbits(128), version=4)
-        request = Request(len(self.requests), request_id, command, **facts)
+        request = Request(len(self.requests), self.new_id(), command, **facts)
         self.requests.append(request)
         return request
 
     async def carry_out(self, request: Request) -> None:
         """Asks some process after another; gives up after a while, not knowing what became of it."""
         for _ in range(ATTEMPT_COUNT_MAX):
-            if request.is_doubled:
-                twin = asyncio.ensure_future(self.ask(request))
-                await self.ask(request)
+            twin = asyncio.ensure_future(self.ask(request)) if request.is_doubled else None
+            await self.ask(request)
+            if twin is not None:
                 await twin
-            else:
-                await self.ask(request)
             if request.answers:
                 return
             await self.database.loop.pause(self.chance.random())
 
-    async def settle(self) -> None:
-        """Asks once more for everything, all at once, and for what is not known until it is."""
-        open_requests = self.requests
-        for _ in range(SETTLE_COUNT_MAX):
-            counts = [len(request.answers) for request in open_requests]
-            for request in open_requests:
-                request.is_hurried = False
-            await asyncio.gather(*map(self.ask, open_requests))
-            open_requests = [
-                request
-                for request, count in zip(open_requests, counts, strict=True)
-                if len(request.answers) == count
-            ]
-            if not open_requests:
-                return
-            await self.database.loop.pause(0.1)
-        for request in open_requests:
-            self.database.violations.append(f"request {request.number} is never answered")
-
     async def ask(self, request: Request) -> None:
         """Sends the request to a process and notes what it answers."""
-        living = self.processes
-        process = living[int(self.chance.random() * len(living))]
-        loop, trace = self.database.loop, self.database.trace
-        trace.append(("send", loop.time(), process.name, request.number, request.method))
+        process = self._any_process()
+        self._say("send", process.name, request.number, request.method)
         seconds = 0.005 if request.is_hurried else WAIT_SECONDS
         try:
             answer = await process.committer.submit(self._submission(request, seconds))
         except Failure as failure:
-            self._note(request, failure)
+            self._say("failure", request.number, type(failure).__name__)
+            if isinstance(failure, Internal | RequestIdReused):
+                self.database.violations.append(
+                    f"request {request.number} {request.method}: {failure!r}"
+                )
         except asyncio.CancelledError:
-            # The process was killed. Nobody cancels clients.
-            trace.append(("lost", loop.time(), process.name, request.number))
+            self._say("lost", process.name, request.number)  # it was killed: nobody cancels clients
         else:
             request.answers.append(answer)
-            trace.append(("answer", loop.time(), request.number, answer.code, answer.body))
-
-    def _note(self, request: Request, failure: Failure) -> None:
-        self.database.trace.append(
-            ("failure", self.database.loop.time(), request.number, type(failure).__name__)
-        )
-        if isinstance(failure, Internal | RequestIdReused):
-            self.database.violations.append(f"request {request.number} {request.method}: {failure!r}")
+            self._say("answer", request.number, answer.code, answer.body)
 
     def _submission(self, request: Request, seconds: float) -> Submission:
         def encode(answer: Any) -> bytes:
@@ -274,19 +237,65 @@ class Shop:
             deadline=self.database.loop.time() + seconds,
         )
 
-    async def kill_one(self) -> None:
-        """Kills a process, and starts another in its place a moment later."""
-        index = int(self.chance.random() * len(self.processes))
-        process = self.processes[index]
-        self.database.trace.append(("kill", self.database.loop.time(), process.name))
-        process.kill()
-        self.processes.remove(process)
-        if not self.processes:
-            await self.start_process()
-            return
-        await self.database.loop.pause(self.chance.random())
-        await self.start_process()
+    # --- what the provider tells, and what is asked of it ------------------------------------------
 
-    async def close(self) -> None:
-        for process in self.processes:
-            await process.drain()
+    def deliver(self, told: ProviderPayment | ProviderRefund) -> None:
+        """The provider tells of it at least once, at any time, in any order."""
+        request = self.request(ReportProviderEvent("stripe", Told(told)))
+        for _ in range(1 + int(self.chance.random() * 2.5)):
+            seconds = self.chance.random() ** 3 * 8.0
+            self.deliveries.append(asyncio.ensure_future(self._deliver_late(request, seconds)))
+
+    async def _deliver_late(self, request: Request, seconds: float) -> None:
+        await self.database.loop.pause(seconds)
+        await self.carry_out(request)
+
+    async def drive(self, payment: Payment) -> None:
+        """Makes the call that was claimed; whoever should may not be there any more."""
+        process = self._any_process()
+        try:
+            await process.driver.drive(payment)
+        except Failure as failure:
+            self._say("not driven", payment.payment_id, type(failure).__name__)
+        except asyncio.CancelledError:
+            self._say("lost", process.name, payment.payment_id)
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Asks once more for everything, all at once, and for what is not known until it is."""
+        asked = list(self.requests)
+        for _ in range(SETTLE_COUNT_MAX):
+            counts = [len(request.answers) for request in asked]
+            for request in asked:
+                request.is_hurried = False
+            await asyncio.gather(*map(self.ask, asked))
+            asked = [r for r, count in zip(asked, counts, strict=True) if len(r.answers) == count]
+            if not asked:
+                return
+            await self.database.loop.pause(0.1)
+        self.database.violations.extend(
+            f"request {request.number} is never answered" for request in asked
+        )
+
+    async def come_to_rest(self) -> None:
+        """Returns when nothing is due any more, and nothing is on its way."""
+        for _ in range(REST_COUNT_MAX):
+            await self.database.loop.pause(1.0)
+            if not any(self._open_questions()):
+                return
+        self.database.violations.extend(f"never at rest: {each}" for each in self._open_questions())
+
+    def _open_questions(self) -> Iterator[str]:
+        if not all(delivery.done() for delivery in self.deliveries):
+            yield "deliveries"
+        now = self.database.now
+        if self.workload.expires:
+            yield from (key for _, key, expire_time in expiring(self.database) if expire_time <= now)
+        for (rank, order_id), row in self.database.rows.items():
+            if rank is LockRank.ORDER_PAYMENTS and row is not KEY_ROW:
+                order = self.database.rows[LockRank.ORDER, order_id]
+                if any(each.errand for each in (*row.payments, *row.refunds)):
+                    yield f"an errand of {order_id}"
+                elif any(next_steps(order, row, now, can_be_had=False)):
+                    yield f"a step of {order_id}"

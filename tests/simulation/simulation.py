@@ -12,19 +12,21 @@ from typing import Any
 import structlog
 
 from command_service import committer
-from command_service.checkout import expiry
+from command_service.checkout import expiry, payment_worker
 from tests.simulation.database import Database
 from tests.simulation.invariants import broken
 from tests.simulation.loop import SimulatedLoop, StuckError
-from tests.simulation.shop import Shop
+from tests.simulation.order_invariants import broken_at_provider
+from tests.simulation.orders import order_workload
+from tests.simulation.shop import Shop, Workload
 from tests.simulation.unit_of_work import Conditions, Fault
-from tests.simulation.workloads import Workload, stock_workload
+from tests.simulation.workloads import stock_workload
 
 LATENCIES_SECONDS_MAX = (0.001, 0.001, 0.02, 0.5)
 FAULT_RATES = (0.0, 0.0, 0.02, 0.1)
 
 QUIET_SECONDS = 7.0
-"""After all is mended: for what lingers to end, and what is due to expire."""
+"""After all is mended: for what lingers on the server to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,12 @@ class Result:
 @contextmanager
 def at_leisure() -> Iterator[None]:
     """Who waits for somebody else looks less often than he would: to look in vain proves nothing."""
-    before = committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS
-    committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS = 0.1, 0.8
+    before = committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS, payment_worker.PAUSE_SECONDS
+    committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS, payment_worker.PAUSE_SECONDS = 0.1, 0.8, 1.5
     try:
         yield
     finally:
-        committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS = before
+        committer.IN_FLIGHT_RETRY_SECONDS, expiry.PAUSE_SECONDS, payment_worker.PAUSE_SECONDS = before
 
 
 @contextmanager
@@ -77,9 +79,9 @@ def _simulate(seed: int) -> Result:
     chance = Random(seed)
     loop = SimulatedLoop(chance, is_shuffled=chance.random() < 0.7)
     conditions = _conditions(chance)
-    workload = stock_workload(chance)
+    workload = _workload(chance)
     database = Database(loop, dict(workload.rows))
-    shop = Shop(database, conditions, chance, expires=workload.expires)
+    shop = Shop(database, conditions, chance, workload)
     kill_count = int(chance.random() * 2.5) if conditions.fault_rate else 0
     try:
         loop.run(_play(shop, workload, kill_count))
@@ -87,6 +89,8 @@ def _simulate(seed: int) -> Result:
         database.violations.append(str(error))
     else:
         database.violations.extend(broken(database, workload.rows, shop.requests))
+        if workload.is_paid_at_provider:
+            database.violations.extend(broken_at_provider(database, shop.provider))
     for context in loop.errors:
         database.violations.append(f"asyncio: {context}")
     return Result(
@@ -113,6 +117,13 @@ def _conditions(chance: Random) -> Conditions:
     )
 
 
+def _workload(chance: Random) -> Workload:
+    kind = chance.random()
+    if kind < 0.55:
+        return stock_workload(chance)
+    return order_workload(chance, is_paid_at_provider=kind > 0.85)
+
+
 async def _play(shop: Shop, workload: Workload, kill_count: int) -> None:
     await shop.open(2 if shop.chance.random() < 0.8 else 3)
     tasks = [asyncio.create_task(act(shop)) for act in workload.clients]
@@ -121,8 +132,10 @@ async def _play(shop: Shop, workload: Workload, kill_count: int) -> None:
         await shop.kill_one()
     for task in tasks:
         await task
-    shop.conditions.fault_rate = 0.0
+    shop.conditions.fault_rate = shop.provider.fault_rate = 0.0
     await shop.settle()
-    if shop.conditions.fault_count or workload.expires:
+    if shop.conditions.fault_count:
         await shop.database.loop.pause(QUIET_SECONDS)
+    if workload.expires or workload.is_paid_at_provider:
+        await shop.come_to_rest()
     await shop.close()

@@ -1,7 +1,6 @@
 """What clients do, drawn for each seed: few commands, that meet on the same few rows."""
 
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -18,9 +17,7 @@ from command_service.inventory.reservation_commands import (
 )
 from command_service.world import Command
 from tests.simulation.database import Place
-from tests.simulation.shop import Shop
-
-Client = Callable[[Shop], Coroutine[Any, Any, None]]
+from tests.simulation.shop import Client, Shop, Workload
 
 LONG = timedelta(minutes=15)
 
@@ -29,15 +26,6 @@ LOCATIONS = {
     "main": Location("main", "Main", 0, True, is_empty=False),
     "annex": Location("annex", "Annex", 1, True, is_empty=False),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What there is at first, what each client does, and whether holds end while it is done."""
-
-    rows: dict[Place, Any]
-    clients: list[Client]
-    expires: bool
 
 
 def stock_of(sku_id: str, *on_hand: int) -> Stock:

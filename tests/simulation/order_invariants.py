@@ -1,0 +1,207 @@
+"""What must hold of orders, coupons, carts and money: equal in meaning to their views inv_*."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from command_service.cart.domain import CartState
+from command_service.inventory.domain import ReservationState
+from command_service.ordering import events
+from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
+from command_service.ordering.events import OrderEvent
+from command_service.payment.domain import OrderPayments, PaymentState
+from command_service.payment.refunds import RefundState
+from command_service.world import LockRank
+from tests.simulation.database import KEY_ROW, Database
+from tests.simulation.provider import ProviderInMemory
+
+_RESERVATION_BY_ORDER = {
+    OrderState.AWAITING_PAYMENT: ReservationState.HELD,
+    OrderState.AWAITING_INSTORE_PAYMENT: ReservationState.HELD,
+    OrderState.PAID: ReservationState.COMMITTED,
+    OrderState.PARTIALLY_FULFILLED: ReservationState.COMMITTED,
+    OrderState.FULFILLED: ReservationState.SHIPPED,
+    OrderState.CANCELLED: ReservationState.RELEASED,
+    OrderState.EXPIRED: ReservationState.EXPIRED,
+}
+
+
+def rows_of(database: Database, rank: LockRank) -> dict[Any, Any]:
+    return {
+        key: row for (kind, key), row in database.rows.items() if kind is rank and row is not KEY_ROW
+    }
+
+
+def broken_of_orders(database: Database) -> Iterator[str]:
+    """Of each order and of all that belongs to it."""
+    orders: dict[str, Order] = rows_of(database, LockRank.ORDER)
+    told: dict[str, list[OrderEvent]] = defaultdict(list)
+    for logged in database.log:
+        if isinstance(logged.told.event, OrderEvent):
+            told[logged.told.event.key].append(logged.told.event)
+    payments: dict[str, OrderPayments] = rows_of(database, LockRank.ORDER_PAYMENTS)
+    records: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for (kind, _), record in rows_of(database, LockRank.MONEY_RECORD).items():
+        records[record.order_id][kind] += record.amount_minor
+        counts[record.order_id][kind] += 1
+    for order_id, of_order in payments.items():
+        for refund in of_order.refunds:
+            counts[order_id]["refund"] += 1
+            if refund.state is not RefundState.FAILED:
+                records[order_id]["refund"] += refund.amount_minor
+    for order_id, order in orders.items():
+        yield from _of_reservation(database, order)
+        yield from _of_state(order)
+        yield from _of_history(order, told.pop(order_id, []), counts[order_id])
+        if (order.paid_minor, order.refunded_minor) != (
+            records[order_id]["payment"],
+            records[order_id]["refund"],
+        ):
+            yield f"{order_id} has {order.paid_minor}, {order.refunded_minor}; {records[order_id]}"
+    if told:
+        yield f"events of orders that are not there: {sorted(told)}"
+    yield from _of_coupons(database, orders)
+    yield from _of_carts(database, orders)
+
+
+def _of_reservation(database: Database, order: Order) -> Iterator[str]:
+    """inv_order_reservations, inv_order_reservation_lines."""
+    held = database.rows.get((LockRank.RESERVATION, order.order_id))
+    if held is None or held is KEY_ROW or held.state is not _RESERVATION_BY_ORDER[order.state]:
+        yield f"{order.order_id} is {order.state.name} and its reservation {held!r}"
+        return
+    if order.state in AWAITING and held.expire_time != order.expire_time:
+        yield f"{order.order_id} and its reservation expire apart"
+    wanted, has = Counter[str](), Counter[str]()
+    for line in order.lines:
+        wanted[line.sku_id] += line.quantity - line.cancelled_quantity
+        wanted[f"{line.sku_id} shipped"] += line.fulfilled_quantity
+    for row in held.lines:
+        has[row.sku_id] += row.quantity
+        has[f"{row.sku_id} shipped"] += row.shipped_quantity
+    if +wanted != +has:
+        yield f"{order.order_id} wants {wanted} and holds {has}"
+
+
+def _of_state(order: Order) -> Iterator[str]:
+    """inv_order_states, inv_order_money, inv_order_refunds."""
+    quantity = sum(line.quantity for line in order.lines)
+    fulfilled = sum(line.fulfilled_quantity for line in order.lines)
+    cancelled = sum(line.cancelled_quantity for line in order.lines)
+    is_unpaid = order.paid_minor < order.total_minor
+    done = fulfilled + cancelled
+    is_wrong = {
+        OrderState.PAID: is_unpaid or fulfilled > 0 or cancelled >= quantity,
+        OrderState.PARTIALLY_FULFILLED: is_unpaid or fulfilled < 1 or done >= quantity,
+        OrderState.FULFILLED: is_unpaid or fulfilled < 1 or done != quantity,
+        OrderState.CANCELLED: fulfilled > 0,
+        OrderState.EXPIRED: fulfilled > 0 or cancelled > 0,
+    }.get(order.state, order.is_covered or done > 0)
+    if is_wrong:
+        yield f"{order.order_id} is {order.state.name}: {order}"
+    refunded_of_lines = sum(line.refunded_minor for line in order.lines)
+    if not 0 <= order.refunded_minor <= order.paid_minor or order.gifted_minor < 0:
+        yield f"{order.order_id} gave back more than it received"
+    if order.gifted_minor + refunded_of_lines > order.refunded_minor:
+        yield f"{order.order_id} gave back less than its lines"
+
+
+def _of_history(order: Order, told: list[OrderEvent], counts: Counter[str]) -> Iterator[str]:
+    """inv_order_history, inv_order_states_told, inv_money_events."""
+    kinds = [type(event) for event in told]
+    count = Counter(kinds)
+    order_id = order.order_id
+    if not kinds or kinds[0] is not events.OrderPlaced or count[events.OrderPlaced] != 1:
+        yield f"{order_id} is not placed first, and once"
+    if (count[events.OrderCancelled] > 0) != (order.state is OrderState.CANCELLED):
+        yield f"{order_id} is {order.state.name} and was cancelled {count[events.OrderCancelled]} times"
+    if count[events.OrderCancelled] > 1 or count[events.OrderExpired] > 1:
+        yield f"{order_id} ended more than once"
+    is_shipped = order.state in (OrderState.PARTIALLY_FULFILLED, OrderState.FULFILLED)
+    if (count[events.OrderLinesFulfilled] > 0) != is_shipped:
+        yield f"{order_id} is {order.state.name} and its log tells otherwise"
+    if order.state is OrderState.EXPIRED and not count[events.OrderExpired]:
+        yield f"{order_id} expired in silence"
+    for index, kind in enumerate(kinds):
+        before = kinds[:index]
+        if kind in _AFTER_NO_CANCELLING and events.OrderCancelled in before:
+            yield f"{order_id}: {kind.__name__} after it was called off"
+        if kind in _AFTER_PAYMENT and events.PaymentRecorded not in before and order.total_minor:
+            yield f"{order_id}: {kind.__name__} before it was paid"
+        if kind is events.OrderLinesReturned and events.OrderLinesFulfilled not in before:
+            yield f"{order_id}: units came back that had not left"
+    if (count[events.PaymentRecorded], count[events.RefundRecorded]) != (
+        counts["payment"],
+        counts["refund"],
+    ):
+        yield f"{order_id}: money is not told once each: {count} {counts}"
+
+
+_AFTER_NO_CANCELLING = (
+    events.OrderCancelled,
+    events.OrderExpired,
+    events.OrderLinesFulfilled,
+    events.OrderLinesCancelled,
+)
+_AFTER_PAYMENT = (events.OrderLinesFulfilled, events.OrderLinesCancelled, events.RefundRecorded)
+
+
+def _of_coupons(database: Database, orders: dict[str, Order]) -> Iterator[str]:
+    """inv_coupon_uses, inv_coupon_customer_uses, inv_coupon_limits."""
+    uses, customer_uses = Counter[str](), Counter[tuple[str, str]]()
+    for order in orders.values():
+        if order.state not in CLOSED:
+            for code in order.coupon_codes:
+                uses[code] += 1
+                if order.customer_id:
+                    customer_uses[code, order.customer_id] += 1
+    for code, coupon in rows_of(database, LockRank.COUPON).items():
+        if coupon.used_count != uses.pop(code, 0):
+            yield f"coupon {code} counts {coupon.used_count} uses, its orders others"
+        if coupon.usage_limit is not None and coupon.used_count > coupon.usage_limit:
+            yield f"coupon {code} is used {coupon.used_count} times, beyond its limit"
+    for key, customer in rows_of(database, LockRank.COUPON_CUSTOMER).items():
+        if customer.used_count != customer_uses.pop(key, 0):
+            yield f"coupon and customer {key} count {customer.used_count} uses, their orders others"
+    if uses or customer_uses:
+        yield f"uses that are not counted: {uses} {customer_uses}"
+
+
+def _of_carts(database: Database, orders: dict[str, Order]) -> Iterator[str]:
+    """inv_cart_orders."""
+    ordered = sorted(
+        key for key, cart in rows_of(database, LockRank.CART).items() if cart.state is CartState.ORDERED
+    )
+    if ordered != sorted(order.cart_id for order in orders.values()):
+        yield f"carts {ordered} became {sorted(orders)}"
+
+
+def broken_at_provider(database: Database, provider: ProviderInMemory) -> Iterator[str]:
+    """Both sides count the same money, and each payment was taken once."""
+    payments: dict[str, OrderPayments] = rows_of(database, LockRank.ORDER_PAYMENTS)
+    for order_id, of_order in payments.items():
+        order = database.rows[LockRank.ORDER, order_id]
+        for payment in of_order.payments:
+            there = provider.payments.get(payment.payment_id)
+            captured_minor = 0 if there is None else there.captured_minor
+            if payment.captured_minor != captured_minor:
+                yield f"{payment.payment_id}: took {captured_minor}, we know {payment.captured_minor}"
+            if there is not None and there.capture_count > 1:
+                yield f"{payment.payment_id} was captured {there.capture_count} times"
+            refunded_minor = provider.refunded_minor(payment.payment_id)
+            succeeded_minor = sum(
+                refund.amount_minor
+                for refund in of_order.refunds
+                if refund.payment_id == payment.payment_id and refund.state is RefundState.SUCCEEDED
+            )
+            if refunded_minor != succeeded_minor:
+                yield f"{payment.payment_id}: {refunded_minor} went back, we know {succeeded_minor}"
+            is_open = payment.state in (PaymentState.AWAITING_CUSTOMER, PaymentState.AUTHORIZED)
+            if is_open and order.state not in AWAITING:
+                yield f"{payment.payment_id} is {payment.state.name} of an order that wants no money"
+        kept_minor = order.paid_minor - order.refunded_minor
+        if order.state in CLOSED and kept_minor:
+            yield f"{order_id} is {order.state.name} and keeps {kept_minor}"
+        if order.state not in AWAITING and order.state not in CLOSED and kept_minor != order.total_minor:
+            yield f"{order_id} costs {order.total_minor} and keeps {kept_minor}"

@@ -1,0 +1,202 @@
+"""Buyers who fill carts, place orders and pay, and staff who call them off or ship them."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cache
+from random import Random
+from typing import Any, NamedTuple
+
+from command_service.cart.domain import CART
+from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.cancel_order_lines import CancelOrderLines
+from command_service.checkout.extend_order_hold import ExtendOrderHold
+from command_service.checkout.fulfill_order_lines import FulfillOrderLines
+from command_service.checkout.merge_carts import MergeCarts
+from command_service.checkout.place_order import PlaceOrder
+from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
+from command_service.checkout.set_cart_line_quantity import SetCartLineQuantity
+from command_service.checkout.start_payment import StartPayment
+from command_service.inventory.commands import ReceiveStock
+from command_service.inventory.domain import LOCATION, STOCK
+from command_service.inventory.movements import StockRow
+from command_service.money import Money
+from command_service.ordering.commands import RecordRefund
+from command_service.ordering.domain import Order, PaymentMode, Units
+from command_service.payment.domain import CaptureMode, Payment, Wish
+from command_service.world import Command
+from payment_providers.port import Flow
+from tests.command_service.checkout.shop_in_memory import CART_IDLE, ShopInMemory, add, apply, create
+from tests.simulation.database import KEY_ROW, Place
+from tests.simulation.shop import Client, Shop, Workload
+from tests.simulation.workloads import LOCATIONS, LONG, stock_of
+
+CART_COUNT = 4
+PRICES_MINOR = {"mug": 250, "pot": 1_275}
+
+
+class Template(NamedTuple):
+    """A shop at its opening: rows, and the etag and total of each cart."""
+
+    rows: dict[Place, Any]
+    carts: dict[str, tuple[str, Money]]
+
+
+@cache
+def template() -> Template:
+    """Four carts of mugs and pots; the even ones have a coupon, of the same customer."""
+    shop = ShopInMemory()
+    for sku_id, price_minor in PRICES_MINOR.items():
+        shop.sell(sku_id, price_minor)
+    shop.promote("tenth")
+    shop.give_coupon("XMAS", "tenth", usage_limit=1, usage_limit_per_customer=1)
+    carts = {}
+    for number in range(CART_COUNT):
+        cart_id = f"c{number}"
+        shop.carry_out(create(cart_id, customer_id="ada" if number < 3 else "bob"))
+        shop.carry_out(add("mug", 1 + number % 2, cart_id=cart_id))
+        if number != 1:
+            shop.carry_out(add("pot", cart_id=cart_id))
+        if number % 2 == 0:
+            shop.carry_out(apply("XMAS", cart_id=cart_id))
+        cart = shop.cart(cart_id)
+        carts[cart_id] = (cart.etag, Money("GBP", cart.subtotal_minor + cart.discount_minor))
+    world = shop.world
+    rows = {place: row for place, row in {**world._loaded, **world._current}.items() if row is not None}
+    rows |= {(LOCATION.rank, key): location for key, location in LOCATIONS.items()}
+    return Template(rows, carts)
+
+
+def order_workload(chance: Random, *, is_paid_at_provider: bool) -> Workload:
+    """Buyers of the same few units, who are charged in the shop or at a provider."""
+    draw = chance.random
+    rows = dict(template().rows)
+    rows[STOCK.rank, "mug"] = stock_of("mug", 1 + int(draw() * 3), int(draw() * 2))
+    rows[STOCK.rank, "pot"] = stock_of("pot", 1 + int(draw() * 3))
+    expires = draw() < (0.6 if is_paid_at_provider else 0.3)
+    buyer_count = 2 + int(draw() * (1.5 if is_paid_at_provider else 3))
+
+    def client(number: int) -> Client:
+        async def act(shop: Shop) -> None:
+            await _buy(shop, number, expires=expires, is_paid_at_provider=is_paid_at_provider)
+
+        return act
+
+    return Workload(
+        rows,
+        [client(number) for number in range(buyer_count)],
+        expires=expires,
+        is_paid_at_provider=is_paid_at_provider,
+    )
+
+
+async def _buy(shop: Shop, number: int, *, expires: bool, is_paid_at_provider: bool) -> None:
+    """One buyer: some edit of the cart, an order, and what comes of it, two things at a time."""
+    draw = shop.chance.random
+    cart_id = f"c{number if draw() < 0.75 else int(draw() * CART_COUNT)}"
+    if draw() < 0.15:
+        await shop.carry_out(shop.request(_edit(shop.chance, cart_id)))
+    hold = timedelta(seconds=0.3 + draw() * 3) if expires and draw() < 0.6 else LONG
+    order = await _place(shop, number, cart_id, hold)
+    if order is None:
+        return
+    if is_paid_at_provider:
+        await _pay_at_provider(shop, order)
+        if draw() < 0.3:
+            await shop.carry_out(shop.request(CancelOrder(order.order_id)))
+        return
+    commands = list(_after(shop.chance, order))
+    while commands:
+        count = 1 + int(draw() * 2)
+        together, commands = commands[:count], commands[count:]
+        tasks = [
+            asyncio.ensure_future(shop.carry_out(shop.request(each, is_doubled=draw() < 0.1)))
+            for each in together
+        ]
+        for task in tasks:
+            await task
+
+
+def _edit(chance: Random, cart_id: str) -> Command[Any]:
+    if chance.random() < 0.3:
+        return MergeCarts(cart_id, f"c{int(chance.random() * CART_COUNT)}", CART_IDLE)
+    return SetCartLineQuantity(cart_id, None, "mug", 1 + int(chance.random() * 3), CART_IDLE)
+
+
+async def _place(shop: Shop, number: int, cart_id: str, hold: timedelta) -> Order | None:
+    """The order; the cart as it was at first, or as it is now when somebody has edited it."""
+    draw = shop.chance.random
+    etag, total = template().carts[cart_id]
+    if draw() < 0.5:
+        cart = shop.database.rows[CART.rank, cart_id]
+        if cart is not KEY_ROW:
+            etag, total = cart.etag, Money("GBP", cart.subtotal_minor + cart.discount_minor)
+    command = PlaceOrder(
+        order_id=f"o{number}",
+        order_number=f"n{number}",
+        cart_id=cart_id,
+        etag=etag,
+        expected_total=total,
+        customer_id="",
+        contact=None,
+        payment_mode=PaymentMode.ONLINE if draw() < 0.8 else PaymentMode.IN_STORE,
+        hold_duration=hold,
+    )
+    request = shop.request(command, is_doubled=draw() < 0.15, is_hurried=draw() < 0.05)
+    await shop.carry_out(request)
+    if not request.is_done:
+        return None
+    order: Order = request.answer
+    return order
+
+
+def _after(chance: Random, order: Order) -> Iterator[Command[Any]]:
+    draw = chance.random
+    reference = order.order_id if draw() < 0.9 else "somebody's"
+    pay = RecordPayment(order.order_id, reference, order.total)
+    if draw() < 0.85:
+        yield pay
+    for _ in range(int(draw() * 4)):
+        line = order.lines[int(draw() * len(order.lines))]
+        kind = int(draw() * 10)
+        if kind < 2:
+            yield CancelOrder(order.order_id)
+        elif kind == 2:
+            yield (
+                pay if draw() < 0.5 else RecordPayment(order.order_id, f"{reference} again", order.total)
+            )
+        elif kind == 3:
+            yield RecordPayment(order.order_id, f"{reference} part", Money("GBP", 1 + int(draw() * 300)))
+        elif kind < 6:
+            yield FulfillOrderLines(order.order_id)
+        elif kind == 6:
+            yield CancelOrderLines(order.order_id, (Units(line.line_id, 1),))
+        elif kind == 7:
+            returned = ReturnedUnits(line.line_id, 1, restock=True, location_id="main")
+            yield ReturnOrderLines(order.order_id, (returned,))
+        elif kind == 8:
+            amount = Money("GBP", 1 + int(draw() * 300))
+            yield RecordRefund(order.order_id, f"back {int(draw() * 3)} {order.order_id}", amount, ())
+        elif draw() < 0.5:
+            yield ExtendOrderHold(order.order_id, timedelta(seconds=draw() * 3))
+        else:
+            yield ReceiveStock((StockRow(line.sku_id, "main", 1),), "delivery")
+
+
+async def _pay_at_provider(shop: Shop, order: Order) -> None:
+    """As the servicer does: the intent, then the call; or that is left to whoever finds the errand."""
+    draw = shop.chance.random
+    for _ in range(1 + int(draw() * 1.3)):
+        mode = CaptureMode.AT_ONCE if draw() < 0.3 else CaptureMode.WHEN_HELD
+        command = StartPayment(order.order_id, "stripe", Flow.EMBEDDED, mode, None, Wish())
+        request = shop.request(command)
+        await shop.carry_out(request)
+        if not request.is_done:
+            return
+        payment: Payment = request.answer
+        if draw() < 0.9:
+            await shop.drive(payment)
+        await shop.database.loop.pause(draw() * 2)
+        if draw() < 0.85:
+            shop.provider.pay(payment.payment_id)
