@@ -24,27 +24,23 @@ class StuckError(Exception):
 class Handle:
     """A callback that is due, or will be at its time; asyncio asks no more of it."""
 
-    __slots__ = ("args", "callback", "cancelled_", "context", "when")
+    __slots__ = ("args", "callback", "is_cancelled", "when_")
 
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: Context | None,
-        when: float,
-    ) -> None:
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], when: float) -> None:
         self.callback = callback
         self.args = args
-        self.context = context
-        self.when = when
-        self.cancelled_ = False
+        self.when_ = when
+        self.is_cancelled = False
+
+    def when(self) -> float:
+        return self.when_
 
     def cancel(self) -> None:
-        self.cancelled_ = True
+        self.is_cancelled = True
         self.args = ()
 
     def cancelled(self) -> bool:
-        return self.cancelled_
+        return self.is_cancelled
 
 
 class SimulatedLoop:
@@ -81,14 +77,14 @@ class SimulatedLoop:
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
-        handle = Handle(callback, args, context, self._now)
+        handle = Handle(callback, args, self._now)
         self._ready.append(handle)
         return handle
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> Handle:
-        handle = Handle(callback, args, context, when)
+        handle = Handle(callback, args, when)
         self._timer_count += 1
         # Of equal times chance comes first, and then order alone.
         heapq.heappush(self._timers, (when, self._chance(), self._timer_count, handle))
@@ -114,9 +110,13 @@ class SimulatedLoop:
 
     async def pause(self, seconds: float) -> None:
         """Like asyncio.sleep, with less about it."""
+        await self.later(seconds)
+
+    def later(self, seconds: float) -> asyncio.Future[None]:
+        """Done after a while."""
         future = asyncio.Future[None](loop=self._as_loop)
         self.call_at(self._now + seconds, _wake, future)
-        await future
+        return future
 
     def run(self, main: Coroutine[Any, Any, ResultT]) -> ResultT:
         """The main coroutine's result.
@@ -139,29 +139,25 @@ class SimulatedLoop:
             raise StuckError(f"it never ends: {self.step_count} steps, {self._now:.1f} s")
         ready = self._ready
         if not ready:
-            self._pass_time()
-            return
-        if self._is_shuffled and len(ready) > 1:
+            handle = self._next_timer()
+        elif self._is_shuffled and len(ready) > 1:
             index = int(self._chance() * len(ready))
             ready[index], ready[-1] = ready[-1], ready[index]
             handle = ready.pop()
         else:
             handle = ready.pop(0)
-        if not handle.cancelled_:
-            if handle.context is None:
-                handle.callback(*handle.args)
-            else:
-                handle.context.run(handle.callback, *handle.args)
+        if not handle.is_cancelled:
+            # Not in its context: nobody here has context variables.
+            handle.callback(*handle.args)
 
-    def _pass_time(self) -> None:
+    def _next_timer(self) -> Handle:
         timers = self._timers
-        while timers and timers[0][3].cancelled_:
-            heapq.heappop(timers)
-        if not timers:
-            raise StuckError(f"nothing is left to happen after {self._now:.1f} s")
-        when, _, _, handle = heapq.heappop(timers)
-        self._now = max(self._now, when)
-        self._ready.append(handle)
+        while timers:
+            when, _, _, handle = heapq.heappop(timers)
+            if not handle.is_cancelled:
+                self._now = max(self._now, when)
+                return handle
+        raise StuckError(f"nothing is left to happen after {self._now:.1f} s")
 
 
 def _wake(future: asyncio.Future[None]) -> None:

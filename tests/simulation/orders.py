@@ -75,7 +75,7 @@ def order_workload(chance: Random, *, is_paid_at_provider: bool) -> Workload:
     rows[STOCK.rank, "mug"] = stock_of("mug", 1 + int(draw() * 3), int(draw() * 2))
     rows[STOCK.rank, "pot"] = stock_of("pot", 1 + int(draw() * 3))
     expires = draw() < (0.6 if is_paid_at_provider else 0.3)
-    buyer_count = 2 + int(draw() * (1.5 if is_paid_at_provider else 3))
+    buyer_count = 2 + int(draw() * (1.3 if is_paid_at_provider else 2.5))
 
     def client(number: int) -> Client:
         async def act(shop: Shop) -> None:
@@ -157,7 +157,7 @@ def _after(chance: Random, order: Order) -> Iterator[Command[Any]]:
     pay = RecordPayment(order.order_id, reference, order.total)
     if draw() < 0.85:
         yield pay
-    for _ in range(int(draw() * 4)):
+    for _ in range(int(draw() * 3.5)):
         line = order.lines[int(draw() * len(order.lines))]
         kind = int(draw() * 10)
         if kind < 2:

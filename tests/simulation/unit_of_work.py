@@ -168,8 +168,8 @@ class MemoryUnitOfWork:
         if link is None or link.is_dead:
             raise ConnectionLost("there is no connection", code="08")
         try:
-            await self._loop.pause(conditions.chance.random() * conditions.latency_seconds_max)
-            fault = conditions.draw()
+            await self._loop.later(conditions.chance.random() * conditions.latency_seconds_max)
+            fault = conditions.draw() if conditions.fault_rate else None
             if fault is not None:
                 return await self._faulty(fault, link, talk)
             if link.txn is not None and link.txn.is_over:

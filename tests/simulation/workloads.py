@@ -44,7 +44,7 @@ def stock_workload(chance: Random) -> Workload:
     for sku_id in sku_ids:
         rows[STOCK.rank, sku_id] = stock_of(sku_id, 1 + int(draw() * 5), int(draw() * 3))
     expires = draw() < 0.3
-    command_count = 2 + int(draw() * 3)
+    command_count = 1 + int(draw() * 3)
 
     def client(number: int) -> Client:
         async def act(shop: Shop) -> None:
@@ -54,7 +54,7 @@ def stock_workload(chance: Random) -> Workload:
 
         return act
 
-    return Workload(rows, [client(number) for number in range(2 + int(draw() * 3))], expires)
+    return Workload(rows, [client(number) for number in range(2 + int(draw() * 2.5))], expires)
 
 
 def _stock_commands(
