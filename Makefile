@@ -88,6 +88,14 @@ torture: $(INSTALLED) ## everything fails while customers come and go, nothing m
 simulate: $(INSTALLED) ## SEEDS=n histories of races and faults on a clock of their own; SEED=n shows one again
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0))
 
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## any bytes and any values at every RPC: EXAMPLES (1000) calls of each
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/pytest -q -s tests/fuzzing
+
+.PHONY: soak
+soak: $(INSTALLED) ## a shop at steady load, nothing may grow that need not: MINUTES (20), RATE (8) visitors a second
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),20) --rate $(or $(RATE),8)
+
 .PHONY: demo
 demo: $(INSTALLED) ## see it work
 	@$(BIN)/shopkeeper demo

@@ -4,7 +4,7 @@ import json
 import os
 import urllib.request
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from ops.ports import HOST, free_port
-from ops.service_process import LogLine, ServiceProcess
+from ops.service_process import LogLine, LogSink, ServiceProcess
 from ops.services import free_addresses
 from ops.supervisor import Deployment, is_serving
 from tests.eventually import eventually
@@ -162,6 +162,20 @@ async def paid_services(database_url: str, count: int) -> AsyncIterator[CommandS
 @asynccontextmanager
 async def running_shop(database_url: str, redis_url: str, **settings: str) -> AsyncIterator[WholeShop]:
     """All services, two processes of the command and of the query service, until the block ends."""
+    async with listened_shop(database_url, redis_url, settings, lambda _line: None) as shop:
+        yield shop
+
+
+@asynccontextmanager
+async def listened_shop(
+    database_url: str,
+    redis_url: str,
+    settings: Mapping[str, str],
+    on_log: LogSink,
+    *,
+    workers: int = 2,
+) -> AsyncIterator[WholeShop]:
+    """The same, for who wants to know what is logged."""
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -169,7 +183,7 @@ async def running_shop(database_url: str, redis_url: str, **settings: str) -> As
         **free_addresses(),
         **settings,
     }
-    async with Deployment(environment, workers=2) as deployment:
+    async with Deployment(environment, workers=workers, on_log=on_log) as deployment:
         yield WholeShop(database_url, redis_url, environment, deployment)
 
 

@@ -1,0 +1,1 @@
+"""Any bytes and any values at every RPC: strategies made from the descriptors."""

@@ -1,0 +1,153 @@
+"""What is looked at while the load lasts, and what it came to: sums, slopes, and what grew."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from tests.process_usage import Usage
+
+BOUNDED_TABLES = (
+    "requests",
+    "carts that are kept",
+    "cart_lines",
+    "payment errands",
+    "locations",
+    "skus",
+)
+"""What must not grow with the orders."""
+
+COUNTS = {
+    "carts that are kept": "SELECT count(*) FROM carts WHERE NOT is_forgotten",
+    "payment errands": "SELECT count(*) FROM payments WHERE errand_task IS NOT NULL",
+}
+
+TABLES = """
+SELECT relname FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname
+"""
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'shopkeeper%'"
+
+GROWTH_MAX = 1.25
+ROWS_GROWTH_MIN = 200
+"""A table of few rows may have twice as many and means nothing by it."""
+FILES_GROWTH_MAX = 8
+SESSIONS_GROWTH_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was seen at a moment, in minutes since the load began."""
+
+    minutes: float
+    order_count: int
+    usage: Mapping[str, Usage]
+    rows: Mapping[str, int]
+    session_count: int
+
+
+def look_at_database(database_url: str) -> tuple[dict[str, int], int]:
+    """Rows of each table, and of what is counted apart; the services' sessions."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        names = [str(name) for (name,) in connection.execute(TABLES)]
+        queries = {name: f"SELECT count(*) FROM {name}" for name in names} | COUNTS
+        rows = {name: _number(connection, sql) for name, sql in queries.items()}
+        return rows, _number(connection, SESSIONS)
+
+
+def _number(connection: psycopg.Connection, sql: str) -> int:
+    row = connection.execute(sql.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """Growth of a process by least squares over the second half, with its standard error."""
+
+    process: str
+    kib_per_minute: float
+    error_kib_per_minute: float
+    first_kib: int
+    middle_kib: int
+    last_kib: int
+
+
+def second_half(samples: Sequence[Sample]) -> Sequence[Sample]:
+    """When everything has been called once and caches are full."""
+    return samples[len(samples) // 2 :]
+
+
+def slopes(samples: Sequence[Sample]) -> list[Slope]:
+    """Of each process."""
+    later = second_half(samples)
+    minutes = [sample.minutes for sample in later]
+    found = []
+    for process in samples[0].usage:
+        kib = [sample.usage[process].resident_kib for sample in later]
+        growth, error = least_squares(minutes, kib)
+        first = samples[0].usage[process].resident_kib
+        found.append(Slope(process, growth, error, first, kib[0], kib[-1]))
+    return found
+
+
+def least_squares(xs: Sequence[float], ys: Sequence[float]) -> tuple[float, float]:
+    """The slope of ys over xs, and its standard error; 0 and 0 for fewer than three points."""
+    if len(xs) < 3:
+        return 0.0, 0.0
+    slope, intercept = statistics.linear_regression(xs, ys)
+    rest = sum((y - intercept - slope * x) ** 2 for x, y in zip(xs, ys, strict=True))
+    spread = sum((x - statistics.fmean(xs)) ** 2 for x in xs)
+    return slope, (rest / (len(xs) - 2) / spread) ** 0.5
+
+
+def grown(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """Of BOUNDED_TABLES those that grew: mean rows in the third quarter, and in the last."""
+    later = second_half(samples)
+    third, last = later[: len(later) // 2], later[len(later) // 2 :]
+    means = {
+        name: (
+            statistics.fmean(s.rows[name] for s in third),
+            statistics.fmean(s.rows[name] for s in last),
+        )
+        for name in BOUNDED_TABLES
+    }
+    return {
+        name: (before, after)
+        for name, (before, after) in means.items()
+        if after > GROWTH_MAX * before and after - before > ROWS_GROWTH_MIN
+    }
+
+
+def rows_per_order(samples: Sequence[Sample]) -> dict[str, float]:
+    """How many rows each other table takes for an order, in the second half."""
+    later = second_half(samples)
+    orders = max(later[-1].order_count - later[0].order_count, 1)
+    return {
+        name: (later[-1].rows[name] - later[0].rows[name]) / orders
+        for name in sorted(later[-1].rows)
+        if name not in BOUNDED_TABLES and later[-1].rows[name] != later[0].rows[name]
+    }
+
+
+def more_files(samples: Sequence[Sample]) -> dict[str, tuple[int, int]]:
+    """Processes with more open files in the last quarter than ever in the half before it."""
+    later = second_half(samples)
+    last = later[len(later) // 2 :]
+    before = samples[len(samples) // 4 : len(samples) * 3 // 4]
+    peaks = {
+        name: (
+            max(sample.usage[name].file_count for sample in before),
+            max(sample.usage[name].file_count for sample in last),
+        )
+        for name in samples[0].usage
+    }
+    return {name: pair for name, pair in peaks.items() if pair[1] > pair[0] + FILES_GROWTH_MAX}
+
+
+def has_more_sessions(samples: Sequence[Sample]) -> bool:
+    """Whether the database has more sessions of ours at the end than in the middle."""
+    later = second_half(samples)
+    middle = max(sample.session_count for sample in later[: len(later) // 2])
+    return max(s.session_count for s in later[len(later) // 2 :]) > middle + SESSIONS_GROWTH_MAX
