@@ -149,8 +149,7 @@ def _without_request_id(request: CommandRequest) -> bytes:
 
 
 def _actor(context: ServicerContext) -> str:
-    facts = call_facts(context)
-    return facts.get("actor") or ACTOR_DEFAULT
+    return call_facts(context).get("actor") or ACTOR_DEFAULT
 
 
 def _deadline(context: ServicerContext) -> float:

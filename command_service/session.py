@@ -164,7 +164,7 @@ class Session:
                 cursor = self._connection.cursor()
                 await cursor.execute(statement.sql.encode(), statement.parameters)
                 cursors.append(cursor)
-        return [await c.fetchall() if c.description is not None else [] for c in cursors]
+        return [await c.fetchall() if _has_rows(c) else [] for c in cursors]
 
     async def roll_back(self) -> None:
         """Ends the open transaction, if the connection still works; drops the connection if not."""
@@ -190,3 +190,9 @@ class Session:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+def _has_rows(cursor: psycopg.AsyncCursor[Row]) -> bool:
+    """Not by `description`, which describes each column."""
+    result = cursor.pgresult
+    return result is not None and result.status == psycopg.pq.ExecStatus.TUPLES_OK

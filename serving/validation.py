@@ -1,6 +1,6 @@
 """Requests from bytes, checked against the rules that stand in the protos."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
@@ -56,7 +56,7 @@ def parse_request(body: bytes, message_type: type[MessageT]) -> MessageT:
     if b"\0" in body:
         wrong |= dict.fromkeys(_fields_with_nul(request), "must not hold a NUL character")
     # The rules compare times, but take any for one: 2^31 nanoseconds would be a second and more.
-    if _holds_times(request.DESCRIPTOR):
+    if _time_fields(request.DESCRIPTOR):
         wrong |= _wrong_times(request)
     if wrong:
         raise InvalidRequest(dict(list(wrong.items())[:VIOLATION_COUNT_MAX]))
@@ -103,7 +103,7 @@ def _fields_with_nul(message: Message, prefix: str = "") -> list[str]:
 def _wrong_times(message: Message, prefix: str = "") -> dict[str, str]:
     """What is wrong with each Timestamp and Duration, by its path."""
     found = {}
-    for path, item in _items(message, prefix):
+    for path, item in _items(message, prefix, of=_time_fields(message.DESCRIPTOR)):
         if isinstance(item, Timestamp):
             if not _is_timestamp(item):
                 found[path] = "must be a time of the years 1 to 9999, its nanos from 0 to 999999999"
@@ -112,7 +112,7 @@ def _wrong_times(message: Message, prefix: str = "") -> dict[str, str]:
                 found[path] = (
                     "must be a duration, its nanos below a second and of the sign of its seconds"
                 )
-        elif isinstance(item, Message) and _holds_times(item.DESCRIPTOR):
+        elif isinstance(item, Message):
             found |= _wrong_times(item, f"{path}.")
     return found
 
@@ -141,9 +141,26 @@ def _holds_times(descriptor: Descriptor) -> bool:
     return not known.keys().isdisjoint({Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name})
 
 
-def _items(message: Message, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Each value that stands in the message, with its path: of a list each item, of a map keys too."""
+@cache
+def _time_fields(descriptor: Descriptor) -> frozenset[str]:
+    """The fields of a message that hold a Timestamp or a Duration, at any depth."""
+    return frozenset(
+        field.name
+        for field in descriptor.fields
+        if field.message_type is not None and _holds_times(field.message_type)
+    )
+
+
+def _items(
+    message: Message, prefix: str, *, of: Container[str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Each value that stands in the message, with its path: of a list each item, of a map keys too.
+
+    of: the names of the fields to look at; all if it is None.
+    """
     for field, value in message.ListFields():
+        if of is not None and field.name not in of:
+            continue
         name = f"{prefix}{field.name}"
         is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
         if is_map:

@@ -206,6 +206,8 @@ class Holdings:
         self, count: Callable[..., tuple[Coupon, CouponCustomer | None, Event]]
     ) -> "Holdings":
         """What `count`, which is `hold_use` or `return_use`, makes of each coupon."""
+        if not self.coupons:
+            return self
         coupons, customer_uses, events = dict(self.coupons), dict(self.customer_uses), [*self.events]
         for code, coupon in self.coupons.items():
             coupons[code], used, event = count(

@@ -111,7 +111,9 @@ class PlaceOrder(Command[Order]):
         )
 
     def _for_customer(self, cart: Cart) -> Cart:
-        return replace(cart, customer_id=self.customer_id or cart.customer_id)
+        if self.customer_id in ("", cart.customer_id):
+            return cart
+        return replace(cart, customer_id=self.customer_id)
 
     def _check_customer(self, cart: Cart) -> None:
         """A guest's cart may become anybody's order; a customer's only their own."""

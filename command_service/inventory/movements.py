@@ -63,7 +63,7 @@ def hold(stocks: Stocks, demands: Sequence[Demand], *, cause: str) -> StockChang
     """
     lines = allocate(stocks, demands)
     moves = [Move(line.sku_id, line.location_id, StockDeltas(reserved=line.quantity)) for line in lines]
-    return replace(record(stocks, moves, MovementKind.RESERVED, cause=cause), lines=lines)
+    return record(stocks, moves, MovementKind.RESERVED, cause=cause, lines=lines)
 
 
 def release(
@@ -75,7 +75,7 @@ def release(
 ) -> StockChange:
     """Gives reserved units back; kind is RELEASED, or EXPIRED when time ran out."""
     moves = [Move(line.sku_id, line.location_id, StockDeltas(reserved=-line.quantity)) for line in lines]
-    return replace(record(stocks, moves, kind, cause=cause), lines=tuple(lines))
+    return record(stocks, moves, kind, cause=cause, lines=lines)
 
 
 def commit(stocks: Stocks, lines: Sequence[HeldLine], *, cause: str) -> StockChange:
@@ -88,7 +88,7 @@ def commit(stocks: Stocks, lines: Sequence[HeldLine], *, cause: str) -> StockCha
         )
         for line in lines
     ]
-    return replace(record(stocks, moves, MovementKind.COMMITTED, cause=cause), lines=tuple(lines))
+    return record(stocks, moves, MovementKind.COMMITTED, cause=cause, lines=lines)
 
 
 def deallocate(stocks: Stocks, lines: Sequence[HeldLine], *, cause: str) -> StockChange:
@@ -98,7 +98,7 @@ def deallocate(stocks: Stocks, lines: Sequence[HeldLine], *, cause: str) -> Stoc
         for line in lines
         if line.unshipped_quantity > 0
     ]
-    return replace(record(stocks, moves, MovementKind.DEALLOCATED, cause=cause), lines=tuple(lines))
+    return record(stocks, moves, MovementKind.DEALLOCATED, cause=cause, lines=lines)
 
 
 def ship(
@@ -121,7 +121,7 @@ def ship(
             deltas = StockDeltas(on_hand=-quantity, allocated=-quantity)
             moves.append(Move(line.sku_id, line.location_id, deltas))
         lines.append(replace(line, shipped_quantity=line.shipped_quantity + quantity))
-    return replace(record(stocks, moves, MovementKind.SHIPPED, cause=cause), lines=tuple(lines))
+    return record(stocks, moves, MovementKind.SHIPPED, cause=cause, lines=lines)
 
 
 def shelve(
@@ -173,9 +173,11 @@ def record(
     *,
     cause: str,
     rank_by_location: Mapping[str, int] | None = None,
+    lines: Sequence[HeldLine] = (),
 ) -> StockChange:
     """Carries the moves out one after the other, each with its row for the ledger.
 
+    `lines` are those of the result: what is held after it.
     `rank_by_location` allows levels to be opened at these locations; None allows none.
 
     Raises:
@@ -193,10 +195,11 @@ def record(
         after = moved(before, deltas)
         if after.on_hand > COUNTER_MAX:
             raise QuantityTooLarge(quantity_max=COUNTER_MAX)
-        settled = replace(deltas, shortage=after.shortage - before.shortage)
+        shortage = after.shortage - before.shortage
+        settled = deltas if deltas.shortage == shortage else replace(deltas, shortage=shortage)
         changed[sku_id] = stock.with_level(after)
         events.append(StockMoved(sku_id, kind, settled, after, cause))
-    return StockChange(changed, events)
+    return StockChange(changed, events, tuple(lines))
 
 
 def moved(level: Level, deltas: StockDeltas) -> Level:
@@ -210,7 +213,9 @@ def moved(level: Level, deltas: StockDeltas) -> Level:
         backorder_limit=level.backorder_limit + deltas.backorder_limit,
         shortage=level.shortage + deltas.shortage,
     )
-    return replace(after, shortage=min(after.shortage, after.uncovered))
+    if after.shortage <= after.uncovered:
+        return after
+    return replace(after, shortage=after.uncovered)
 
 
 def _picked(stocks: Stocks, held: Sequence[HeldLine], units: Sequence[Demand]) -> Counter[Place]:

@@ -1,7 +1,7 @@
 """Locations, stock and reservations in PostgreSQL; the ledger of stock stands in ledger.py."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import fields
 from itertools import groupby
 from operator import attrgetter, sub
 from typing import Any
@@ -372,4 +372,7 @@ def _changed_lines(before: Reservation, after: Reservation) -> list[Row]:
 
 
 def _line_rows(reservation: Reservation, lines: Iterable[HeldLine]) -> list[Row]:
-    return [(reservation.reservation_id, *astuple(line)) for line in lines]
+    return [(reservation.reservation_id, *_columns_of(line)) for line in lines]
+
+
+_columns_of: Callable[[HeldLine], Row] = attrgetter(*(field.name for field in fields(HeldLine)))

@@ -7,6 +7,7 @@ with a new order and read by nobody here.
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from operator import attrgetter
 from typing import Any
 
@@ -418,12 +419,12 @@ def _updates(steps: Sequence[tuple[Order, Order]]) -> list[Statement]:
 
 def _gathered(rows: Sequence[object], fields: Iterable[str]) -> Mapping[str, list[Any]]:
     """The values of each field over all rows: what unnest() makes rows of again."""
-    return {field: [_plain(value) for value in map(attrgetter(field), rows)] for field in fields}
+    return {field: _plain(list(map(attrgetter(field), rows))) for field in fields}
 
 
-def _plain(value: object) -> object:
-    """An enum by its number: psycopg would send its name."""
-    return int(value) if isinstance(value, OrderState | PaymentMode) else value
+def _plain(values: list[Any]) -> list[Any]:
+    """Enums by their numbers: psycopg would send their names."""
+    return list(map(int, values)) if values and isinstance(values[0], IntEnum) else values
 
 
 def _record_row(record: MoneyRecord) -> Row:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from command_service import session
 from tests.command_service.checkout.orders_on_postgresql import fill_cart, open_stocked_shop
 from tests.command_service.checkout.shop_in_memory import apply
 from tests.command_service.conftest import CarryOut
@@ -22,7 +23,13 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 @pytest.fixture
-async def shop(carry_out: CarryOut) -> CarryOut:
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch waits for its locks until it was looked at, however slow the machine is."""
+    monkeypatch.setattr(session, "SESSION_LIMITS", "-c jit=off")
+
+
+@pytest.fixture
+async def shop(unhurried: None, carry_out: CarryOut) -> CarryOut:
     await open_stocked_shop(carry_out)
     return carry_out
 
