@@ -1,12 +1,12 @@
 """What a figure is measured with: the shop, the echo servers, how long and how often."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.filling import open_shop
-from benchmarks.load import Load, Measured, measure
+from benchmarks.load import AnyLoad, Load, Measured, measure
 from benchmarks.pgbench import PlainShop
 from benchmarks.rounds import interleaved
 from benchmarks.shop_under_test import ShopUnderTest
@@ -57,6 +57,16 @@ class Bench:
         self.say(f"opening a shop of {self.extent.sku_count:,} SKUs")
         await open_shop(self.shop.command_address, range(self.extent.sku_count))
 
+    async def serving_generation(self) -> int:
+        """The generation of views that answers."""
+        connection = connect(self.shop.servers.redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
+        try:
+            serving = (await load_registry(connection)).serving
+        finally:
+            await connection.close()
+        assert serving is not None, "no views serve"
+        return serving
+
     async def settle(self) -> None:
         """Waits until the views show everything: no turn is to pay for the one before."""
         connection = connect(self.shop.servers.redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
@@ -71,17 +81,25 @@ class Bench:
 
     async def turn(
         self,
-        load: Load,
+        load: AnyLoad,
         pids: Mapping[str, list[int]] | None = None,
         *,
         span_seconds: float | None = None,
     ) -> Measured:
         """One load for one span of time. pids: whose processor time is told, the shop's if not said."""
-        await self.settle()
-        [measured] = await measure(
-            [load], span_seconds or self.extent.span_seconds, pids or self.shop.pids
-        )
+        [measured] = await self.turns([load], pids, span_seconds=span_seconds)
         return measured
+
+    async def turns(
+        self,
+        loads: Sequence[AnyLoad],
+        pids: Mapping[str, list[int]] | None = None,
+        *,
+        span_seconds: float | None = None,
+    ) -> list[Measured]:
+        """Several loads at once."""
+        await self.settle()
+        return await measure(loads, span_seconds or self.extent.span_seconds, pids or self.shop.pids)
 
     async def first_look(self, load: Load) -> Measured:
         """A short turn that warms everything up and tells what answers are like."""

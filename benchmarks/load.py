@@ -20,7 +20,8 @@ class Load:
     """Calls of one method, so many in flight at a time.
 
     kind, arguments: a function of `shoppers` and what it is given. is_repeatable: the same requests may
-    be sent again and again, which only queries may be. in_flight_count: of all connections together.
+    be sent again and again, which only queries may be. in_flight_count: of all connections together;
+    calls_per_second: at fixed times instead, however many are in flight then.
     """
 
     address: str
@@ -28,15 +29,41 @@ class Load:
     kind: str
     arguments: Mapping[str, Any]
     is_repeatable: bool
+    CLIENT: ClassVar[str] = "benchmarks.load_client"
     IN_FLIGHT: ClassVar[int] = 128
 
     in_flight_count: int = IN_FLIGHT
     connection_count: int = 4
+    calls_per_second: float = 0
 
     def to(self, address: str, path: str) -> "Load":
         """The same requests, sent elsewhere."""
         # Nothing is carried out there, so that nothing can be carried out twice.
         return replace(self, address=address, path=path, is_repeatable=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MgetLoad:
+    """MGET after MGET, by redis-py in one process. batches: the keys of each."""
+
+    CLIENT: ClassVar[str] = "benchmarks.mget_client"
+
+    redis_url: str
+    batches: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LagWatch:
+    """No load, but a look at how far the views of a generation are behind: see lag_client."""
+
+    CLIENT: ClassVar[str] = "benchmarks.lag_client"
+
+    database_url: str
+    redis_url: str
+    generation: int
+
+
+AnyLoad = Load | MgetLoad | LagWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +105,16 @@ class Measured:
 
     def latency_ms(self, share: float) -> float:
         """The time that `share` of all calls do not exceed, in milliseconds."""
-        return self.latencies_seconds[math.ceil(share * self.count) - 1] * 1000
+        return quantile_ms(self.latencies_seconds, share)
+
+
+def quantile_ms(sorted_seconds: Sequence[float], share: float) -> float:
+    """The smallest time that `share` of all do not exceed, in milliseconds."""
+    return sorted_seconds[math.ceil(share * len(sorted_seconds)) - 1] * 1000
 
 
 async def measure(
-    loads: Sequence[Load], span_seconds: float, watched: Mapping[str, Iterable[int]]
+    loads: Sequence[AnyLoad], span_seconds: float, watched: Mapping[str, Iterable[int]]
 ) -> list[Measured]:
     """Puts all loads on at once, each from a process of its own, for a span of time.
 
@@ -102,7 +134,7 @@ async def measure(
         after = await _look(begin + span_seconds, watched)
         used = difference(before, after)
         reports = [await client.report() for client in clients]
-        if any(report["is_used_up"] for report in reports):
+        if any(report.get("is_used_up") for report in reports):
             raise LoadFailed("the requests were used up before the end")
     finally:
         for client in clients:
@@ -135,9 +167,9 @@ class _Client:
         self._process = process
 
     @classmethod
-    async def started(cls, load: Load) -> "_Client":
+    async def started(cls, load: AnyLoad) -> "_Client":
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "benchmarks.load_client"),
+            *(sys.executable, "-m", load.CLIENT),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -8,6 +8,7 @@ moment on, so what comes before the span warms everything up. Standard output: `
 """
 
 import json
+import math
 import selectors
 import sys
 import time
@@ -23,14 +24,22 @@ DRAIN_SECONDS_MAX = 20.0
 
 
 class _Client:
-    """Connections whose calls are answered by more calls."""
+    """Connections that calls go through in turn, and what became of those that count.
 
-    def __init__(self, connections: Sequence[Connection], messages: Iterator[bytes]) -> None:
+    paced: calls begin at fixed times, whether or not those before are answered, and take as long as from
+    the time at which they should have begun; else each answer is followed by another call.
+    """
+
+    def __init__(
+        self, connections: Sequence[Connection], messages: Iterator[bytes], calls_per_second: float
+    ) -> None:
         self._selector = selectors.DefaultSelector()
         self._connections = connections
         for connection in connections:
             self._selector.register(connection, selectors.EVENT_READ, connection)
         self._messages = messages
+        self._pause_seconds = 1 / calls_per_second if calls_per_second else math.inf
+        self._next_call = math.inf
         self.seconds: list[float] = []
         self.answer_bytes = 0
         self.sent_count = 0
@@ -38,13 +47,16 @@ class _Client:
 
     def run(self, in_flight_each: int, begin: float, end: float) -> None:
         """Calls until `end`, then waits for the answers that are out."""
-        for connection in self._connections:
-            for _ in range(in_flight_each):
-                self._begin_call(connection, time.monotonic())
-            self._flush(connection)
-        while time.monotonic() < end + DRAIN_SECONDS_MAX and self._is_waiting:
-            for key, _ in self._selector.select(SELECT_SECONDS_MAX):
+        now = time.monotonic()
+        if self._pause_seconds < math.inf:
+            self._next_call = now
+        else:
+            self._fill(in_flight_each, now)
+        while now < end + DRAIN_SECONDS_MAX and (now < end or self._is_waiting):
+            for key, _ in self._selector.select(self._wait_seconds(now)):
                 self._attend(key.data, begin, end)
+            now = time.monotonic()
+            self._call_on_time(now, end)
         if self._is_waiting:
             sys.exit("some calls are not answered")
 
@@ -52,13 +64,29 @@ class _Client:
     def _is_waiting(self) -> bool:
         return any(connection.in_flight_count for connection in self._connections)
 
+    def _wait_seconds(self, now: float) -> float:
+        return min(SELECT_SECONDS_MAX, max(0.0, self._next_call - now))
+
+    def _fill(self, in_flight_each: int, now: float) -> None:
+        for connection in self._connections:
+            for _ in range(in_flight_each):
+                self._begin_call(connection, now)
+            self._flush(connection)
+
+    def _call_on_time(self, now: float, end: float) -> None:
+        while self._next_call <= now < end:
+            connection = self._connections[self.sent_count % len(self._connections)]
+            self._begin_call(connection, self._next_call)
+            self._flush(connection)
+            self._next_call += self._pause_seconds
+
     def _attend(self, connection: Connection, begin: float, end: float) -> None:
         now = time.monotonic()
         for answered in connection.read(now):
             if begin <= now < end:
                 self.seconds.append(answered.seconds)
                 self.answer_bytes += answered.answer_bytes
-            if now < end:
+            if now < end and self._next_call == math.inf:
                 self._begin_call(connection, now)
         self._flush(connection)
 
@@ -85,7 +113,11 @@ def main() -> None:
         Connection(load["address"], load["path"], (("x-actor", "benchmark"),))
         for _ in range(load["connection_count"])
     ]
-    client = _Client(connections, cycle(messages) if load["is_repeatable"] else iter(messages))
+    client = _Client(
+        connections,
+        cycle(messages) if load["is_repeatable"] else iter(messages),
+        load["calls_per_second"],
+    )
     print("ready", flush=True)
     begin, end = map(float, sys.stdin.readline().split())
     client.run(load["in_flight_count"] // load["connection_count"], begin, end)

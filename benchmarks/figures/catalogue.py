@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from benchmarks.bench import Bench
+from benchmarks.figures.batches import batches
 from benchmarks.figures.hot_sku import hot_sku
 from benchmarks.figures.lookups import cart_lookups, stock_lookups
 from benchmarks.figures.orders import orders
+from benchmarks.figures.under_load import under_load
 from benchmarks.reporting import Figure
 
 
@@ -22,6 +24,8 @@ GROUPS = (
     Group(("place_order_vs_pgbench", "place_order_cpu_vs_echo"), orders),
     Group(("stock_lookup_vs_echo", "stock_lookup_cpu_vs_echo"), stock_lookups),
     Group(("cart_lookup_cpu_vs_echo",), cart_lookups),
+    Group(("batch_lookup_vs_mget",), batches),
+    Group(("projection_lag_ms", "query_latency_ms"), under_load),
 )
 
 

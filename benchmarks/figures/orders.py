@@ -77,8 +77,12 @@ class Placing:
     async def place(self, load: Load, span_seconds: float) -> Measured:
         """Puts such a load on."""
         measured = await self._bench.turn(load, span_seconds=span_seconds)
-        self._supply.used(measured)
+        self.took(measured)
         return measured
+
+    def took(self, measured: Measured) -> None:
+        """Takes note of the carts that are orders now."""
+        self._supply.used(measured)
 
 
 async def _plain_subject(bench: Bench, placing: Placing, told: dict[str, Any]) -> Turn:
