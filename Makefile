@@ -101,7 +101,7 @@ demo: $(INSTALLED) ## see it work
 	@$(BIN)/shopkeeper demo
 
 .PHONY: bench
-bench: $(INSTALLED) ## measure it beside its limits: ONLY=name[,name] ROUNDS=3 SECONDS=3 WORKERS=1 PROFILE=1
+bench: $(INSTALLED) ## measure it beside its limits: ONLY=name[,name] ROUNDS=3 SECONDS=2 WORKERS=1 PROFILE=1
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(SECONDS),--seconds $(SECONDS)) $(if $(WORKERS),--workers $(WORKERS)) $(if $(PROFILE),--profile)
 

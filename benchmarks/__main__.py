@@ -1,6 +1,6 @@
 """Measures the shop, or those figures of it that are named.
 
-    python -m benchmarks [--only NAME,...] [--rounds 3] [--seconds 3] [--workers 1] [--profile]
+    python -m benchmarks [--only NAME,...] [--rounds 3] [--seconds 2] [--workers 1] [--profile]
 
 Everything runs on servers and services of its own, which end with it. To look into a process while it
 works, add --profile to --only: the process ids are printed, and then the load of ours alone, without the
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=DEFAULT.round_count)
     parser.add_argument("--seconds", type=float, default=DEFAULT.span_seconds, help="of one turn")
     parser.add_argument("--skus", type=int, default=DEFAULT.sku_count)
+    parser.add_argument("--events", type=int, default=DEFAULT.event_count, help="of the rebuilt log")
     parser.add_argument("--workers", type=int, default=1, help="of command and query service, each")
     parser.add_argument("--profile", action="store_true", help="only put the load on, until Ctrl-C")
     return parser
@@ -56,7 +57,7 @@ async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
         raise SystemExit(
             f"no such figure: {', '.join(sorted(unknown))}; there are: {', '.join(names())}"
         )
-    extent = Extent(asked.rounds, asked.seconds, asked.skus, is_endless=asked.profile)
+    extent = Extent(*(asked.rounds, asked.seconds, asked.skus, asked.events), is_endless=asked.profile)
     figures: list[Figure] = []
     async with shop_under_test(asked.workers) as shop:
         bench = Bench(

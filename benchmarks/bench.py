@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.filling import open_shop
 from benchmarks.load import AnyLoad, Load, Measured, measure
 from benchmarks.pgbench import PlainShop
 from benchmarks.rounds import interleaved
+from benchmarks.shop_copies import Size, fill_shop
 from benchmarks.shop_under_test import ShopUnderTest
 from event_log.reader import LogReader
 from read_models.connections import Connection, connect
@@ -29,13 +29,15 @@ Turn = Callable[[], Awaitable[Any]]
 class Extent:
     """How much is measured.
 
-    sku_count: of the shop. span_seconds: of one turn of one subject. is_endless: only the first subject,
-    which is ours, has turns, until somebody who looks on has seen enough.
+    sku_count: of the shop. event_count: of the log that is rebuilt. span_seconds: of one turn of one
+    subject. is_endless: only the first subject, which is ours, has turns, until somebody who looks on
+    has seen enough.
     """
 
     round_count: int = 3
-    span_seconds: float = 3.0
+    span_seconds: float = 2.0
     sku_count: int = 10_000
+    event_count: int = 1_000_000
     is_endless: bool = False
 
 
@@ -55,7 +57,8 @@ class Bench:
     async def open(self) -> None:
         """Puts everything on sale."""
         self.say(f"opening a shop of {self.extent.sku_count:,} SKUs")
-        await open_shop(self.shop.command_address, range(self.extent.sku_count))
+        size = Size(self.extent.sku_count)
+        await fill_shop(self.shop.servers.database_url, self.shop.command_address, size)
 
     async def serving_generation(self) -> int:
         """The generation of views that answers."""
@@ -66,18 +69,6 @@ class Bench:
             await connection.close()
         assert serving is not None, "no views serve"
         return serving
-
-    async def settle(self) -> None:
-        """Waits until the views show everything: no turn is to pay for the one before."""
-        connection = connect(self.shop.servers.redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
-        reader = LogReader(self.shop.servers.database_url, application_name="shopkeeper benchmarks")
-        try:
-            async with asyncio.timeout(SETTLE_SECONDS_MAX):
-                while not await _is_level(connection, reader):  # noqa: ASYNC110 asked of other processes
-                    await asyncio.sleep(SETTLE_POLL_SECONDS)
-        finally:
-            await reader.close()
-            await connection.close()
 
     async def turn(
         self,
@@ -98,7 +89,7 @@ class Bench:
         span_seconds: float | None = None,
     ) -> list[Measured]:
         """Several loads at once."""
-        await self.settle()
+        await settle(self.shop)
         return await measure(loads, span_seconds or self.extent.span_seconds, pids or self.shop.pids)
 
     async def first_look(self, load: Load) -> Measured:
@@ -124,6 +115,19 @@ class Bench:
             self.extent.round_count,
             lambda name, number, result: self.say(f"round {number}, {name}: {result}"),
         )
+
+
+async def settle(shop: ShopUnderTest) -> None:
+    """Waits until the views show everything: no turn is to pay for the one before."""
+    connection = connect(shop.servers.redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
+    reader = LogReader(shop.servers.database_url, application_name="shopkeeper benchmarks")
+    try:
+        async with asyncio.timeout(SETTLE_SECONDS_MAX):
+            while not await _is_level(connection, reader):  # noqa: ASYNC110 asked of other processes
+                await asyncio.sleep(SETTLE_POLL_SECONDS)
+    finally:
+        await reader.close()
+        await connection.close()
 
 
 async def _is_level(connection: Connection, reader: LogReader) -> bool:

@@ -1,7 +1,9 @@
 """Carts that are ready to be ordered, made before a clock runs and used up by it."""
 
+from collections.abc import Mapping
+
 from benchmarks.cart_copies import CartCopies
-from benchmarks.load import Load, Measured
+from benchmarks.load import WARM_UP_SECONDS, Load, Measured
 
 PLACE_ORDER = "/shopkeeper.ordering.v1.OrderingCommandService/PlaceOrder"
 RATE_AT_FIRST = 2_500.0
@@ -22,22 +24,39 @@ class CartSupply:
         self._used_count = 0
         self._rate = RATE_AT_FIRST
 
-    async def orders(self, seconds: float, *, in_flight_count: int = Load.IN_FLIGHT) -> Load:
-        """A load of orders that lasts for so many seconds; makes the carts that are missing."""
+    async def orders(self, span_seconds: float, *, in_flight_count: int = Load.IN_FLIGHT) -> Load:
+        """A load of orders, for which the carts are there."""
+        lines = {"line_count": self._copies.line_count}
+        return await self.load(
+            *(PLACE_ORDER, "orders", lines, span_seconds), in_flight_count=in_flight_count
+        )
+
+    async def load(
+        self,
+        path: str,
+        kind: str,
+        arguments: Mapping[str, int],
+        span_seconds: float,
+        *,
+        in_flight_count: int,
+    ) -> Load:
+        """A load that uses up a cart with each call and lasts for a span; makes the carts it lacks."""
+        seconds = span_seconds + WARM_UP_SECONDS
         wanted_count = round(seconds * self._rate * RESERVE_FACTOR) + in_flight_count
         end = max(self._filled_count, self._used_count + wanted_count)
         await self._copies.make(range(self._filled_count, end))
         self._filled_count = end
-        arguments = {
-            "request_count": end - self._used_count,
-            "prefix": self._copies.prefix,
-            "first": self._used_count,
-            "line_count": self._copies.line_count,
-        }
         return Load(
-            *(self._command_address, PLACE_ORDER, "orders", arguments),
+            *(self._command_address, path, kind),
+            {
+                "request_count": end - self._used_count,
+                "prefix": self._copies.prefix,
+                "first": self._used_count,
+                **arguments,
+            },
             is_repeatable=False,
             in_flight_count=in_flight_count,
+            connection_count=min(in_flight_count, Load.CONNECTIONS),
         )
 
     def used(self, measured: Measured) -> None:

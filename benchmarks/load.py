@@ -31,9 +31,10 @@ class Load:
     is_repeatable: bool
     CLIENT: ClassVar[str] = "benchmarks.load_client"
     IN_FLIGHT: ClassVar[int] = 128
+    CONNECTIONS: ClassVar[int] = 4
 
     in_flight_count: int = IN_FLIGHT
-    connection_count: int = 4
+    connection_count: int = CONNECTIONS
     calls_per_second: float = 0
 
     def to(self, address: str, path: str) -> "Load":

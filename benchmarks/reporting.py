@@ -41,7 +41,7 @@ class Figure:
     """One line of the table.
 
     compared: with its baseline, which `against` names; None for a figure that stands alone. told: what
-    else was measured, by name.
+    else was measured, by name. holds: whether that is as it should be, where the figure has another half.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Figure:
     against: str = ""
     compared: Compared | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    holds: bool = True
 
     @classmethod
     def beside(
@@ -69,7 +70,9 @@ class Figure:
     @property
     def is_reached(self) -> bool:
         """Whether it is where it should be."""
-        return self.reach.is_reached_by(self.compared.ratio if self.compared else self.value)
+        return self.holds and self.reach.is_reached_by(
+            self.compared.ratio if self.compared else self.value
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything about it, for latest.json."""

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -70,22 +71,34 @@ class ShopUnderTest:
 @asynccontextmanager
 async def shop_under_test(worker_count: int) -> AsyncIterator[ShopUnderTest]:
     """Starts everything on servers of its own, whose data is on disk and gone afterwards."""
+    with temporary_data_dir() as data_dir:
+        with EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS) as postgres:
+            async with _shop(postgres, data_dir, DATABASE, worker_count) as shop:
+                yield shop
+
+
+@asynccontextmanager
+async def another_shop(shop: ShopUnderTest, database: str) -> AsyncIterator[ShopUnderTest]:
+    """One more shop on the same PostgreSQL, with services and a Valkey of its own."""
+    with temporary_data_dir() as data_dir:
+        async with _shop(shop.postgres, data_dir, database, shop.worker_count) as other:
+            yield other
+
+
+@asynccontextmanager
+async def _shop(
+    postgres: EmbeddedPostgres, data_dir: Path, database: str, worker_count: int
+) -> AsyncIterator[ShopUnderTest]:
+    make_database(postgres, database)
+    url = postgres.url(database)
+    migrate(url)
     # Whatever servers the caller uses otherwise, they are not to be filled with rubbish.
     given = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    with _servers() as servers:
-        migrate(servers.database_url)
-        environment = {"LOG_LEVEL": "INFO", **given, **servers.environment, **free_addresses()}
+    with EmbeddedValkey(data_dir / "valkey") as valkey:
+        servers = Servers(url, valkey.url, postgres, valkey)
+        environment = {**given, **servers.environment, **free_addresses(), "LOG_LEVEL": "INFO"}
         async with Deployment(environment, workers=worker_count) as deployment:
             yield ShopUnderTest(servers, deployment, worker_count)
-
-
-@contextmanager
-def _servers() -> Iterator[Servers]:
-    with temporary_data_dir() as data_dir:
-        postgres = EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS)
-        with postgres, EmbeddedValkey(data_dir / "valkey") as valkey:
-            make_database(postgres, DATABASE)
-            yield Servers(postgres.url(DATABASE), valkey.url, postgres, valkey)
 
 
 def make_database(postgres: EmbeddedPostgres, name: str) -> None:

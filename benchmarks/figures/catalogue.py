@@ -5,9 +5,12 @@ from typing import NamedTuple
 
 from benchmarks.bench import Bench
 from benchmarks.figures.batches import batches
+from benchmarks.figures.cart_growth import cart_growth
+from benchmarks.figures.growth import growth
 from benchmarks.figures.hot_sku import hot_sku
 from benchmarks.figures.lookups import cart_lookups, stock_lookups
 from benchmarks.figures.orders import orders
+from benchmarks.figures.rebuild import rebuild
 from benchmarks.figures.under_load import under_load
 from benchmarks.reporting import Figure
 
@@ -26,6 +29,9 @@ GROUPS = (
     Group(("cart_lookup_cpu_vs_echo",), cart_lookups),
     Group(("batch_lookup_vs_mget",), batches),
     Group(("projection_lag_ms", "query_latency_ms"), under_load),
+    Group(("rebuild_vs_copy",), rebuild),
+    Group(("growth",), growth),
+    Group(("add_to_cart_growth",), cart_growth),
 )
 
 

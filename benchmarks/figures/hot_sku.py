@@ -32,7 +32,7 @@ AGAINST = {
 
 async def hot_sku(bench: Bench) -> list[Figure]:
     """hot_sku_vs_pgbench, hot_sku_vs_spread and hot_sku_vs_echo, as far as they are wanted."""
-    loads = _Reservations(bench)
+    loads = Reservations(bench)
     told: dict[str, Any] = {}
     subjects: dict[str, Turn] = {"hot": lambda: bench.turn(loads.over(1))}
     async with AsyncExitStack() as stack:
@@ -48,7 +48,7 @@ async def hot_sku(bench: Bench) -> list[Figure]:
     return list(_figures(results, told))
 
 
-class _Reservations:
+class Reservations:
     """Loads of reservations, no two of which send the same."""
 
     def __init__(self, bench: Bench) -> None:
@@ -66,7 +66,7 @@ class _Reservations:
         return Load(self._address, RESERVE_STOCK, "reservations", arguments, is_repeatable=False)
 
 
-async def _plain_subjects(bench: Bench, loads: _Reservations, told: dict[str, Any]) -> dict[str, Turn]:
+async def _plain_subjects(bench: Bench, loads: Reservations, told: dict[str, Any]) -> dict[str, Turn]:
     """Pgbench with different numbers of clients; told: what both write, which should be the same."""
     plain = await bench.plain_shop()
     written = await written_by(bench.shop.servers.database_url, lambda: bench.first_look(loads.over(1)))

@@ -9,7 +9,7 @@ from benchmarks.bench import FIRST_LOOK_SECONDS, Bench, Turn
 from benchmarks.cart_copies import CartCopies
 from benchmarks.cart_supply import CartSupply
 from benchmarks.echo_server import PATH as ECHO
-from benchmarks.load import WARM_UP_SECONDS, Load, Measured
+from benchmarks.load import Load, Measured
 from benchmarks.pgbench import Plain, PlainShop
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
@@ -72,7 +72,7 @@ class Placing:
 
     async def prepare(self, span_seconds: float) -> Load:
         """A load that lasts for so long; its carts are there."""
-        return await self._supply.orders(span_seconds + WARM_UP_SECONDS)
+        return await self._supply.orders(span_seconds)
 
     async def place(self, load: Load, span_seconds: float) -> Measured:
         """Puts such a load on."""

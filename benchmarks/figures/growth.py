@@ -1,0 +1,68 @@
+"""What a request costs in a shop ten times as large."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from benchmarks.bench import Bench, Turn
+from benchmarks.figures.hot_sku import Reservations
+from benchmarks.figures.lookups import stock_load
+from benchmarks.figures.orders import Placing
+from benchmarks.load import Measured
+from benchmarks.reporting import Bound, Figure, Reach
+from benchmarks.rounds import Compared
+from benchmarks.shop_copies import Size, fill_shop
+from benchmarks.shop_under_test import another_shop
+
+FACTOR = 10
+COMMANDS, QUERIES = ("command_service", "postgres"), ("query_service", "valkey")
+
+Spent = Callable[[Measured], float]
+
+
+async def growth(bench: Bench) -> list[Figure]:
+    """growth: the worst of reservations, orders and lookups of stock."""
+    size = Size(*(3 * [bench.extent.sku_count]))
+    large = Size(*(3 * [FACTOR * bench.extent.sku_count]))
+    async with AsyncExitStack() as stack:
+        subjects: dict[str, Turn] = {}
+        for name, extent in (("1x", size), ("10x", large)):
+            bench.say(f"filling a shop of {extent.sku_count:,} SKUs, orders and open reservations each")
+            shop = await stack.enter_async_context(another_shop(bench.shop, f"growth_{name}"))
+            await fill_shop(shop.servers.database_url, shop.command_address, extent)
+            its = replace(bench.extent, sku_count=extent.sku_count)
+            subjects |= await _subjects(name, replace(bench, shop=shop, extent=its))
+        in_turns = {key: subjects[key] for key in sorted(subjects)}
+        results = await bench.rounds(in_turns)
+    return [_figure(results)]
+
+
+async def _subjects(name: str, bench: Bench) -> dict[str, Turn]:
+    reservations, placing = Reservations(bench), await Placing.of(bench)
+    return {
+        f"reservations {name}": lambda: bench.turn(reservations.over(bench.extent.sku_count)),
+        f"orders {name}": placing.turn,
+        f"lookups {name}": partial(bench.turn, stock_load(bench)),
+    }
+
+
+def _figure(results: Mapping[str, Sequence[Measured]]) -> Figure:
+    told: dict[str, Any] = {}
+    compared = []
+    for kind, names in (("reservations", COMMANDS), ("orders", COMMANDS), ("lookups", QUERIES)):
+        spent = {
+            size: [each.processor_us(*names) for each in results[f"{kind} {size}"]]
+            for size in ("1x", "10x")
+        }
+        compared.append(Compared.of(spent["10x"], spent["1x"]))
+        told |= {f"{kind}_us_{size}": us for size, us in spent.items()}
+        told[f"{kind}_ratio"] = compared[-1].ratio
+    worst = max(compared, key=lambda each: each.ratio)
+    return Figure.beside(
+        *("growth", "us CPU", Reach(Bound.UNDER, 1.15)),
+        worst,
+        against="the same in a shop of a tenth of the size",
+        told=told,
+    )

@@ -1,0 +1,51 @@
+"""How many statements a command takes, as PostgreSQL counts them."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+SETTING_SECONDS = 0.5
+"""Until all sessions have taken note of a changed setting."""
+
+# Only what runs with every command: workers look around now and then.
+_COUNT = """
+SELECT coalesce(sum(calls), 0)::float8 FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND calls >= %s
+"""
+
+
+class Statements:
+    """Counts while it is switched on."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[float, ...]]) -> None:
+        self._connection = connection
+
+    def reset(self) -> None:
+        """Forgets what was counted."""
+        self._connection.execute("SELECT pg_stat_statements_reset()")
+
+    def each(self, command_count: int) -> float:
+        """Statements of a command; so many, one at a time, have run since the reset."""
+        row = self._connection.execute(_COUNT, [command_count // 2]).fetchone()
+        assert row is not None
+        return row[0] / command_count
+
+
+@contextmanager
+def counting(database_url: str) -> Iterator[Statements]:
+    """Counts statements inside the block; outside of it no figure pays for that."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        _track(connection, "top")
+        try:
+            yield Statements(connection)
+        finally:
+            _track(connection, "none")
+
+
+def _track(connection: psycopg.Connection[tuple[float, ...]], which: str) -> None:
+    connection.execute(f"ALTER SYSTEM SET pg_stat_statements.track = {which}".encode())
+    connection.execute("SELECT pg_reload_conf()")
+    time.sleep(SETTING_SECONDS)
