@@ -120,12 +120,18 @@ def check_effects(case: Case) -> Iterator[Violation]:
             if found:
                 yield _of("effect of nothing", f"refused or unknown, yet it wrote {_told(found)}", calls)
             continue
-        if any(later.position != event.position + 1 for event, later in pairwise(found)):
+        if any(_is_another_batch(*two) for two in pairwise(found)):
             yield _of("two effects", f"its events stand in two places: {_told(found)}", calls)
         wanted = EVENT_OF_COMMAND.get(calls[0].method)
         count = sum(event.type == wanted for event in found)
         if wanted is not None and count != 1:
             yield _of("not one effect", f"carried out, with {count} events {wanted}", calls)
+
+
+def _is_another_batch(event: LoggedEvent, later: LoggedEvent) -> bool:
+    """What one command writes stands together, and bears one time."""
+    is_apart = later.position != event.position + 1
+    return is_apart or later.recorded_time != event.recorded_time
 
 
 def _told(events: Iterable[LoggedEvent]) -> str:
@@ -209,9 +215,11 @@ def check_stock_reads(case: Case) -> Iterator[Violation]:
     """Stock that is shown was true at the reader's token, or later."""
     positions, last_index = _stock_states(case.evidence.movements)
     for read in case.history:
-        if read.method != "GetStock" or read.outcome is not Outcome.OK:
+        if read.method != "GetStock" or not read.is_decided:
             continue
         token_position = case.evidence.position_of(read.fresh_as)
+        if read.code == NOT_FOUND and _was_stocked(positions, read, token_position):
+            yield _of("stale read", "stock that had been told of is denied", [read])
         for location_id, counters in read.told.get("levels", {}).items():
             place = (read.asked["sku_id"], location_id)
             since = bisect.bisect_right(positions.get(place, []), token_position)
@@ -220,6 +228,16 @@ def check_stock_reads(case: Case) -> Iterator[Violation]:
                 yield _of("read of nothing", f"{place} was never {list(counters)}", [read])
             elif found < since:
                 yield _of("stale read", f"{place} was {list(counters)} before the token only", [read])
+
+
+def _was_stocked(
+    positions: dict[tuple[str, str], list[int]], read: Operation, token_position: int
+) -> bool:
+    """Whether the SKU had stock anywhere at the reader's token."""
+    return any(
+        sku_id == read.asked["sku_id"] and found[0] <= token_position
+        for (sku_id, _), found in positions.items()
+    )
 
 
 def _stock_states(

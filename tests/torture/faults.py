@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from redis.asyncio import Redis
 
-from tests.torture.clocks import SteppedClock
+from tests.torture.implants import SteppedClock
 from tests.torture.links import Link
-from tests.torture.shop import COMMAND, Member, Shop
+from tests.torture.shop import COMMAND, Member, Shop, WholeShop
 
 
 class Fault(ABC):
@@ -37,11 +37,11 @@ class Fault(ABC):
         """What it can strike."""
 
     @abstractmethod
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Strikes."""
 
     @abstractmethod
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Puts it right, as whoever is on call would."""
 
     def __str__(self) -> str:
@@ -66,16 +66,16 @@ class Kill(_OfProcess):
 
     kind = "kill"
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Kills."""
-        member = self.member(shop)
+        member = self.member(whole.shop)
         member.is_wanted = False
         member.process.kill()
         await member.process.wait()
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Starts."""
-        await shop.start(self.member(shop))
+        await whole.shop.start(self.member(whole.shop))
 
 
 class Pause(_OfProcess):
@@ -84,13 +84,13 @@ class Pause(_OfProcess):
     kind = "pause"
     seconds = (0.5, 4.0)
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Freezes."""
-        self.member(shop).process.pause()
+        self.member(whole.shop).process.pause()
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Thaws."""
-        self.member(shop).process.resume()
+        self.member(whole.shop).process.resume()
 
 
 class StepClock(_OfProcess):
@@ -107,13 +107,13 @@ class StepClock(_OfProcess):
             f"{name} by {step:+.0f} s" for name in sorted(shop.members) for step in cls.steps_seconds
         ]
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Jumps."""
-        self._clock(shop).step(float(self.target.split()[2]))
+        self._clock(whole.shop).step(float(self.target.split()[2]))
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Jumps back."""
-        self._clock(shop).step(0.0)
+        self._clock(whole.shop).step(0.0)
 
     def _clock(self, shop: Shop) -> SteppedClock:
         return shop.members[self.target.split()[0]].clock
@@ -136,9 +136,9 @@ class _OfLink(Fault):
         """The one that is struck."""
         return shop.links[self.target]
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Lets everything through again."""
-        self.link(shop).release()
+        self.link(whole.shop).release()
 
 
 class Cut(_OfLink):
@@ -146,9 +146,9 @@ class Cut(_OfLink):
 
     kind = "cut"
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Resets."""
-        self.link(shop).cut()
+        self.link(whole.shop).cut()
 
 
 class Refuse(_OfLink):
@@ -156,9 +156,9 @@ class Refuse(_OfLink):
 
     kind = "refuse"
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Resets, again and again."""
-        self.link(shop).refuse()
+        self.link(whole.shop).refuse()
 
 
 class BlackHole(_OfLink):
@@ -167,9 +167,9 @@ class BlackHole(_OfLink):
     kind = "black hole"
     seconds = (0.5, 6.0)
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Keeps everything."""
-        self.link(shop).hold()
+        self.link(whole.shop).hold()
 
 
 class Slow(_OfLink):
@@ -187,9 +187,9 @@ class Slow(_OfLink):
         """The one that is struck."""
         return shop.links[self.target.rpartition(" by ")[0]]
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Delays each piece."""
-        self.link(shop).slow_seconds = float(self.target.split()[-2])
+        self.link(whole.shop).slow_seconds = float(self.target.split()[-2])
 
 
 class LoseCommit(_OfLink):
@@ -202,9 +202,9 @@ class LoseCommit(_OfLink):
         """Between the deciding processes and the database."""
         return sorted(f"{member.name} postgres" for member in shop.members_of(COMMAND))
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Loses the next three."""
-        self.link(shop).commits_to_lose = 3
+        self.link(whole.shop).commits_to_lose = 3
 
 
 # --- servers --------------------------------------------------------------------------------------
@@ -226,13 +226,13 @@ class CrashPostgres(_OfPostgres):
 
     kind = "crash postgres"
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Stops."""
-        await asyncio.to_thread(shop.postgres.crash)
+        await asyncio.to_thread(whole.shop.postgres.crash)
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Starts."""
-        await asyncio.to_thread(shop.postgres.start)
+        await asyncio.to_thread(whole.shop.postgres.start)
 
 
 class FillDisk(_OfPostgres):
@@ -241,17 +241,17 @@ class FillDisk(_OfPostgres):
     kind = "fill disk"
     seconds = (1.0, 4.0)
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Fills it."""
-        shop.disk.fill(shop.postgres.pid)
+        whole.disk.fill(whole.shop.postgres.pid)
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Makes room, and starts the server again if it has ended."""
-        is_running = shop.postgres.is_running
-        shop.disk.free(shop.postgres.pid if is_running else None)
+        is_running = whole.shop.postgres.is_running
+        whole.disk.free(whole.shop.postgres.pid if is_running else None)
         if not is_running:
-            await asyncio.to_thread(shop.postgres.stop)
-            await asyncio.to_thread(shop.postgres.start)
+            await asyncio.to_thread(whole.shop.postgres.stop)
+            await asyncio.to_thread(whole.shop.postgres.start)
 
 
 class _OfValkey(Fault):
@@ -270,13 +270,13 @@ class KillValkey(_OfValkey):
 
     kind = "kill valkey"
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Kills."""
-        await asyncio.to_thread(shop.valkey.kill)
+        await asyncio.to_thread(whole.shop.valkey.kill)
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Starts it, empty."""
-        await asyncio.to_thread(shop.valkey.start)
+        await asyncio.to_thread(whole.shop.valkey.start)
 
 
 class FlushValkey(_OfValkey):
@@ -285,12 +285,12 @@ class FlushValkey(_OfValkey):
     kind = "flush valkey"
     seconds = (0.0, 0.1)
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Says it."""
-        async with Redis.from_url(shop.valkey.url) as client:
+        async with Redis.from_url(whole.shop.valkey.url) as client:
             await client.flushall()
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """There is nothing to put right: it is rebuilt without being asked."""
 
 
@@ -299,13 +299,13 @@ class PauseValkey(_OfValkey):
 
     kind = "pause valkey"
 
-    async def begin(self, shop: Shop) -> None:
+    async def begin(self, whole: WholeShop) -> None:
         """Freezes."""
-        os.kill(shop.valkey.pid, signal.SIGSTOP)
+        os.kill(whole.shop.valkey.pid, signal.SIGSTOP)
 
-    async def heal(self, shop: Shop) -> None:
+    async def heal(self, whole: WholeShop) -> None:
         """Thaws."""
-        os.kill(shop.valkey.pid, signal.SIGCONT)
+        os.kill(whole.shop.valkey.pid, signal.SIGCONT)
 
 
 FAULTS: tuple[type[Fault], ...] = (

@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.torture.faults import FAULTS, Fault
-from tests.torture.shop import Shop
+from tests.torture.shop import WholeShop
 
 PAUSE_SECONDS_MAX = 2.0
 """Between the beginnings of two faults: several last at once."""
@@ -48,11 +48,16 @@ def schedule(
 class Nemesis:
     """Carries out a schedule. counts: faults so far, by kind."""
 
-    def __init__(self, shop: Shop, on_fault: Callable[[str], None]) -> None:
-        self._shop = shop
+    def __init__(self, whole: WholeShop, on_fault: Callable[[str], None]) -> None:
+        self._whole = whole
         self._on_fault = on_fault
         self.counts: Counter[str] = Counter()
         self.active: set[str] = set()
+
+    @property
+    def targets(self) -> dict[type[Fault], list[str]]:
+        """Everything that can go wrong here."""
+        return {kind: found for kind in FAULTS if (found := kind.targets(self._whole.shop))}
 
     async def strike(self, planned: Sequence[Planned]) -> None:
         """Returns when all has struck and is healed."""
@@ -64,16 +69,11 @@ class Nemesis:
                 group.create_task(self._let_last(each.kind(each.target), each.lasts_seconds))
 
     async def _let_last(self, fault: Fault, seconds: float) -> None:
-        async with fault.exclusively(self._shop):
+        async with fault.exclusively(self._whole.shop):
             self.counts[fault.kind] += 1
             self.active.add(str(fault))
             self._on_fault(f"{fault}, {seconds:.1f} s")
-            await fault.begin(self._shop)
+            await fault.begin(self._whole)
             await asyncio.sleep(seconds)
-            await fault.heal(self._shop)
+            await fault.heal(self._whole)
             self.active.discard(str(fault))
-
-
-def kinds_and_targets(shop: Shop) -> dict[type[Fault], list[str]]:
-    """Everything that can go wrong with a shop."""
-    return {kind: found for kind in FAULTS if (found := kind.targets(shop))}

@@ -20,8 +20,8 @@ from tests.torture.checker import Violation, check
 from tests.torture.evidence import Evidence, read_evidence
 from tests.torture.heartbeat import Heartbeat
 from tests.torture.history import History
-from tests.torture.nemesis import Nemesis, kinds_and_targets, schedule
-from tests.torture.shop import COMMAND, Shop, open_shop
+from tests.torture.nemesis import Nemesis, schedule
+from tests.torture.shop import COMMAND, WholeShop, open_shop
 from tests.torture.till import StripeTill
 from tests.torture.workload import (
     OPENING_STOCK,
@@ -86,14 +86,16 @@ class Result:
 class Run:
     """One run over a shop that is open."""
 
-    def __init__(self, shop: Shop, till: StripeTill, history: History, seed: int, tell: Tell) -> None:
-        self._shop = shop
+    def __init__(
+        self, whole: WholeShop, till: StripeTill, history: History, seed: int, tell: Tell
+    ) -> None:
+        shop = self._shop = whole.shop
         self._history = history
         self._seed = seed
         self._tell = tell
         self._till = till
         self._market = Market(till)
-        self._nemesis = Nemesis(shop, lambda fault: self._say(f"  {fault}"))
+        self._nemesis = Nemesis(whole, lambda fault: self._say(f"  {fault}"))
         self._heartbeat = Heartbeat(shop.doors, history)
         self._begun = time.monotonic()
         self.converged_seconds: list[float] = []
@@ -147,7 +149,7 @@ class Run:
         return Caller(actor, self._shop.doors, self._history, chance, patience_seconds=PATIENCE_SECONDS)
 
     async def _round(self, number: int, seconds: float) -> None:
-        targets = kinds_and_targets(self._shop)
+        targets = self._nemesis.targets
         planned = schedule(self._seed, seconds, targets, round_number=number)
         self._say(f"round {number + 1}: {len(planned)} faults in {seconds:.0f} s")
         await self._nemesis.strike(planned)
@@ -169,14 +171,14 @@ class Run:
 
     async def _has_converged(self) -> bool:
         return await self._heartbeat.is_well(seconds_max=1.0) and not await asyncio.to_thread(
-            _overdue_count, self._shop.postgres.url()
+            _overdue_count, self._shop.database_url
         )
 
     async def _calm(self) -> None:
         """Waits until nothing is under way any more, and gives back what only people can."""
         self._till.heal()
         begun = time.monotonic()
-        books = Books(self._shop.postgres.url())
+        books = Books(self._shop.database_url)
         async with self._caller("manager") as caller:
             while left := self._left(books):
                 if time.monotonic() - begun > CALM_SECONDS_MAX:
@@ -196,7 +198,7 @@ class Run:
     async def _judge(self, provider_money: dict[str, tuple[int, int]] | None = None) -> None:
         """Holds everything that is known now against everything that was promised."""
         mark = self._history.mark()
-        evidence = await asyncio.to_thread(read_evidence, self._shop.postgres.url(), provider_money)
+        evidence = await asyncio.to_thread(read_evidence, self._shop.database_url, provider_money)
         operations = self._history.as_of(mark)
         self.violations += await asyncio.to_thread(
             check, operations, evidence, list(self._history.pulses)
@@ -207,9 +209,7 @@ class Run:
         self._say(f"judged {len(operations)} operations: {len(self.violations)} violations")
 
     async def _verify(self) -> list[Violation]:
-        found = await verify(
-            self._shop.postgres.url(), self._shop.valkey.url, on_progress=lambda *_: None
-        )
+        found = await verify(self._shop.database_url, self._shop.valkey.url, on_progress=lambda *_: None)
         return [Violation(each.check, f"{each.subject}: {each.explanation}") for each in found]
 
     async def _report(self) -> None:
@@ -239,11 +239,11 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
     """A run on servers of its own, in `data_dir`. file: takes the history, a JSON object a line."""
     history = History(file)
     async with (
-        open_shop(data_dir, seed=seed) as shop,
-        StripeTill(shop.provider, shop.provider_url) as till,
+        open_shop(data_dir, seed=seed) as whole,
+        StripeTill(whole.provider, whole.shop.provider_url) as till,
     ):
-        tell(f"disk: {type(shop.disk).__name__}")
-        run = Run(shop, till, history, seed, tell)
+        tell(f"disk: {type(whole.disk).__name__}")
+        run = Run(whole, till, history, seed, tell)
         await run.torture(seconds)
     history.flush()
     commands = {operation.request_id for operation in history.ended if operation.request_id}

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,8 +23,8 @@ from tests.sandboxes.faults import FaultSettings
 from tests.sandboxes.stripe.server import StripeSandbox
 from tests.sandboxes.stripe.settings import StripeSettings, WebhookEndpoint
 from tests.torture.calls import Doors
-from tests.torture.clocks import SteppedClock
 from tests.torture.disk import Disk, small_disk
+from tests.torture.implants import SteppedClock
 from tests.torture.links import Link
 
 COMMAND, QUERY, PROJECTIONS = "command_service", "query_service", "projections"
@@ -58,6 +59,10 @@ SETTINGS = {
 }
 
 
+GRPC_NOISE = re.compile(r"[IW]\d{4} \d\d:\d\d:\d\d\.\d+ ")
+"""How gRPC's own log begins a line that is no error: connections come and go."""
+
+
 @dataclass(slots=True)
 class Member:
     """One process, its service, and whether it is to run: who ends unasked has failed."""
@@ -84,10 +89,10 @@ class Shop:
 
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
-    disk: Disk
-    provider: StripeSandbox
-    provider_url: str
+    database_url: str
     clocks_dir: Path
+    provider_url: str
+    settings: Mapping[str, str]
     links: dict[str, Link] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
@@ -106,6 +111,8 @@ class Shop:
 
     def hear(self, line: LogLine) -> None:
         """Counts what a process logs, and keeps what only a mistake of ours can have caused."""
+        if GRPC_NOISE.match(line.text):
+            return
         if not line.text.startswith("{"):
             self.errors.append(f"{line.source}: {line.text}")
             return
@@ -124,8 +131,13 @@ class Shop:
         return all(await asyncio.gather(*(member.is_well() for member in self.members.values())))
 
     async def until_well(self) -> None:
-        """Returns when every process answers."""
-        await eventually(self.all_are_well, seconds=READY_SECONDS_MAX)
+        """Returns when every process answers, or one has ended unasked, which is noted."""
+
+        async def is_decided() -> bool:
+            self.note_deaths()
+            return bool(self.deaths) or await self.all_are_well()
+
+        await eventually(is_decided, seconds=READY_SECONDS_MAX)
 
     def note_deaths(self) -> None:
         """Remembers who has ended unasked, and says so once."""
@@ -141,9 +153,34 @@ class Shop:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class WholeShop:
+    """A shop, and the servers around it that are its own."""
+
+    shop: Shop
+    disk: Disk
+    provider: StripeSandbox
+
+
 @asynccontextmanager
-async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[Shop]:
-    """Starts everything and returns when it serves; nothing of it is left at the end."""
+async def services_of(shop: Shop, counts: Mapping[str, int]) -> AsyncIterator[None]:
+    """Starts processes and waits until they serve; nothing of them is left at the end.
+
+    counts: how many of each service.
+    """
+    try:
+        for service in SERVICES:
+            for index in range(counts.get(service.module, 0)):
+                await _add_member(shop, service, index)
+        await shop.until_well()
+        yield
+    finally:
+        await _close(shop)
+
+
+@asynccontextmanager
+async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop]:
+    """Starts everything on servers of its own and returns when it serves."""
     async with AsyncExitStack() as stack:
         disk = stack.enter_context(small_disk(data_dir / "disk"))
         postgres = EmbeddedPostgres(disk.path / "postgres", settings=POSTGRES_SETTINGS)
@@ -154,13 +191,9 @@ async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[Shop]:
         webhooks = Link(PROVIDER_WEBHOOKS)
         sandbox = StripeSandbox(_provider_settings(seed, webhooks))
         url = await stack.enter_async_context(sandbox.running())
-        shop = Shop(postgres, valkey, disk, sandbox, url, data_dir, {webhooks.name: webhooks})
-        stack.push_async_callback(_close, shop)
-        for service in SERVICES:
-            for index in range(COUNTS.get(service.module, 0)):
-                await _add_member(shop, service, index)
-        await shop.until_well()
-        yield shop
+        shop = Shop(postgres, valkey, postgres.url(), data_dir, url, SETTINGS, {webhooks.name: webhooks})
+        await stack.enter_async_context(services_of(shop, COUNTS))
+        yield WholeShop(shop, disk, sandbox)
 
 
 async def _start(stack: AsyncExitStack, server: EmbeddedPostgres | EmbeddedValkey) -> None:
@@ -198,7 +231,7 @@ async def _add_member(shop: Shop, service: Service, index: int) -> None:
     own = await _servers_of(shop, service, name) | {f"{service.prefix}_ADDRESS": address}
     front = shop.links.get(f"provider {name}") or Link(f"clients {name}")
     await _lead(shop, front, f"tcp://{address}")
-    environment = service.environment({**os.environ, **SETTINGS, **own}, 0) | clock.environment
+    environment = service.environment({**os.environ, **clock.environment, **shop.settings, **own}, 0)
     process = ServiceProcess(name, service.module, environment=environment, on_log=shop.hear)
     member = Member(process, service, address, clock)
     shop.members[name] = member
@@ -209,7 +242,7 @@ async def _servers_of(shop: Shop, service: Service, name: str) -> dict[str, str]
     """Where a process finds what it needs: each by a link of its own."""
     own: dict[str, str] = {}
     servers = {
-        "DATABASE_URL": ("postgres", shop.postgres.url()),
+        "DATABASE_URL": ("postgres", shop.database_url),
         "REDIS_URL": ("valkey", shop.valkey.url),
     }
     for variable in sorted(set(service.server_urls) & servers.keys()):

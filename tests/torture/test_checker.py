@@ -62,8 +62,7 @@ class Story:
 
     def event(self, position: int, type_: str, key: str, call: Operation) -> None:
         """A fact that the command wrote."""
-        seconds = float(position)
-        event = LoggedEvent(position, at(seconds), type_, key, call.request_id)
+        event = LoggedEvent(position, at(call.begin_seconds), type_, key, call.request_id)
         self.evidence.events.append(event)
 
     def moved(self, position: int, call: Operation, **deltas: int) -> None:
@@ -175,6 +174,12 @@ def carry_out_twice(story: Story) -> None:
     story.evidence.levels[0] = StockLevel("cup", "main", 10, 0, 1)
 
 
+def carry_out_twice_in_a_row(story: Story) -> None:
+    carry_out_twice(story)
+    event = story.evidence.events[0]
+    story.evidence.events[0] = event._replace(position=5, recorded_time=at(0))
+
+
 def lose_effect(story: Story) -> None:
     story.evidence.events.pop(3)
 
@@ -207,6 +212,10 @@ def read_old_order(story: Story) -> None:
 
 def deny_order(story: Story) -> None:
     story.change(4, outcome=Outcome.REFUSED, code=5, reason="ORDER_NOT_FOUND", told={})
+
+
+def deny_stock(story: Story) -> None:
+    story.change(3, outcome=Outcome.REFUSED, code=5, reason="SKU_NEVER_STOCKED", told={})
 
 
 def ship_what_was_cancelled(story: Story) -> None:
@@ -261,6 +270,7 @@ def fail(story: Story) -> None:
         (store_other_bytes, "two answers"),
         (refuse_what_has_effect, "effect of nothing"),
         (carry_out_twice, "two effects"),
+        (carry_out_twice_in_a_row, "two effects"),
         (lose_effect, "not one effect"),
         (move_less, "stock not conserved"),
         (forget_movement, "stock not conserved"),
@@ -269,6 +279,7 @@ def fail(story: Story) -> None:
         (read_what_never_was, "read of nothing"),
         (read_old_order, "stale read"),
         (deny_order, "stale read"),
+        (deny_stock, "stale read"),
         (ship_what_was_cancelled, "impossible history"),
         (hold_for_too_long, "overdue hold"),
         (expire_too_late, "overdue hold"),

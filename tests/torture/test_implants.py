@@ -1,4 +1,4 @@
-"""The clocks of a torture's processes can be stepped, wherever a service asks for the system's time."""
+"""What is planted takes effect: clocks step wherever a service asks for the system's time."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.torture.clocks import OFFSET, SteppedClock
+from tests.torture.implants import OFFSET, SteppedClock
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = (
@@ -38,7 +38,7 @@ def modules_with(pattern: str) -> set[str]:
 
 
 def test_every_module_that_asks_datetime_for_the_time_is_known() -> None:
-    text = (ROOT / "tests/torture/clocks/sitecustomize.py").read_text()
+    text = (ROOT / "tests/torture/implants/sitecustomize.py").read_text()
     listed = re.search(r"MODULES_THAT_ASK_DATETIME = \{(.*?)\}", text, re.DOTALL)
     assert listed is not None
     known = set(re.findall(r'"(.*?)"', listed[1]))
