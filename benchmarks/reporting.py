@@ -41,7 +41,7 @@ class Figure:
     """One line of the table.
 
     compared: with its baseline, which `against` names; None for a figure that stands alone. told: what
-    else was measured, by name. holds: whether that is as it should be, where the figure has another half.
+    else was measured, by name. holds: whether that is as it should be, for figures with another half.
     """
 
     name: str

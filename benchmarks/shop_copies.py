@@ -1,4 +1,4 @@
-"""A shop of any size: it sells one SKU, has one order and one reservation; the others are their copies."""
+"""A shop of any size: it makes one SKU, one order and one reservation; the others are their copies."""
 
 import asyncio
 from collections.abc import Mapping

@@ -71,10 +71,12 @@ class ShopUnderTest:
 @asynccontextmanager
 async def shop_under_test(worker_count: int) -> AsyncIterator[ShopUnderTest]:
     """Starts everything on servers of its own, whose data is on disk and gone afterwards."""
-    with temporary_data_dir() as data_dir:
-        with EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS) as postgres:
-            async with _shop(postgres, data_dir, DATABASE, worker_count) as shop:
-                yield shop
+    with (
+        temporary_data_dir() as data_dir,
+        EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS) as postgres,
+    ):
+        async with _shop(postgres, data_dir, DATABASE, worker_count) as shop:
+            yield shop
 
 
 @asynccontextmanager

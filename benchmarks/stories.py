@@ -1,4 +1,4 @@
-"""A long log, made of one story told again and again: a cart is filled, becomes an order, stock is held."""
+"""A long log, made of one story told again and again: a cart is filled and becomes an order."""
 
 from collections.abc import Iterator
 from itertools import islice

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from benchmarks.bench import FIRST_LOOK_SECONDS, Bench, Turn
+from benchmarks.bench import FIRST_LOOK_SECONDS, Bench, Turn, settle
 from benchmarks.cart_copies import CartCopies
 from benchmarks.cart_supply import CartSupply
 from benchmarks.echo_server import PATH as ECHO
@@ -90,7 +90,7 @@ async def _plain_subject(bench: Bench, placing: Placing, told: dict[str, Any]) -
     plain = await bench.plain_shop()
     # The carts are made before, and are no part of what is counted.
     load = await placing.prepare(FIRST_LOOK_SECONDS)
-    await bench.settle()
+    await settle(bench.shop)
     written = await written_by(
         bench.shop.servers.database_url, lambda: placing.place(load, FIRST_LOOK_SECONDS)
     )
