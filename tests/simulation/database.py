@@ -25,6 +25,8 @@ LOCK_SECONDS_MAX = 2.0
 TRANSACTION_SECONDS_MAX = 5.0
 """As command_service.session sets them."""
 
+STEP_SECONDS_MAX = 0.002
+
 OPENING = datetime(2010, 12, 1, 8, 0, tzinfo=UTC)
 INCARNATION = "4cf60000"
 
@@ -136,6 +138,8 @@ class Database:
         self.clock_offset = timedelta()
         self.commit_count = 0
         self.wait_count = 0
+        self.step_rate = 0.0
+        """How often others come in between two locks of one statement, from 0 to 1."""
 
     @property
     def now(self) -> datetime:
@@ -344,6 +348,8 @@ class Database:
             ]
             for place in seen:
                 if place not in txn.own:
+                    if self.step_rate and self.loop.chance() < self.step_rate:
+                        await self.loop.later(self.loop.chance() * STEP_SECONDS_MAX)
                     await self.acquire(txn, place, is_exclusive=is_exclusive)
 
     def read(self, rank: LockRank, keys: Keys[Any]) -> dict[Any, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from command_service.inventory.domain import COUNTERS, Level, ReservationState
-from command_service.inventory.events import StockMoved
+from command_service.inventory.events import ReservationCommitted, StockMoved
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database, Place
 from tests.simulation.order_invariants import broken_of_orders
@@ -74,6 +74,10 @@ def _of_stock(database: Database, first_rows: Mapping[Place, Any]) -> Iterator[s
             for name in COUNTERS:
                 counters[name] += getattr(moved.deltas, name)
             yield from _oversold(f"{moved.sku_id} at {logged.position}", counters)
+        if isinstance(moved, ReservationCommitted):
+            reservation = database.rows[LockRank.RESERVATION, moved.reservation_id]
+            if logged.now >= reservation.expire_time:
+                yield f"{moved.reservation_id} was committed at {logged.now}, when it had expired"
     held, committed = _promised(database)
     for (rank, key), row in database.rows.items():
         if rank is LockRank.STOCK and row is not KEY_ROW:

@@ -50,7 +50,7 @@ class SimulatedLoop:
     """
 
     def __init__(self, chance: Random, *, is_shuffled: bool) -> None:
-        self._chance = chance.random
+        self.chance = chance.random
         self._is_shuffled = is_shuffled
         self._ready: list[Handle] = []
         self._timers: list[tuple[float, float, int, Handle]] = []
@@ -87,7 +87,7 @@ class SimulatedLoop:
         handle = Handle(callback, args, when)
         self._timer_count += 1
         # Of equal times chance comes first, and then order alone.
-        heapq.heappush(self._timers, (when, self._chance(), self._timer_count, handle))
+        heapq.heappush(self._timers, (when, self.chance(), self._timer_count, handle))
         return handle
 
     def call_later(
@@ -141,7 +141,7 @@ class SimulatedLoop:
         if not ready:
             handle = self._next_timer()
         elif self._is_shuffled and len(ready) > 1:
-            index = int(self._chance() * len(ready))
+            index = int(self.chance() * len(ready))
             ready[index], ready[-1] = ready[-1], ready[index]
             handle = ready.pop()
         else:

@@ -187,8 +187,8 @@ def broken_at_provider(database: Database, provider: ProviderInMemory) -> Iterat
             captured_minor = 0 if there is None else there.captured_minor
             if payment.captured_minor != captured_minor:
                 yield f"{payment.payment_id}: took {captured_minor}, we know {payment.captured_minor}"
-            if there is not None and there.capture_count > 1:
-                yield f"{payment.payment_id} was captured {there.capture_count} times"
+            if there is not None and (there.capture_count > 1 or there.begin_count > 1):
+                yield f"{payment.payment_id} was made or captured more than once: {there}"
             refunded_minor = provider.refunded_minor(payment.payment_id)
             succeeded_minor = sum(
                 refund.amount_minor
@@ -203,5 +203,7 @@ def broken_at_provider(database: Database, provider: ProviderInMemory) -> Iterat
         kept_minor = order.paid_minor - order.refunded_minor
         if order.state in CLOSED and kept_minor:
             yield f"{order_id} is {order.state.name} and keeps {kept_minor}"
-        if order.state not in AWAITING and order.state not in CLOSED and kept_minor != order.total_minor:
-            yield f"{order_id} costs {order.total_minor} and keeps {kept_minor}"
+        given_minor = order.gifted_minor + sum(line.refunded_minor for line in order.lines)
+        is_paid = order.state not in AWAITING and order.state not in CLOSED
+        if is_paid and kept_minor + given_minor != order.total_minor:
+            yield f"{order_id} costs {order.total_minor}, keeps {kept_minor}, gave back {given_minor}"

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from command_service.cart.domain import CART
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
+from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.extend_order_hold import ExtendOrderHold
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.merge_carts import MergeCarts
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.checkout.set_cart_line_quantity import SetCartLineQuantity
 from command_service.checkout.start_payment import StartPayment
@@ -178,8 +180,10 @@ def _after(chance: Random, order: Order) -> Iterator[Command[Any]]:
         elif kind == 8:
             amount = Money("GBP", 1 + int(draw() * 300))
             yield RecordRefund(order.order_id, f"back {int(draw() * 3)} {order.order_id}", amount, ())
-        elif draw() < 0.5:
+        elif draw() < 0.3:
             yield ExtendOrderHold(order.order_id, timedelta(seconds=draw() * 3))
+        elif draw() < 0.5:
+            yield ExpireOrder(order.order_id)
         else:
             yield ReceiveStock((StockRow(line.sku_id, "main", 1),), "delivery")
 
@@ -200,3 +204,14 @@ async def _pay_at_provider(shop: Shop, order: Order) -> None:
         await shop.database.loop.pause(draw() * 2)
         if draw() < 0.85:
             shop.provider.pay(payment.payment_id)
+        if draw() < 0.4:
+            await shop.database.loop.pause(draw() * 4)
+            await _give_back(shop, order)
+
+
+async def _give_back(shop: Shop, order: Order) -> None:
+    amount = Money("GBP", 1 + int(shop.chance.random() * 200))
+    request = shop.request(RefundPayment(order.order_id, "", amount, ()))
+    await shop.carry_out(request)
+    if request.is_done and shop.chance.random() < 0.9:
+        await shop.drive_refunds(request.answer)

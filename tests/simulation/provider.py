@@ -30,13 +30,17 @@ Tell = Callable[[ProviderPayment | ProviderRefund], None]
 
 @dataclass(slots=True)
 class AtProvider:
-    """A payment as the provider has it. capture_count: how often its money was taken."""
+    """A payment as the provider has it.
+
+    capture_count: how often its money was taken. begin_count: of keys under which it was made.
+    """
 
     wanted: PaymentWanted
     state: ProviderState = ProviderState.AWAITING_CUSTOMER
     authorized_minor: int = 0
     captured_minor: int = 0
     capture_count: int = 0
+    begin_count: int = 0
 
     def told(self) -> ProviderPayment:
         return ProviderPayment(
@@ -56,12 +60,16 @@ class AtProvider:
 
 @dataclass
 class ProviderInMemory:
-    """See payment_providers.port.PaymentProvider. fault_rate: of calls, from 0 to 1."""
+    """See payment_providers.port.PaymentProvider. fault_rate: of calls, from 0 to 1.
+
+    tell_rate: of what came of our calls, which is told by itself as well.
+    """
 
     loop: SimulatedLoop
     chance: Random
     tell: Tell
     fault_rate: float
+    tell_rate: float = 1.0
     name: str = "stripe"
     flows: frozenset[Flow] = frozenset(Flow)
     authorizes: bool = True
@@ -114,14 +122,16 @@ class ProviderInMemory:
     # --- what it does ------------------------------------------------------------------------------
 
     def _begin(self, wanted: PaymentWanted) -> ProviderPayment:
-        return self.payments.setdefault(wanted.payment_id, AtProvider(wanted)).told()
+        found = self.payments.setdefault(wanted.payment_id, AtProvider(wanted))
+        found.begin_count += 1
+        return found.told()
 
     def _capture(self, payment: PaymentName, amount_minor: int) -> ProviderPayment:
         found = self.payments[payment.payment_id]
         if found.state is not ProviderState.AUTHORIZED:
             raise NotAccepted("not_in_that_state")
         found.take(amount_minor)
-        self.tell(found.told())
+        self._tell_of_ours(found.told())
         return found.told()
 
     def _void(self, payment: PaymentName) -> ProviderPayment:
@@ -129,7 +139,7 @@ class ProviderInMemory:
         if found.state not in (ProviderState.AWAITING_CUSTOMER, ProviderState.AUTHORIZED):
             raise NotAccepted("not_in_that_state")
         found.state, found.authorized_minor = ProviderState.VOIDED, 0
-        self.tell(found.told())
+        self._tell_of_ours(found.told())
         return found.told()
 
     def _refund(self, wanted: RefundWanted) -> ProviderRefund:
@@ -146,8 +156,13 @@ class ProviderInMemory:
             payment_id=wanted.payment.payment_id,
         )
         self.refunds.append(told)
-        self.tell(told)
+        self._tell_of_ours(told)
         return told
+
+    def _tell_of_ours(self, told: ProviderPayment | ProviderRefund) -> None:
+        """What we asked for ourselves need not be told: the answer to the call, or a question, tells."""
+        if self.chance.random() < self.tell_rate:
+            self.tell(told)
 
     def refunded_minor(self, payment_id: str) -> int:
         return sum(each.amount_minor for each in self.refunds if each.payment_id == payment_id)
@@ -172,11 +187,11 @@ class ProviderInMemory:
             return False
         self.fault_count += 1
         kind = draw()
-        if kind < 0.3:
+        if kind < 0.15:
             raise Unreachable("no_connection")
-        if kind < 0.5:
+        if kind < 0.3:
             raise OutcomeUnknown("no_answer")
-        if kind < 0.6:
+        if kind < 0.35:
             await self.loop.pause(25.0)
         return True
 

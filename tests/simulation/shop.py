@@ -12,6 +12,7 @@ from command_service.checkout.expiry import ExpiryWorker
 from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.payment_worker import PaymentWorker
 from command_service.checkout.process import next_steps
+from command_service.checkout.refund_payment import AskedBack
 from command_service.checkout.report_payment import ReportProviderEvent
 from command_service.committer import Committer, Lane, Limits
 from command_service.errors import Failure, Internal, RequestIdReused
@@ -33,6 +34,8 @@ ATTEMPT_COUNT_MAX = 6
 """Of one client while things go wrong; once they are mended it asks until it knows."""
 
 SETTLE_COUNT_MAX = 200
+
+PROVIDER_FAULT_RATES = (0.0, 0.2, 0.5)
 
 REPLAY_RATE = 0.3
 """Of what was answered: asked for again in the end, it must be answered the same."""
@@ -169,7 +172,11 @@ class Shop:
         self.chance = chance
         self.workload = workload
         self.provider = ProviderInMemory(
-            database.loop, chance, self.deliver, fault_rate=2 * conditions.fault_rate
+            database.loop,
+            chance,
+            self.deliver,
+            fault_rate=PROVIDER_FAULT_RATES[int(chance.random() * len(PROVIDER_FAULT_RATES))],
+            tell_rate=1.0 if chance.random() < 0.5 else 0.3,
         )
         self.limits = Limits(batch_rows_max=BATCH_ROWS_MAX[int(chance.random() * len(BATCH_ROWS_MAX))])
         self.processes: list[Process] = []
@@ -281,12 +288,20 @@ class Shop:
     async def drive(self, payment: Payment) -> None:
         """Makes the call that was claimed; whoever should may not be there any more."""
         process = self._any_process()
+        await self._driven(process, process.driver.drive(payment))
+
+    async def drive_refunds(self, asked: AskedBack) -> None:
+        """Likewise."""
+        process = self._any_process()
+        await self._driven(process, process.driver.drive_refunds(asked))
+
+    async def _driven(self, process: Process, driving: Coroutine[Any, Any, object]) -> None:
         try:
-            await process.driver.drive(payment)
+            await driving
         except Failure as failure:
-            self._say("not driven", payment.payment_id, type(failure).__name__)
+            self._say("not driven", type(failure).__name__)
         except asyncio.CancelledError:
-            self._say("lost", process.name, payment.payment_id)
+            self._say("lost", process.name)
 
     # --- the end -----------------------------------------------------------------------------------
 

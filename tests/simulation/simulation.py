@@ -81,6 +81,7 @@ def _simulate(seed: int) -> Result:
     conditions = _conditions(chance)
     workload = _workload(chance)
     database = Database(loop, dict(workload.rows))
+    database.step_rate = 0.7 if chance.random() < 0.5 else 0.0
     shop = Shop(database, conditions, chance, workload)
     kill_count = int(chance.random() * 2.5) if conditions.fault_rate else 0
     try:
@@ -119,13 +120,13 @@ def _conditions(chance: Random) -> Conditions:
 
 def _workload(chance: Random) -> Workload:
     kind = chance.random()
-    if kind < 0.55:
+    if kind < 0.5:
         return stock_workload(chance)
-    return order_workload(chance, is_paid_at_provider=kind > 0.85)
+    return order_workload(chance, is_paid_at_provider=kind > 0.8)
 
 
 async def _play(shop: Shop, workload: Workload, kill_count: int) -> None:
-    await shop.open(2 if shop.chance.random() < 0.8 else 3)
+    await shop.open(2 if shop.chance.random() < 0.6 else 3)
     tasks = [asyncio.create_task(act(shop)) for act in workload.clients]
     for _ in range(kill_count):
         await shop.database.loop.pause(shop.chance.random() * 0.1)

@@ -44,7 +44,7 @@ def stock_workload(chance: Random) -> Workload:
     for sku_id in sku_ids:
         rows[STOCK.rank, sku_id] = stock_of(sku_id, 1 + int(draw() * 5), int(draw() * 3))
     expires = draw() < 0.3
-    command_count = 1 + int(draw() * 3)
+    command_count = 1 + int(draw() * 2)
 
     def client(number: int) -> Client:
         async def act(shop: Shop) -> None:
@@ -54,7 +54,7 @@ def stock_workload(chance: Random) -> Workload:
 
         return act
 
-    return Workload(rows, [client(number) for number in range(2 + int(draw() * 2.5))], expires)
+    return Workload(rows, [client(number) for number in range(3 + int(draw() * 3))], expires)
 
 
 def _stock_commands(
@@ -67,9 +67,10 @@ def _stock_commands(
         sku_id = sku_ids[int(draw() * len(sku_ids))]
         kind = int(draw() * 12)
         if kind < 5:
-            demands = [
-                Demand(each, 1 + int(draw() * 3)) for each in sku_ids if each == sku_id or draw() < 0.4
-            ]
+            wanted = [each for each in sku_ids if each == sku_id or draw() < 0.6]
+            if draw() < 0.5:
+                wanted.reverse()
+            demands = [Demand(each, 1 + int(draw() * 3)) for each in wanted]
             hold = timedelta(seconds=draw() * 2) if expires and draw() < 0.7 else LONG
             yield ReserveStock(reservation_id, "client", tuple(demands), hold)
         elif kind == 5:

@@ -1,0 +1,288 @@
+"""Mistakes that somebody could make, in a few lines each: the simulation has to see every one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from command_service import transaction
+from command_service.checkout import process
+from command_service.checkout.holdings import Holdings
+from command_service.committer import Lane
+from command_service.database_failures import ConnectionLost
+from command_service.inventory.domain import Reservation, ReservationState
+from command_service.ordering.domain import Order, OrderState
+from command_service.payment import gateway
+from command_service.payment.errands import Errand
+from command_service.payment.reports import Refused
+from command_service.submission import Submission
+from command_service.transaction import Outcome, Transaction
+from command_service.unit_of_work import Changed, Claimed, Keys, Named, NewAnswer, Work
+from command_service.world import Kind, LockRank, Mode, NotLoadedError, World
+from event_log.tokens import ConsistencyToken
+from payment_providers.port import OutcomeUnknown, ProviderFailure
+from tests.simulation import constraints, database
+from tests.simulation.database import INCARNATION, Database, Txn
+from tests.simulation.unit_of_work import MemoryUnitOfWork
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+# --- locks and what is checked when a row is written ----------------------------------------------
+
+
+def drop_the_row_lock(patch: pytest.MonkeyPatch) -> None:
+    """The CHECK of the table is what is left."""
+    lock_rows = Database.lock_rows
+
+    async def lock_all_but_stock(self: Database, txn: Txn, rank: LockRank, keys: Keys[Any]) -> None:
+        if rank is not LockRank.STOCK:
+            await lock_rows(self, txn, rank, keys)
+
+    patch.setattr(Database, "lock_rows", lock_all_but_stock)
+
+
+def drop_the_row_lock_and_the_check(patch: pytest.MonkeyPatch) -> None:
+    drop_the_row_lock(patch)
+    patch.delitem(constraints.CHECKS, LockRank.STOCK)
+
+
+def read_before_the_lock(patch: pytest.MonkeyPatch) -> None:
+    """As a join in the locking statement would."""
+    load = Database.load
+
+    async def load_stale(self: Database, txn: Txn, named: Sequence[Named]) -> list[dict[Any, Any]]:
+        found = [self.read(kind.rank, keys) for kind, keys in named]
+        await load(self, txn, named)
+        return found
+
+    patch.setattr(Database, "load", load_stale)
+
+
+def lock_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
+    def unsorted(modes: Mapping[Any, Mode], *, is_rehearsal: bool) -> Keys[Any]:
+        return Keys([(key, mode) for key, mode in modes.items() if mode is not Mode.FRESH])
+
+    patch.setattr(transaction, "_keys", unsorted)
+
+
+def leave_key_rows_behind(patch: pytest.MonkeyPatch) -> None:
+    def none(self: Transaction, kind: Kind[Any, Any], keys: Sequence[Any]) -> list[Any]:
+        return []
+
+    patch.setattr(Transaction, "_absent", none)
+
+
+# --- request ids and the outcome of commits -------------------------------------------------------
+
+
+def skip_the_request_id_check(patch: pytest.MonkeyPatch) -> None:
+    """The primary key of the answers is what is left."""
+
+    def always(self: Transaction, submission: Submission, claimed: Claimed) -> bool:
+        return True
+
+    patch.setattr(Transaction, "_is_live", always)
+
+
+def skip_the_request_id_check_and_the_key(patch: pytest.MonkeyPatch) -> None:
+    skip_the_request_id_check(patch)
+
+    def store(self: Database, txn: Txn, answers: Sequence[NewAnswer]) -> None:
+        for answer in answers:
+            self.requests.pop(answer.request_id, None)
+        store_answers(self, txn, answers)
+
+    store_answers = Database._store_answers
+    patch.setattr(Database, "_store_answers", store)
+
+
+def wait_for_no_other_claim(patch: pytest.MonkeyPatch) -> None:
+    """An id in flight elsewhere counts as ours."""
+
+    def claim(self: Database, txn: Txn, request_ids: Sequence[UUID]) -> Claimed:
+        known = {id_: self.requests[id_] for id_ in request_ids if id_ in self.requests}
+        return Claimed(set(request_ids), known)
+
+    patch.setattr(Database, "claim", claim)
+
+
+def acknowledge_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    write = MemoryUnitOfWork.write
+
+    async def hopeful(self: MemoryUnitOfWork, work: Work) -> ConsistencyToken:
+        try:
+            return await write(self, work)
+        except ConnectionLost:
+            return ConsistencyToken(INCARNATION, self.database.last_position)
+
+    patch.setattr(MemoryUnitOfWork, "write", hopeful)
+
+
+def forget_what_was_answered(patch: pytest.MonkeyPatch) -> None:
+    """The same request is decided anew."""
+    claim = Database.claim
+
+    def forgetful(self: Database, txn: Txn, request_ids: Sequence[UUID]) -> Claimed:
+        claimed = claim(self, txn, request_ids)
+        for request_id in claimed.known:
+            del self.requests[request_id]
+        return Claimed(claimed.ids, {})
+
+    patch.setattr(Database, "claim", forgetful)
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def draw_positions_without_the_lock(patch: pytest.MonkeyPatch) -> None:
+    """As from a sequence: in the order of drawing, not in that of committing."""
+
+    async def append(self: Database, txn: Txn, work: Work) -> None:
+        drawn = self.__dict__.setdefault("drawn", [0])
+        for told in work.events:
+            drawn[0] += 1
+            txn.events.append(database.Logged(drawn[0], told, work.now))
+        await self.loop.pause(0.03 * self.loop.chance())
+
+    patch.setattr(Database, "append", append)
+
+
+def release_the_log_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    append = Database.append
+
+    async def append_and_release(self: Database, txn: Txn, work: Work) -> None:
+        await append(self, txn, work)
+        self.release(txn, "log")
+        await self.loop.pause(0.03 * self.loop.chance())
+
+    patch.setattr(Database, "append", append_and_release)
+
+
+# --- the committer --------------------------------------------------------------------------------
+
+
+def decide_each_on_what_was_loaded(patch: pytest.MonkeyPatch) -> None:
+    """A command does not see the effects of those before it in its batch."""
+
+    def as_loaded(self: World, kind: Kind[Any, Any], key: Any) -> Any:
+        if (kind.rank, key) not in self._loaded:
+            raise NotLoadedError
+        return self._loaded[kind.rank, key]
+
+    patch.setattr(World, "get", as_loaded)
+
+
+def forget_what_is_put_off(patch: pytest.MonkeyPatch) -> None:
+    """Commands whose id is in flight elsewhere are never claimed again."""
+    answer = Lane._answer
+
+    def forgetful(self: Lane, outcome: Outcome) -> None:
+        answer(self, replace(outcome, in_flight_elsewhere=[]))
+
+    patch.setattr(Lane, "_answer", forgetful)
+
+
+def write_a_part_of_the_batch(patch: pytest.MonkeyPatch) -> None:
+    """One aggregate too few, where more than one was changed of a kind."""
+    work_of = Transaction._work
+
+    def partly(self: Transaction, now: datetime) -> Work:
+        work = work_of(self, now)
+        changed: list[tuple[Kind[Any, Any], Sequence[Changed[Any, Any]]]] = [
+            (kind, rows[:-1] if len(rows) > 1 else rows) for kind, rows in work.changed
+        ]
+        return replace(work, changed=changed)
+
+    patch.setattr(Transaction, "_work", partly)
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+def expire_whatever_it_is(patch: pytest.MonkeyPatch) -> None:
+    def expire(self: Order, now: datetime) -> Order:
+        return self._changed(now, state=OrderState.EXPIRED)
+
+    patch.setattr(Order, "expire", expire)
+
+
+def take_no_notice_of_the_time_of_a_hold(patch: pytest.MonkeyPatch) -> None:
+    """A hold whose time is up is committed like any other, until the worker comes by."""
+
+    def state_at(self: Reservation, now: datetime) -> ReservationState:
+        return self.state
+
+    patch.setattr(Reservation, "state_at", state_at)
+
+
+def cancel_without_release(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holdings, "cancelled", lambda self, state: self)
+
+
+def keep_the_uses_of_coupons(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holdings, "return_coupons", lambda self: self)
+
+
+def count_every_report_of_money(patch: pytest.MonkeyPatch) -> None:
+    """The record of a payment is not looked for."""
+    get = World.get
+
+    def blind(self: World, kind: Kind[Any, Any], key: Any) -> Any:
+        return None if kind.rank is LockRank.MONEY_RECORD else get(self, kind, key)
+
+    patch.setattr(World, "get", blind)
+
+
+# --- the outside world ----------------------------------------------------------------------------
+
+
+def take_an_unknown_outcome_for_a_failure(patch: pytest.MonkeyPatch) -> None:
+    report_of = gateway._report_of
+
+    def hasty(failure: ProviderFailure) -> Any:
+        return Refused(failure.code) if isinstance(failure, OutcomeUnknown) else report_of(failure)
+
+    patch.setattr(gateway, "_report_of", hasty)
+
+
+def call_with_a_new_key_each_time(patch: pytest.MonkeyPatch) -> None:
+    def key(self: Errand, subject_id: str) -> str:
+        return f"{subject_id}:{self.task.name}:{self.attempt_count}"
+
+    patch.setattr(Errand, "key", key)
+
+
+def leave_surplus_money_where_it_is(patch: pytest.MonkeyPatch) -> None:
+    """Money that came too late, or twice, is not given back."""
+    patch.setattr(process, "_surplus_minor", lambda order: 0)
+
+
+MUTANTS: tuple[Plant, ...] = (
+    drop_the_row_lock,
+    drop_the_row_lock_and_the_check,
+    read_before_the_lock,
+    lock_in_order_of_arrival,
+    leave_key_rows_behind,
+    skip_the_request_id_check,
+    skip_the_request_id_check_and_the_key,
+    wait_for_no_other_claim,
+    acknowledge_before_the_commit,
+    forget_what_was_answered,
+    draw_positions_without_the_lock,
+    release_the_log_before_the_commit,
+    decide_each_on_what_was_loaded,
+    forget_what_is_put_off,
+    write_a_part_of_the_batch,
+    expire_whatever_it_is,
+    take_no_notice_of_the_time_of_a_hold,
+    cancel_without_release,
+    keep_the_uses_of_coupons,
+    count_every_report_of_money,
+    take_an_unknown_outcome_for_a_failure,
+    call_with_a_new_key_each_time,
+    leave_surplus_money_where_it_is,
+)

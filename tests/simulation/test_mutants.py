@@ -1,0 +1,31 @@
+"""The simulation sees: each mistake that is planted is found within a few seeds, none without one."""
+
+import inspect
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation import mutants
+from tests.simulation.mutants import MUTANTS, Plant
+from tests.simulation.simulation import in_silence, simulate
+
+SEED_COUNT_MAX = 150
+"""Without a mistake none of these breaks anything: test_simulation plays them too."""
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    with in_silence():
+        yield
+
+
+@pytest.mark.parametrize("plant", MUTANTS, ids=[plant.__name__ for plant in MUTANTS])
+def test_a_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    assert any(simulate(seed).violations for seed in range(SEED_COUNT_MAX))
+
+
+def test_no_mistake_is_left_out() -> None:
+    functions = inspect.getmembers(mutants, inspect.isfunction)
+    written = {name for name, each in functions if each.__module__ == mutants.__name__}
+    assert {plant.__name__ for plant in MUTANTS} == written
