@@ -39,4 +39,14 @@ def _pass_on_libraries(facts: list[structlog.typing.Processor]) -> None:
             ],
         )
     )
+    handler.addFilter(_is_worth_telling)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+_CALL_HAS_ENDED = "ExecuteBatchError raised in core"
+"""How gRPC begins what it says of an answer that cannot be sent: its caller gave up a moment ago. It is
+silent itself if it has heard of that in time; else it writes a traceback, which any client can cause."""
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    return not (record.name.startswith("grpc.") and record.getMessage().startswith(_CALL_HAS_ENDED))

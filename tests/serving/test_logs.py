@@ -29,6 +29,24 @@ def test_what_a_library_logs_is_a_json_line_like_ours() -> None:
     }
 
 
+CALLER_GIVES_UP = """
+import logging
+from serving.logs import configure_logs
+configure_logs("shop")
+grpc = logging.getLogger("grpc._cython.cygrpc")
+grpc.error("ExecuteBatchError raised in core by servicer method [%s]", "/shop/AddCartLine")
+grpc.error("Unexpected [%s] raised by servicer method [%s]", "ValueError", "/shop/AddCartLine")
+"""
+
+
+def test_a_caller_who_gives_up_as_it_is_answered_leaves_no_line() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLER_GIVES_UP], capture_output=True, check=True, text=True, timeout=60
+    )
+    [line] = [json.loads(text) for text in ended.stderr.splitlines()]
+    assert line["event"] == "Unexpected [ValueError] raised by servicer method [/shop/AddCartLine]"
+
+
 COMMAND_FAILS = """
 import structlog
 from serving.logs import configure_logs

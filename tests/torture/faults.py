@@ -165,7 +165,8 @@ class BlackHole(_OfLink):
     """Bytes go in and nothing comes out, in both directions; then all of it does."""
 
     kind = "black hole"
-    seconds = (0.5, 6.0)
+    seconds = (0.5, 12.0)
+    """Longer than any wait for an answer: whoever gives up a connection does so here."""
 
     async def begin(self, whole: WholeShop) -> None:
         """Keeps everything."""

@@ -12,7 +12,9 @@ from typing import TextIO
 
 import psycopg
 
+import ops.verify
 from ops.verify import verify
+from ops.verify.invariants import check_invariants
 from tests.system.books import Books
 from tests.system.client import Client
 from tests.torture.calls import Caller
@@ -44,6 +46,9 @@ CONVERGED_SECONDS_MAX = 60.0
 CALM_SECONDS_MAX = 300.0
 """From the last customer to the last call to the provider: a lease, and a few growing pauses."""
 PROGRESS_SECONDS = 5.0
+INSPECTION_PAUSE_SECONDS = (3.0, 15.0)
+INSPECTION_PAUSE_SHARE = 5.0
+"""Of the time that an inspection took: none in it."""
 
 Tell = Callable[[str], None]
 
@@ -71,6 +76,7 @@ class Result:
     outcomes: Counter[str] = field(default_factory=Counter)
     converged_seconds: list[float] = field(default_factory=list)
     calm_seconds: float = 0.0
+    inspection_count: int = 0
     provider_fault_count: int = 0
     violations: list[Violation] = field(default_factory=list)
 
@@ -100,6 +106,7 @@ class Run:
         self._begun = time.monotonic()
         self.converged_seconds: list[float] = []
         self.calm_seconds = 0.0
+        self.inspection_count = 0
         self.violations: list[Violation] = []
 
     async def torture(self, seconds: float) -> None:
@@ -123,7 +130,7 @@ class Run:
         """People come and go while the block runs."""
         await self._open()
         async with AsyncExitStack() as stack:
-            for task in (self._heartbeat.beat(), self._report()):
+            for task in (self._heartbeat.beat(), self._report(), self._inspect()):
                 stack.push_async_callback(_ended, asyncio.create_task(task))
             people = [
                 asyncio.create_task((await self._person(stack, number, kind)).live())
@@ -206,11 +213,38 @@ class Run:
         self.violations += await self._verify()
         self.violations += [Violation("a process ended", death) for death in self._shop.deaths]
         self.violations += [Violation("an error was logged", error) for error in self._shop.errors]
+        self._shop.deaths.clear()
+        self._shop.errors.clear()
         self._say(f"judged {len(operations)} operations: {len(self.violations)} violations")
 
     async def _verify(self) -> list[Violation]:
         found = await verify(self._shop.database_url, self._shop.valkey.url, on_progress=lambda *_: None)
-        return [Violation(each.check, f"{each.subject}: {each.explanation}") for each in found]
+        return [_as_violation(each) for each in found]
+
+    async def _inspect(self) -> None:
+        """Looks at random moments, whatever is striking, at all that holds at every moment."""
+        chance = Random(f"{self._seed} inspector")
+        while True:
+            await asyncio.sleep(chance.uniform(*INSPECTION_PAUSE_SECONDS))
+            begun = time.monotonic()
+            try:
+                await self._look()
+            except psycopg.Error:
+                self._say("inspection: the database is away")
+            # A long history takes its time: no more than a part of the machine is ours.
+            await asyncio.sleep(INSPECTION_PAUSE_SHARE * (time.monotonic() - begun))
+
+    async def _look(self) -> None:
+        mark = self._history.mark()
+        evidence = await asyncio.to_thread(read_evidence, self._shop.database_url)
+        operations = self._history.as_of(mark)
+        found = await asyncio.to_thread(check, operations, evidence, list(self._history.pulses))
+        rules = await check_invariants(self._shop.database_url, lambda *_: None)
+        found += [_as_violation(each) for each in rules if "overdue" not in each.check]
+        self.violations += found
+        self.inspection_count += 1
+        if found:
+            self._say(f"inspection of {len(operations)} operations: {len(found)} violations")
 
     async def _report(self) -> None:
         while True:
@@ -221,6 +255,10 @@ class Run:
 
     def _say(self, text: str) -> None:
         self._tell(f"[{time.monotonic() - self._begun:6.1f} s] {text}")
+
+
+def _as_violation(found: ops.verify.Violation) -> Violation:
+    return Violation(found.check, f"{found.subject}: {found.explanation}")
 
 
 def _overdue_count(database_url: str) -> int:
@@ -255,6 +293,7 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         Counter(f"{each.method} {each.outcome}" for each in history.ended),
         run.converged_seconds,
         run.calm_seconds,
+        run.inspection_count,
         till.fault_count,
         run.violations,
     )
