@@ -79,7 +79,7 @@ def small_disk(path: Path) -> Iterator[Disk]:
     try:
         yield MountedDisk(path)
     finally:
-        _run("umount", str(path))
+        _run("umount", "--lazy", str(path))
 
 
 def _may_mount(path: Path) -> bool:

@@ -18,7 +18,7 @@ ANSWER_SECONDS_MAX = 0.25
 """A shop that takes longer is not well: the machine is too busy to judge it by seconds."""
 
 COMMAND = inventory_pb.ReleaseReservationRequest()
-QUERY = stock_pb.GetStockRequest(sku_id=SKU_IDS[-1])
+QUERY = stock_pb.GetStockRequest()
 
 
 class Heartbeat:
@@ -46,10 +46,11 @@ class Heartbeat:
             calls = [*self._commands, *self._queries]
             await asyncio.gather(*(channel.close() for channel, _ in calls))
 
-    async def is_well(self, *, seconds_max: float = ANSWER_SECONDS_MAX) -> bool:
-        """Whether all answer in time."""
+    async def is_well(self, *, seconds_max: float = ANSWER_SECONDS_MAX, fresh_as: str = "") -> bool:
+        """Whether all answer in time. fresh_as: how new the views must be."""
+        query = stock_pb.GetStockRequest(sku_id=SKU_IDS[-1], at_least_as_fresh=fresh_as)
         asked = [_is_answered(call, _command(), seconds_max) for _, call in self._commands]
-        asked += [_is_answered(call, QUERY, seconds_max) for _, call in self._queries]
+        asked += [_is_answered(call, query, seconds_max) for _, call in self._queries]
         return all(await asyncio.gather(*asked))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -177,9 +177,11 @@ class Run:
         self._say(f"healed: everything had caught up after {self.converged_seconds[-1]:.2f} s")
 
     async def _has_converged(self) -> bool:
-        return await self._heartbeat.is_well(seconds_max=1.0) and not await asyncio.to_thread(
-            _overdue_count, self._shop.database_url
-        )
+        """All answer, what was told is shown, and nothing is held beyond its time."""
+        newest_token = self._market.newest_token
+        return await self._heartbeat.is_well(
+            seconds_max=1.0, fresh_as=newest_token
+        ) and not await asyncio.to_thread(_overdue_count, self._shop.database_url)
 
     async def _calm(self) -> None:
         """Waits until nothing is under way any more, and gives back what only people can."""
@@ -269,8 +271,10 @@ def _overdue_count(database_url: str) -> int:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
+    """Ends it; what has ended it before is raised."""
     task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, tell: Tell) -> Result:
@@ -295,7 +299,8 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         run.calm_seconds,
         run.inspection_count,
         till.fault_count,
-        run.violations,
+        # What an inspection has seen the next one sees again.
+        list({str(each): each for each in run.violations}.values()),
     )
 
 
