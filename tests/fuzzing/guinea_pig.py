@@ -1,6 +1,7 @@
 """A whole shop that the fuzzer calls, in a thread of its own, and what it looks at afterwards."""
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,22 @@ from tests.system.variants import follow, places
 
 OURS = "shopkeeper."
 SERVICES = ("command_service", "query_service", "history_service")
+
+FORGED_CURSORS = (
+    *(
+        b"[]",
+        b"[1]",
+        b"[1,2]",
+        b"[1,2,3]",
+        b'["a","b"]',
+        b"[null,null]",
+        b"{}",
+        b"[1e400,1]",
+        b"[NaN,1]",
+    ),
+    *(b"[99999999999999999999999999,1]", b"[-9223372036854775808,9223372036854775807]", b"[true,false]"),
+    *(b'["\\u0000",1]', b"[[[[[[]]]]]]", b"", b"\xff\xff\xff\xff\xff\xff\xff\xff", b"[" * 2_000),
+)
 
 OPEN_SECONDS_MAX = 150.0
 CLOSE_SECONDS_MAX = 60.0
@@ -151,7 +168,7 @@ async def _furnish(pig: GuineaPig) -> None:
             with_id(request, new_id())
             pig.samples.setdefault(request.DESCRIPTOR.full_name, []).append(request)
             pairs += [*_texts(request), *_texts(await _answer(client, request))]
-    pig.names = Names([*pairs, *await _tokens(pig)])
+    pig.names = Names([*pairs, *await _list(pig)])
 
 
 async def _answer(client: Client, request: Message) -> Message:
@@ -169,20 +186,37 @@ async def _answer(client: Client, request: Message) -> Message:
     return GetMessageClass(answer_type).FromString(body)
 
 
-async def _tokens(pig: GuineaPig) -> list[tuple[str, bytes]]:
-    """Tokens as services give them: of what is fresh, and of the next page of each kind of listing."""
+async def _list(pig: GuineaPig) -> list[tuple[str, bytes]]:
+    """Asks for the first page of each kind of listing, and keeps the requests for the second ones.
+
+    Returns page tokens, as they were given and as somebody would forge them.
+    """
+    orders = ListOrdersByStateRequest(state=ORDER_STATE_PAID, page_size=1)
+    stock = ExplainStockRequest(sku_id="sku", page_size=1)
     async with (
         grpc.aio.insecure_channel(pig.shop.query_address) as queries,
         grpc.aio.insecure_channel(pig.shop.environment["HISTORY_ADDRESS"]) as history,
     ):
         listed = await OrderingQueryServiceStub(queries).ListOrdersByState(
-            ListOrdersByStateRequest(state=ORDER_STATE_PAID, page_size=1), timeout=DEADLINE_SECONDS
+            orders, timeout=DEADLINE_SECONDS
         )
         explained = await InventoryHistoryServiceStub(history).ExplainStock(
-            ExplainStockRequest(sku_id="sku", page_size=1), timeout=DEADLINE_SECONDS
+            stock, timeout=DEADLINE_SECONDS
         )
-    tokens = [listed.next_page_token, explained.next_page_token]
-    return [("page_token", token.encode()) for token in tokens]
+    orders.page_token, stock.page_token = listed.next_page_token, explained.next_page_token
+    for request in (orders, stock):
+        pig.samples[request.DESCRIPTOR.full_name] = [request]
+    tokens = [token for request in (orders, stock) for token in forged(request.page_token)]
+    return [("page_token", token) for token in tokens]
+
+
+def forged(token: str) -> Iterator[bytes]:
+    """A page token, and others whose digest is right and whose content is not."""
+    yield token.encode()
+    digest = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[:8]
+    for content in FORGED_CURSORS:
+        yield base64.urlsafe_b64encode(digest + content)
+        yield base64.urlsafe_b64encode(digest + content).rstrip(b"=")
 
 
 def _texts(message: Message) -> Iterator[tuple[str, bytes]]:
