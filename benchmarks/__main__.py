@@ -14,7 +14,8 @@ sees nothing but what the figure is about.
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import uvloop
 from rich.console import Console
@@ -51,6 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _sayer(console: Console) -> Callable[[str], None]:
+    """Prints a line, with the seconds since the beginning before it."""
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        seconds = time.monotonic() - begun
+        console.print(f"{seconds:5.0f} s  {text}", highlight=False, soft_wrap=True, markup=False)
+
+    return say
+
+
 async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
     wanted = set(asked.only.split(",")) if asked.only else set(names())
     if unknown := wanted - set(names()):
@@ -60,12 +72,7 @@ async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
     extent = Extent(*(asked.rounds, asked.seconds, asked.skus, asked.events), is_endless=asked.profile)
     figures: list[Figure] = []
     async with shop_under_test(asked.workers) as shop:
-        bench = Bench(
-            shop,
-            extent,
-            frozenset(wanted),
-            lambda text: console.print(text, highlight=False, soft_wrap=True),
-        )
+        bench = Bench(shop, extent, frozenset(wanted), _sayer(console))
         await bench.open()
         bench.say("processes: " + ", ".join(f"{name} {pids}" for name, pids in shop.pids.items()))
         for group in GROUPS:

@@ -1,11 +1,8 @@
 """A shop with things to sell, made through the API as anybody would."""
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
-
 import grpc
 
-from benchmarks.shoppers import CURRENCY, PRICE_MINOR, new_id, sku_id
+from benchmarks.shoppers import CURRENCY, PRICE_MINOR, new_id, product_id, sku_id
 from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog
 from shopkeeper.catalog.v1 import catalog_command_service_pb2_grpc as catalog_grpc
 from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
@@ -16,31 +13,19 @@ from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing
 from shopkeeper.pricing.v1 import pricing_command_service_pb2_grpc as pricing_grpc
 from shopkeeper.pricing.v1.pricing_pb2 import PriceList, PriceTier
 
-ROWS_EACH = 500
-"""As many as one request may have."""
-
 LOCATION, PRICE_LIST = "main", "retail"
 STOCK_OF_EACH = 1_000_000
 CALL_SECONDS_MAX = 60.0
 
-ItemT = TypeVar("ItemT")
-
 
 async def open_shop(command_address: str, sku_numbers: range) -> None:
-    """Has SKUs of these numbers for sale at one price, a million units of each at one location."""
+    """Has a few SKUs for sale at one price, a million units of each at one location."""
     async with grpc.aio.insecure_channel(command_address) as channel:
         await _make_foundations(channel)
-        for numbers in _in_parts(sku_numbers, ROWS_EACH):
-            await _sell(channel, [sku_id(number) for number in numbers])
+        await _sell(channel, sku_numbers)
 
 
 async def _make_foundations(channel: grpc.aio.Channel) -> None:
-    await catalog_grpc.CatalogCommandServiceStub(channel).UpsertProducts(
-        catalog.UpsertProductsRequest(
-            request_id=new_id(), products=[Product(product_id="p", title="Things", active=True)]
-        ),
-        timeout=CALL_SECONDS_MAX,
-    )
     retail = PriceList(price_list_id=PRICE_LIST, title="Retail", currency_code=CURRENCY)
     await pricing_grpc.PricingCommandServiceStub(channel).UpsertPriceLists(
         pricing.UpsertPriceListsRequest(request_id=new_id(), price_lists=[retail]),
@@ -55,9 +40,14 @@ async def _make_foundations(channel: grpc.aio.Channel) -> None:
     )
 
 
-async def _sell(channel: grpc.aio.Channel, sku_ids: Sequence[str]) -> None:
+async def _sell(channel: grpc.aio.Channel, numbers: range) -> None:
+    sku_ids = [sku_id(number) for number in numbers]
+    await catalog_grpc.CatalogCommandServiceStub(channel).UpsertProducts(
+        catalog.UpsertProductsRequest(request_id=new_id(), products=map(_product, numbers)),
+        timeout=CALL_SECONDS_MAX,
+    )
     await catalog_grpc.CatalogCommandServiceStub(channel).UpsertSkus(
-        catalog.UpsertSkusRequest(request_id=new_id(), skus=map(_sku, sku_ids)),
+        catalog.UpsertSkusRequest(request_id=new_id(), skus=map(_sku, numbers)),
         timeout=CALL_SECONDS_MAX,
     )
     await pricing_grpc.PricingCommandServiceStub(channel).UpsertPrices(
@@ -72,9 +62,18 @@ async def _sell(channel: grpc.aio.Channel, sku_ids: Sequence[str]) -> None:
     )
 
 
-def _sku(name: str) -> Sku:
-    title = f"Thing {name}"
-    return Sku(sku_id=name, product_id="p", title=title, active=True, sale_state=SALE_STATE_ON_SALE)
+def _product(number: int) -> Product:
+    return Product(product_id=product_id(number), title="Things", active=True)
+
+
+def _sku(number: int) -> Sku:
+    return Sku(
+        sku_id=sku_id(number),
+        product_id=product_id(number),
+        title=f"Thing {sku_id(number)}",
+        active=True,
+        sale_state=SALE_STATE_ON_SALE,
+    )
 
 
 def _price(name: str) -> pricing.PriceRow:
@@ -83,8 +82,3 @@ def _price(name: str) -> pricing.PriceRow:
 
 def _delivery(name: str) -> inventory.StockRow:
     return inventory.StockRow(sku_id=name, location_id=LOCATION, quantity=STOCK_OF_EACH)
-
-
-def _in_parts(items: Sequence[ItemT], size: int) -> Iterator[Sequence[ItemT]]:
-    for begin in range(0, len(items), size):
-        yield items[begin : begin + size]

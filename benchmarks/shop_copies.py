@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from benchmarks.bulk import Connection, analyze, append_events, copy_rows, events_of, in_copies
 from benchmarks.cart_copies import CartCopies
 from benchmarks.filling import CALL_SECONDS_MAX, open_shop
-from benchmarks.shoppers import CURRENCY, HOLD_SECONDS, PRICE_MINOR, new_id, sku_id
+from benchmarks.shoppers import CURRENCY, HOLD_SECONDS, PRICE_MINOR, new_id, product_id, sku_id
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory
 from shopkeeper.inventory.v1 import inventory_command_service_pb2_grpc as inventory_grpc
 from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
@@ -81,15 +81,17 @@ async def _reserve(command_address: str) -> str:
 
 
 def _copy_skus(database_url: str, count: int) -> None:
-    first = TEMPLATE_SKU_COUNT
-    hot = sku_id(0)
-    copies = {"sku_id": f"'SKU-' || lpad(({first} + number)::text, 6, '0')"}
+    first, sku, product = TEMPLATE_SKU_COUNT, sku_id(0), product_id(0)
+    digits = f"lpad(({first} + number)::text, 6, '0')"
+    copies = {"sku_id": f"'SKU-' || {digits}", "product_id": f"'PRO-' || {digits}"}
     with psycopg.connect(database_url) as connection:
+        copy_rows(connection, "products", {"product_id": product}, copies, count)
         for table in SKU_TABLES:
-            copy_rows(connection, table, {"sku_id": hot}, copies, count)
-        names = ({hot: sku_id(number)} for number in range(first, first + count))
-        append_events(connection, in_copies(events_of(connection, [hot]), names))
-    analyze(database_url, SKU_TABLES)
+            copy_rows(connection, table, {"sku_id": sku}, copies, count)
+        numbers = range(first, first + count)
+        names = ({sku: sku_id(number), product: product_id(number)} for number in numbers)
+        append_events(connection, in_copies(events_of(connection, [product, sku]), names))
+    analyze(database_url, ("products", *SKU_TABLES))
 
 
 def _copy_orders(database_url: str, order_id: str, count: int) -> None:

@@ -16,6 +16,7 @@ from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
 from ops.ports import HOST, free_port
 from ops.servers import DATABASE, Servers
+from ops.service_process import LogLine
 from ops.services import free_addresses
 from ops.supervisor import Deployment
 
@@ -99,8 +100,14 @@ async def _shop(
     with EmbeddedValkey(data_dir / "valkey") as valkey:
         servers = Servers(url, valkey.url, postgres, valkey)
         environment = {**given, **servers.environment, **free_addresses(), "LOG_LEVEL": "INFO"}
-        async with Deployment(environment, workers=worker_count) as deployment:
+        async with Deployment(environment, workers=worker_count, on_log=_pass_on) as deployment:
             yield ShopUnderTest(servers, deployment, worker_count)
+
+
+def _pass_on(line: LogLine) -> None:
+    """What a service complains of, for whoever reads the figures."""
+    if not any(f'"level": "{level}"' in line.text for level in ("info", "debug")):
+        sys.stderr.write(f"{line.source}: {line.text}\n")
 
 
 def make_database(postgres: EmbeddedPostgres, name: str) -> None:

@@ -37,6 +37,11 @@ def sku_id(number: int) -> str:
     return f"SKU-{number:06}"
 
 
+def product_id(number: int) -> str:
+    """The product of that SKU, which has no other: a view of a product tells all its SKUs."""
+    return f"PRO-{number:06}"
+
+
 def cart_id(prefix: str, number: int) -> str:
     """The cart of that number of a series."""
     return f"{prefix}-{number:08}"
