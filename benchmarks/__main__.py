@@ -2,9 +2,11 @@
 
     python -m benchmarks [--only NAME,...] [--rounds 3] [--seconds 2] [--workers 1] [--profile]
 
-Everything runs on servers and services of its own, which end with it. To look into a process while it
-works, add --profile to --only: the process ids are printed, and then the load of ours alone, without the
-baseline, is put on again and again until Ctrl-C, so that for example
+Everything runs on servers and services of its own, which end with it. A whole run writes
+benchmarks/latest.json, and the table and the plots in docs/benchmarks/; one with --only just prints.
+
+To look into a process while it works, add --profile to --only: the process ids are printed, and then the
+load of ours alone, without the baseline, is put on again and again until Ctrl-C, so that for example
 
     .venv/bin/python -m benchmarks --only stock_lookup_cpu_vs_echo --profile
     py-spy record --pid <query_service> --duration 20 --output query.svg
@@ -16,28 +18,41 @@ import argparse
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import uvloop
 from rich.console import Console
 
-from benchmarks.bench import Bench, Extent
-from benchmarks.figures.catalogue import GROUPS, names
-from benchmarks.reporting import Figure, print_table
-from benchmarks.shop_under_test import shop_under_test
+from benchmarks.bench import Extent
+from benchmarks.figures.catalogue import names
+from benchmarks.reporting import print_table, write_report
+from benchmarks.running import run
 
 DEFAULT = Extent()
+QUICK = Extent(round_count=1, span_seconds=0.3, sku_count=300, event_count=4_000)
+"""Enough to see that everything works; its figures mean nothing."""
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 LINE_WIDTH_MIN = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures what the command line asks for and prints the table."""
-    asked = _parser().parse_args(arguments)
+    """Measures what the command line asks for, prints the table, and keeps it if it is whole."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    wanted = set(asked.only.split(",")) if asked.only else set(names())
+    if unknown := wanted - set(names()):
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are: {', '.join(names())}")
     console = Console()
     # Into a file too, the table keeps its lines.
     console.width = max(console.width, LINE_WIDTH_MIN)
+    is_whole = not asked.only or asked.into is not None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(_run(asked, console))
-    print_table(console, figures)
+        extent, say = _extent(asked), _sayer(console)
+        report = runner.run(run(extent, wanted, say, worker_count=asked.workers, with_curves=is_whole))
+    print_table(console, report.figures)
+    if is_whole:
+        write_report(report, asked.into or REPOSITORY)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +64,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--events", type=int, default=DEFAULT.event_count, help="of the rebuilt log")
     parser.add_argument("--workers", type=int, default=1, help="of command and query service, each")
     parser.add_argument("--profile", action="store_true", help="only put the load on, until Ctrl-C")
+    parser.add_argument("--quick", action="store_true", help="only see whether everything works")
+    parser.add_argument("--into", type=Path, help="where to keep the report, --only or not")
     return parser
+
+
+def _extent(asked: argparse.Namespace) -> Extent:
+    if asked.quick:
+        return QUICK
+    told = (asked.rounds, asked.seconds, asked.skus, asked.events)
+    return Extent(*told, is_endless=asked.profile)
 
 
 def _sayer(console: Console) -> Callable[[str], None]:
@@ -61,24 +85,6 @@ def _sayer(console: Console) -> Callable[[str], None]:
         console.print(f"{seconds:5.0f} s  {text}", highlight=False, soft_wrap=True, markup=False)
 
     return say
-
-
-async def _run(asked: argparse.Namespace, console: Console) -> list[Figure]:
-    wanted = set(asked.only.split(",")) if asked.only else set(names())
-    if unknown := wanted - set(names()):
-        raise SystemExit(
-            f"no such figure: {', '.join(sorted(unknown))}; there are: {', '.join(names())}"
-        )
-    extent = Extent(*(asked.rounds, asked.seconds, asked.skus, asked.events), is_endless=asked.profile)
-    figures: list[Figure] = []
-    async with shop_under_test(asked.workers) as shop:
-        bench = Bench(shop, extent, frozenset(wanted), _sayer(console))
-        await bench.open()
-        bench.say("processes: " + ", ".join(f"{name} {pids}" for name, pids in shop.pids.items()))
-        for group in GROUPS:
-            if wanted & set(group.names):
-                figures += await group.measure(bench)
-    return [figure for figure in figures if figure.name in wanted]
 
 
 if __name__ == "__main__":

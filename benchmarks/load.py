@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
-from benchmarks.processor_time import difference, processor_seconds
+from benchmarks.processor_time import TICK_SECONDS, difference, processor_seconds
 
 WARM_UP_SECONDS = 0.5
 REPORT_SECONDS_MAX = 120.0
@@ -36,6 +36,10 @@ class Load:
     in_flight_count: int = IN_FLIGHT
     connection_count: int = CONNECTIONS
     calls_per_second: float = 0
+
+    def in_flight(self, count: int) -> "Load":
+        """The same with so many in flight."""
+        return replace(self, in_flight_count=count, connection_count=min(count, self.CONNECTIONS))
 
     def to(self, address: str, path: str) -> "Load":
         """The same requests, sent elsewhere."""
@@ -101,8 +105,9 @@ class Measured:
         return round(self.answer_bytes / self.count)
 
     def processor_us(self, *names: str) -> float:
-        """Processor time of these processes for one call, in microseconds."""
-        return sum(self.processor_seconds[name] for name in names) / self.count * 1e6
+        """Processor time of these processes for one call, in microseconds; a tick at least."""
+        seconds = sum(self.processor_seconds[name] for name in names)
+        return max(seconds, TICK_SECONDS) / self.count * 1e6
 
     def latency_ms(self, share: float) -> float:
         """The time that `share` of all calls do not exceed, in milliseconds."""

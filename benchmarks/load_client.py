@@ -83,7 +83,8 @@ class _Client:
     def _attend(self, connection: Connection, begin: float, end: float) -> None:
         now = time.monotonic()
         for answered in connection.read(now):
-            if begin <= now < end:
+            # On a machine that freezes, the first answer after the span is better than none.
+            if begin <= now < end or (now >= end and not self.seconds):
                 self.seconds.append(answered.seconds)
                 self.answer_bytes += answered.answer_bytes
             if now < end and self._next_call == math.inf:

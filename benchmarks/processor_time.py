@@ -4,11 +4,14 @@ from collections.abc import Iterable, Mapping
 
 import psutil
 
+TICK_SECONDS = 0.01
+"""As processor time is counted."""
+
 
 def processor_seconds(pids_by_name: Mapping[str, Iterable[int]]) -> dict[str, float]:
     """User and system time, by name, of the processes and all that they have started.
 
-    Counted in ticks of 10 ms, so a second of load is known to a per cent or two. Processes that have
+    Counted in ticks, so a second of load is known to a per cent or two. Processes that have
     ended count if those who started them have taken note.
     """
     return {name: sum(map(_seconds_of, pids)) for name, pids in pids_by_name.items()}

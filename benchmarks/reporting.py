@@ -1,14 +1,18 @@
 """What is told of a run: figures beside their baselines, as a table for people and JSON for programs."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from benchmarks.plotting import plot_curves
+from benchmarks.points import Curves
 from benchmarks.rounds import Compared
 
 HEADS = ("name", "ours", "unit", "baseline", "ratio", "rounds", "reach", "reached")
@@ -87,8 +91,60 @@ class Figure:
             "ratios": [_rounded(ratio) for ratio in compared.ratios] if compared else None,
             "reach": str(self.reach),
             "reached": self.is_reached,
-            "told": {name: _rounded(value) for name, value in self.told.items()},
+            "told": _all_rounded(self.told),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is known of a run. time: when it began, in UTC."""
+
+    time: str
+    machine: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    extent: Mapping[str, Any]
+    figures: Sequence[Figure]
+    curves: Curves
+
+    def as_json(self) -> dict[str, Any]:
+        """For latest.json."""
+        return {
+            "time": self.time,
+            "machine": self.machine,
+            "settings": self.settings,
+            "extent": self.extent,
+            "figures": [figure.as_json() for figure in self.figures],
+            "curves": {
+                name: [_all_rounded(asdict(point)) for point in points]
+                for name, points in self.curves.items()
+            },
+        }
+
+    def as_markdown(self) -> str:
+        """For docs/benchmarks/last_run.md."""
+        machine = self.machine
+        lines = [
+            "# The last run",
+            "",
+            f"{self.time}, {machine['processor_count']} x {machine['processor']}, {machine['system']}.",
+            f"Load average of the machine before it began: {machine['load_before'][0]}.",
+            "Written by `make bench`; [README.md](README.md) says how it is measured and what it means.",
+            "",
+            f"| {' | '.join(HEADS)} |",
+            f"|{'---|' * len(HEADS)}",
+        ]
+        lines += [f"| {' | '.join(_cells(figure))} |" for figure in self.figures]
+        return "\n".join(lines) + "\n"
+
+
+def write_report(report: Report, root: Path) -> None:
+    """Writes latest.json and the pictures where the repository keeps them."""
+    target, docs = root / "benchmarks" / "latest.json", root / "docs" / "benchmarks"
+    for folder in (target.parent, docs):
+        folder.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+    (docs / "last_run.md").write_text(report.as_markdown(), encoding="utf-8")
+    plot_curves(report.curves, docs)
 
 
 def print_table(console: Console, figures: Iterable[Figure]) -> None:
@@ -97,23 +153,20 @@ def print_table(console: Console, figures: Iterable[Figure]) -> None:
     for column in (1, 3, 4):
         table.columns[column].justify = "right"
     for figure in figures:
-        table.add_row(*_row(figure), Text("yes", "green") if figure.is_reached else Text("no", "red"))
+        *cells, reached = _cells(figure)
+        table.add_row(*cells, Text(reached, "green" if figure.is_reached else "red"))
     console.print(table)
 
 
-def _row(figure: Figure) -> Sequence[str]:
+def _cells(figure: Figure) -> Sequence[str]:
+    """As HEADS."""
     compared = figure.compared
-    if compared is None:
-        return figure.name, _shown(figure.value), figure.unit, "-", "-", "", str(figure.reach)
-    return (
-        figure.name,
-        _shown(figure.value),
-        figure.unit,
-        _shown(compared.baseline),
-        f"{compared.ratio:.2f}",
-        f"{min(compared.ratios):.2f}-{max(compared.ratios):.2f}",
-        str(figure.reach),
-    )
+    beside = ("-", "-", "-")
+    if compared is not None:
+        spread = f"{min(compared.ratios):.2f}-{max(compared.ratios):.2f}"
+        beside = (_shown(compared.baseline), f"{compared.ratio:.2f}", spread)
+    reached = "yes" if figure.is_reached else "no"
+    return figure.name, _shown(figure.value), figure.unit, *beside, str(figure.reach), reached
 
 
 def _shown(number: float) -> str:
@@ -122,4 +175,10 @@ def _shown(number: float) -> str:
 
 def _rounded(value: Any) -> Any:
     """Four significant digits: more would claim what cannot be known."""
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _all_rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _rounded(value) for name, value in values.items()}

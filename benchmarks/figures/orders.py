@@ -63,8 +63,12 @@ class Placing:
 
     async def turn(self) -> Measured:
         """Orders for one span of time."""
-        span_seconds = self._bench.extent.span_seconds
-        return await self.place(await self.prepare(span_seconds), span_seconds)
+        return await self.turn_of(self._bench.extent.span_seconds, Load.IN_FLIGHT)
+
+    async def turn_of(self, span_seconds: float, in_flight_count: int) -> Measured:
+        """The same with another extent."""
+        load = await self.prepare(span_seconds)
+        return await self.place(load.in_flight(in_flight_count), span_seconds)
 
     async def first_look(self) -> Measured:
         """The same, in short."""

@@ -1,0 +1,71 @@
+"""A picture for each curve: throughput and latency against load, beside a bare echo."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from benchmarks.points import ECHO_NAME, Curves, Point
+
+INCHES = (10.0, 4.2)
+DOTS_PER_INCH = 110
+OURS, BASELINE = "#1f5fa8", "#8a8a8a"
+
+
+def plot_curves(curves: Curves, folder: Path) -> list[Path]:
+    """Draws each curve but the echo's, which is in every picture; where the pictures are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        _plot(name, points, curves[ECHO_NAME], folder / f"{name.replace(' ', '_').lower()}.png")
+        for name, points in curves.items()
+        if name != ECHO_NAME
+    ]
+
+
+def _plot(name: str, points: list[Point], echo: list[Point], path: Path) -> Path:
+    figure = Figure(figsize=INCHES, layout="constrained")
+    figure.suptitle(f"{name[0].upper()}{name[1:]}")
+    throughput, latency = figure.subplots(1, 2)
+    _draw_throughput(throughput, name, points, echo)
+    _draw_latency(latency, name, points, echo)
+    for axes in (throughput, latency):
+        _label_load(axes, [point.in_flight_count for point in points])
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+    return path
+
+
+def _draw_throughput(axes: Axes, name: str, points: list[Point], echo: list[Point]) -> None:
+    for label, those, colour in ((ECHO_NAME, echo, BASELINE), (name, points, OURS)):
+        axes.plot(_loads(those), [each.per_second for each in those], "o-", color=colour, label=label)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("calls answered a second")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.legend(loc="best", fontsize="small")
+
+
+def _draw_latency(axes: Axes, name: str, points: list[Point], echo: list[Point]) -> None:
+    for label, those, colour in ((ECHO_NAME, echo, BASELINE), (name, points, OURS)):
+        axes.plot(
+            _loads(those), [each.p50_ms for each in those], "o-", color=colour, label=f"{label}, p50"
+        )
+        axes.plot(
+            _loads(those), [each.p99_ms for each in those], "x--", color=colour, label=f"{label}, p99"
+        )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylabel("milliseconds to the answer")
+    axes.legend(loc="best", fontsize="small")
+
+
+def _loads(points: Iterable[Point]) -> list[int]:
+    return [point.in_flight_count for point in points]
+
+
+def _label_load(axes: Axes, counts: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("calls in flight")
+    axes.grid(visible=True, alpha=0.3)
