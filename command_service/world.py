@@ -200,8 +200,12 @@ class World:
                 have named it so for itself.
         """
         places = {(change.kind.rank, change.key): change.after for change in changes}
-        for rank, key in places.keys() - (self._loaded.keys() - self._unlocked):
-            raise NotLoadedError(f"{self._kinds.get(rank, rank)} {key!r} was not named to be changed")
+        for place in places:
+            if place not in self._loaded or place in self._unlocked:
+                rank, key = place
+                raise NotLoadedError(
+                    f"{self._kinds.get(rank, rank)} {key!r} was not named to be changed"
+                )
         self._current.update(places)
 
     def changed(self) -> list[tuple[Kind[Any, Any], list[tuple[Any, Any, Any]]]]:
