@@ -5,7 +5,7 @@ import gc
 import sys
 import time
 
-from tests.simulation.simulation import Result, in_silence, simulate
+from tests.simulation.simulation import KINDS, Result, in_silence, simulate
 
 BROKEN_COUNT_MAX = 5
 """Seeds that break something before the rest is left out."""
@@ -17,26 +17,27 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5_000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="this one alone, with all that happened in it")
+    parser.add_argument("--only", default="", choices=["", *KINDS], help="this kind of workload")
     chosen = parser.parse_args()
     with in_silence():
         if chosen.seed is not None:
-            return _replay(chosen.seed)
-        return _run(chosen.first, chosen.seeds)
+            return _replay(chosen.seed, chosen.only)
+        return _run(chosen.first, chosen.seeds, chosen.only)
 
 
-def _replay(seed: int) -> int:
-    result = simulate(seed)
+def _replay(seed: int, only: str) -> int:
+    result = simulate(seed, only)
     _show(result)
     return int(bool(result.violations))
 
 
-def _run(first: int, count: int) -> int:
+def _run(first: int, count: int, only: str) -> int:
     begun, broken = time.process_time(), 0
     done = commits = waits = faults = 0
     virtual_seconds = 0.0
     gc.disable()  # what one seed leaves behind is collected now and then
     for seed in range(first, first + count):
-        result = simulate(seed)
+        result = simulate(seed, only)
         done += 1
         commits += result.commit_count
         waits += result.wait_count

@@ -25,7 +25,8 @@ LOCK_SECONDS_MAX = 2.0
 TRANSACTION_SECONDS_MAX = 5.0
 """As command_service.session sets them."""
 
-STEP_SECONDS_MAX = 0.002
+STEP_SECONDS_MAX = 0.01
+"""That others may have between two locks of one statement."""
 
 OPENING = datetime(2010, 12, 1, 8, 0, tzinfo=UTC)
 INCARNATION = "4cf60000"
@@ -137,6 +138,8 @@ class Database:
         self.trace: list[tuple[Any, ...]] = []
         self.clock_offset = timedelta()
         self.commit_count = 0
+        self.history: list[tuple[datetime, list[tuple[UUID, Known]]]] = []
+        """Of each commit with answers: the time of its decisions, and the answers in their order."""
         self.wait_count = 0
         self.step_rate = 0.0
         """How often others come in between two locks of one statement, from 0 to 1."""
@@ -209,22 +212,21 @@ class Database:
         lock = self.locks.get(place)
         if lock is None:
             lock = self.locks[place] = Lock()
-        if lock.queue or not lock.admits(is_exclusive=is_exclusive):
-            future = self.loop.create_future()
-            entry = (txn, is_exclusive, future)
-            lock.queue.append(entry)
-            try:
-                await self._wait(txn, lock, future)
-            except BaseException:
-                if entry in lock.queue:
-                    lock.queue.remove(entry)
-                    self._grant(lock)
-                elif future.done() and not future.cancelled() and future.exception() is None:
-                    lock.take(txn, is_exclusive=is_exclusive)
-                    self.release(txn, place)
-                raise
-        else:
-            lock.take(txn, is_exclusive=is_exclusive)
+        if not lock.queue and lock.admits(is_exclusive=is_exclusive):
+            self._take(lock, txn, place, is_exclusive=is_exclusive)
+            return
+        future = self.loop.create_future()
+        entry = (txn, is_exclusive, future)
+        lock.queue.append(entry)
+        try:
+            await self._wait(txn, lock, future)
+        finally:
+            if entry in lock.queue:
+                lock.queue.remove(entry)
+                self._grant(lock, place)
+
+    def _take(self, lock: Lock, txn: Txn, place: Place | str, *, is_exclusive: bool) -> None:
+        lock.take(txn, is_exclusive=is_exclusive)
         txn.held.append(place)
         if is_exclusive:
             txn.own.add(place)
@@ -238,20 +240,21 @@ class Database:
             lock.owner = None
         elif txn in lock.sharers:
             lock.sharers.remove(txn)
-        self._grant(lock)
-        if lock.owner is None and not lock.sharers and not lock.queue:
-            del self.locks[place]
+        self._grant(lock, place)
 
-    def _grant(self, lock: Lock) -> None:
+    def _grant(self, lock: Lock, place: Place | str) -> None:
+        """Gives the lock to whoever is next. It is theirs at once, also if they end before they wake."""
         while lock.queue:
             txn, is_exclusive, future = lock.queue[0]
             if not lock.admits(is_exclusive=is_exclusive):
                 return
             lock.queue.pop(0)
             if not future.done():
-                lock.take(txn, is_exclusive=is_exclusive)
+                self._take(lock, txn, place, is_exclusive=is_exclusive)
                 txn.waits_for = None
                 future.set_result(None)
+        if lock.owner is None and not lock.sharers:
+            self.locks.pop(place, None)
 
     async def _wait(self, txn: Txn, cause: "Lock | Txn", future: asyncio.Future[None]) -> None:
         self.wait_count += 1
@@ -273,6 +276,8 @@ class Database:
         finally:
             timer.cancel()
             txn.waits_for = txn.waiting = None
+        if txn.is_over:
+            raise Interrupted("the server ended the session", code="57")
 
     def _is_deadlocked(self, txn: Txn) -> bool:
         seen: set[int] = set()
@@ -374,6 +379,7 @@ class Database:
             await self.append(txn, work)
         self._store_answers(txn, work.answers)
         self.commit(txn)
+        self.history.append((work.now, txn.answers))
         return ConsistencyToken(INCARNATION, self.last_position)
 
     async def write_row(self, txn: Txn, kind: Kind[Any, Any], key: Any, before: Any, after: Any) -> None:

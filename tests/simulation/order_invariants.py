@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from command_service.cart.domain import CartState
+from command_service.checkout.money_ledger import posting
 from command_service.inventory.domain import ReservationState
 from command_service.ordering import events
 from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
@@ -63,6 +64,7 @@ def broken_of_orders(database: Database) -> Iterator[str]:
         yield f"events of orders that are not there: {sorted(told)}"
     yield from _of_coupons(database, orders)
     yield from _of_carts(database, orders)
+    yield from _of_accounts(database, orders, payments)
 
 
 def _of_reservation(database: Database, order: Order) -> Iterator[str]:
@@ -145,6 +147,33 @@ _AFTER_NO_CANCELLING = (
     events.OrderLinesCancelled,
 )
 _AFTER_PAYMENT = (events.OrderLinesFulfilled, events.OrderLinesCancelled, events.RefundRecorded)
+
+
+def _of_accounts(
+    database: Database, orders: dict[str, Order], payments: dict[str, OrderPayments]
+) -> Iterator[str]:
+    """inv_money_balance, inv_money_receivable, inv_money_clearing, inv_money_payable."""
+    accounts: dict[str, Counter[str]] = defaultdict(Counter)
+    for logged in database.log:
+        entries = posting(logged.told.event)
+        if sum(entry.amount_minor for entry in entries):
+            yield f"the entries at {logged.position} do not sum to zero: {entries}"
+        for entry in entries:
+            accounts[logged.told.event.key][entry.account] += entry.amount_minor
+    for order_id, order in orders.items():
+        of_order = payments.get(order_id)
+        under_way = 0
+        if of_order is not None:
+            under_way = sum(r.amount_minor for r in of_order.refunds if r.state in _UNDER_WAY)
+        booked = accounts[order_id]
+        has_minor = order.paid_minor - order.refunded_minor
+        if booked["receivable"] != order.kept_minor - has_minor:
+            yield f"{order_id}: receivable {booked}, kept {order.kept_minor}, has {has_minor}"
+        if booked["clearing"] != has_minor + under_way or -booked["payable"] != under_way:
+            yield f"{order_id}: {booked}, has {has_minor}, under way {under_way}"
+
+
+_UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.PENDING, RefundState.UNKNOWN})
 
 
 def _of_coupons(database: Database, orders: dict[str, Order]) -> Iterator[str]:

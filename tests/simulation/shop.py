@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,8 @@ ATTEMPT_COUNT_MAX = 6
 SETTLE_COUNT_MAX = 200
 
 PROVIDER_FAULT_RATES = (0.0, 0.2, 0.5)
+
+CLOCK_STEP_SECONDS_MAX = 6.0
 
 REPLAY_RATE = 0.3
 """Of what was answered: asked for again in the end, it must be answered the same."""
@@ -86,26 +89,16 @@ class Workload:
     is_paid_at_provider: bool = False
 
 
-class _Uncounted:
-    """Stands for the metrics of a lane."""
+class WatchedCommitter(Committer):
+    """Notes every command that comes in."""
 
-    def set(self, value: float) -> None:
-        pass
+    def __init__(self, short: Lane, bulk: Lane, commands: dict[UUID, Command[Any]]) -> None:
+        super().__init__(short, bulk)
+        self._commands = commands
 
-    def observe(self, value: float) -> None:
-        pass
-
-    def time(self) -> "_Uncounted":
-        return self
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-UNCOUNTED: Any = _Uncounted()
+    async def submit(self, submission: Submission) -> Answer:
+        self._commands[submission.request_id] = submission.command
+        return await super().submit(submission)
 
 
 class Process:
@@ -119,10 +112,7 @@ class Process:
             Lane(lane, unit, shop.limits, jitter=lambda: 0.5 + chance.random() / 2)
             for lane, unit in zip(("short", "bulk"), self.units, strict=True)
         )
-        for lane in (short, bulk):
-            # Nobody reads what they count, and that costs a tenth of all.
-            lane._queue_length = lane._batch_size = lane._commit_seconds = UNCOUNTED
-        self.committer = Committer(short, bulk)
+        self.committer = WatchedCommitter(short, bulk, shop.commands)
         gateway = Gateway({"stripe": shop.provider})
         self.driver = PaymentDriver(self.committer, gateway, new_id=shop.new_id)
         expiry, payments = (
@@ -182,6 +172,8 @@ class Shop:
         self.processes: list[Process] = []
         self.requests: list[Request] = []
         self.deliveries: list[asyncio.Task[None]] = []
+        self.commands: dict[UUID, Command[Any]] = {}
+        """Of every request that was ever sent, also by workers."""
         self._answer_numbers = itertools.count(1)
         self._process_numbers = itertools.count(1)
 
@@ -202,15 +194,25 @@ class Shop:
         await process.start()
         self.processes.append(process)
 
-    async def kill_one(self) -> None:
-        """Kills a process, and starts another in its place a moment later."""
+    async def replace_one(self) -> None:
+        """Kills or drains a process, and starts another in its place a moment later."""
         process = self._any_process()
-        self._say("kill", process.name)
-        process.kill()
         self.processes.remove(process)
+        if self.chance.random() < 0.7:
+            self._say("kill", process.name)
+            process.kill()
+        else:
+            self._say("drain", process.name)
+            self.deliveries.append(asyncio.ensure_future(process.drain()))
         if self.processes:
             await self.database.loop.pause(self.chance.random())
         await self._start_process()
+
+    def step_the_clock(self) -> None:
+        """The database's clock jumps by some seconds, back or forth."""
+        seconds = (self.chance.random() - 0.5) * CLOCK_STEP_SECONDS_MAX
+        self.database.clock_offset += timedelta(seconds=seconds)
+        self._say("clock", seconds)
 
     def _any_process(self) -> Process:
         return self.processes[int(self.chance.random() * len(self.processes))]
@@ -278,7 +280,7 @@ class Shop:
         """The provider tells of it at least once, at any time, in any order."""
         request = self.request(ReportProviderEvent("stripe", Told(told)))
         for _ in range(1 + int(self.chance.random() * 2.5)):
-            seconds = self.chance.random() ** 3 * 8.0
+            seconds = self.chance.random() ** 3 * 4.0
             self.deliveries.append(asyncio.ensure_future(self._deliver_late(request, seconds)))
 
     async def _deliver_late(self, request: Request, seconds: float) -> None:

@@ -9,8 +9,8 @@ from tests.simulation import mutants
 from tests.simulation.mutants import MUTANTS, Plant
 from tests.simulation.simulation import in_silence, simulate
 
-SEED_COUNT_MAX = 150
-"""Without a mistake none of these breaks anything: test_simulation plays them too."""
+SEED_COUNT_MAX = 400
+"""Most take less than ten. Without a mistake none breaks anything: test_simulation plays them too."""
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,19 @@ def silence() -> Iterator[None]:
         yield
 
 
+OF_PAYMENTS = {
+    mutants.take_an_unknown_outcome_for_a_failure,
+    mutants.call_with_a_new_key_each_time,
+    mutants.leave_surplus_money_where_it_is,
+}
+"""Shown by the tenth of the seeds in which a provider is called."""
+
+
 @pytest.mark.parametrize("plant", MUTANTS, ids=[plant.__name__ for plant in MUTANTS])
 def test_a_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
-    assert any(simulate(seed).violations for seed in range(SEED_COUNT_MAX))
+    only = "payments" if plant in OF_PAYMENTS else ""
+    assert any(simulate(seed, only).violations for seed in range(SEED_COUNT_MAX))
 
 
 def test_no_mistake_is_left_out() -> None:

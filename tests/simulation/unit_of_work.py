@@ -54,7 +54,7 @@ class Conditions:
     """How the line is: drawn for each seed, and healed in the end.
 
     fault_rate: of trips, from 0 to 1. latency_seconds_max: of a trip; most take less. answer_rate: of
-    trips whose answer takes time of its own.
+    trips whose answer takes time of its own. replace_count: of processes that are killed or drained.
     """
 
     chance: Random
@@ -63,6 +63,8 @@ class Conditions:
     faults: tuple[Fault, ...] = tuple(Fault)
     answer_rate: float = 0.0
     fault_count: int = 0
+    replace_count: int = 0
+    steps_clock: bool = False
 
     def draw(self) -> Fault | None:
         if not self.fault_rate or self.chance.random() >= self.fault_rate:

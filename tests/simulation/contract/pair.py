@@ -79,7 +79,7 @@ class PairInMemory:
 
     def __init__(self, loop: SimulatedLoop) -> None:
         self.database = Database(loop, {})
-        self.conditions = [CuttingConditions(Random(0)) for _ in range(2)]
+        self.conditions = [CuttingConditions(Random(0), fault_rate=1.0) for _ in range(2)]
         self.first: UnitOfWork = MemoryUnitOfWork(self.database, self.conditions[0], "first")
         self.second: UnitOfWork = MemoryUnitOfWork(self.database, self.conditions[1], "second")
 
