@@ -57,7 +57,8 @@ class CartQueryServiceServicer:
     """
 
     def GetCart(self, request, context):
-        """Looks up one cart. CART_NOT_FOUND when there is none.
+        """Looks up one cart. CART_NOT_FOUND when there is none; one that was ordered, merged or expired is forgotten
+        after 30 days, unless the shop is set otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

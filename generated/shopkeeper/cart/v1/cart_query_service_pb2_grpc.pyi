@@ -23,7 +23,9 @@ class CartQueryServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCart: _aio.UnaryUnaryMultiCallable[_cart_query_service_pb2.GetCartRequest, _cart_query_service_pb2.GetCartResponse]
-    """Looks up one cart. CART_NOT_FOUND when there is none."""
+    """Looks up one cart. CART_NOT_FOUND when there is none; one that was ordered, merged or expired is forgotten
+    after 30 days, unless the shop is set otherwise.
+    """
 
 class CartQueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks up carts in the read models.
@@ -40,6 +42,8 @@ class CartQueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_query_service_pb2.GetCartRequest,
         context: _aio.ServicerContext[_cart_query_service_pb2.GetCartRequest, _abc.Awaitable[_cart_query_service_pb2.GetCartResponse]],
     ) -> _abc.Awaitable[_cart_query_service_pb2.GetCartResponse]:
-        """Looks up one cart. CART_NOT_FOUND when there is none."""
+        """Looks up one cart. CART_NOT_FOUND when there is none; one that was ordered, merged or expired is forgotten
+        after 30 days, unless the shop is set otherwise.
+        """
 
 def add_CartQueryServiceServicer_to_server(servicer: CartQueryServiceServicer, server: _aio.Server) -> None: ...
