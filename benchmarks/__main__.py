@@ -29,7 +29,7 @@ from benchmarks.reporting import print_table, write_report
 from benchmarks.running import run
 
 DEFAULT = Extent()
-QUICK = Extent(round_count=1, span_seconds=0.3, sku_count=300, event_count=4_000)
+QUICK = Extent(round_count=1, span_seconds=0.3, sku_count=300, event_count=4_000, in_flight_counts=(8,))
 """Enough to see that everything works; its figures mean nothing."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -9,8 +9,9 @@ from benchmarks.load import AnyLoad, Load, Measured, measure
 from benchmarks.pgbench import PlainShop
 from benchmarks.rounds import interleaved
 from benchmarks.shop_copies import Size, fill_shop
-from benchmarks.shop_under_test import ShopUnderTest
+from benchmarks.shop_under_test import ShopUnderTest, make_database
 from event_log.reader import LogReader
+from ops.migrate import migrate
 from read_models.connections import Connection, connect
 from read_models.partitions import PARTITIONS
 from read_models.reading import read_checkpoints
@@ -20,6 +21,7 @@ REDIS_SECONDS_MAX = 30.0
 SETTLE_SECONDS_MAX = 300.0
 SETTLE_POLL_SECONDS = 0.1
 FIRST_LOOK_SECONDS = 0.5
+PLAIN_DATABASE = "plain"
 
 Turn = Callable[[], Awaitable[Any]]
 """One turn of a subject; its result says itself as a line of text."""
@@ -30,14 +32,15 @@ class Extent:
     """How much is measured.
 
     sku_count: of the shop. event_count: of the log that is rebuilt. span_seconds: of one turn of one
-    subject. is_endless: only the first subject, which is ours, has turns, until somebody who looks on
-    has seen enough.
+    subject. in_flight_counts: of the curves. is_endless: only the first subject, which is ours, has
+    turns, until somebody who looks on has seen enough.
     """
 
     round_count: int = 3
     span_seconds: float = 2.0
     sku_count: int = 10_000
     event_count: int = 1_000_000
+    in_flight_counts: tuple[int, ...] = (1, 4, 16, 64, 128, 256)
     is_endless: bool = False
 
 
@@ -99,7 +102,10 @@ class Bench:
     async def plain_shop(self) -> PlainShop:
         """The same shop for pgbench, made when the first figure needs it."""
         if not self._plain_shops:
-            plain = PlainShop(self.shop, self.extent.sku_count)
+            make_database(self.shop.postgres, PLAIN_DATABASE)
+            url = self.shop.postgres.url(PLAIN_DATABASE)
+            migrate(url)
+            plain = PlainShop(url, self.extent.sku_count)
             await asyncio.to_thread(plain.open)
             self._plain_shops.append(plain)
         return self._plain_shops[0]

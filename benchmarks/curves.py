@@ -13,7 +13,6 @@ from benchmarks.load import Load, Measured
 from benchmarks.points import ECHO_NAME, Point
 from benchmarks.shop_under_test import echo
 
-IN_FLIGHT_COUNTS = (1, 4, 16, 64, 128, 256)
 SPAN_SECONDS_MAX = 1.0
 
 Turn = Callable[[int], Awaitable[Measured]]
@@ -39,7 +38,7 @@ async def curves(bench: Bench) -> dict[str, list[Point]]:
             "orders of two lines": lambda count: placing.turn_of(span_seconds, count),
         }
         found: dict[str, list[Point]] = {name: [] for name in subjects}
-        for count in IN_FLIGHT_COUNTS:
+        for count in bench.extent.in_flight_counts:
             for name, take_turn in subjects.items():
                 measured = await take_turn(count)
                 bench.say(f"{count} in flight, {name}: {measured}")

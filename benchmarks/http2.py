@@ -20,6 +20,8 @@ END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
 INITIAL_WINDOW_SIZE = 4
 WINDOW_BYTES_MAX = 2**31 - 1
 WINDOW_BYTES_AT_FIRST = 65_535
+MESSAGE_BYTES_MAX = 16_384 - 5
+"""What a frame may hold if nobody agreed on more, less the prefix of a message."""
 READ_BYTES = 1 << 18
 
 _FRAME = struct.Struct(">HBBBI")
@@ -97,6 +99,7 @@ class Connection:
 
     def call(self, message: bytes, now: float) -> None:
         """Begins a call; flush() sends it."""
+        assert len(message) < MESSAGE_BYTES_MAX, "a request of a benchmark fits into one frame"
         if self._waiting or len(message) + 5 > self._send_window_bytes:
             self._waiting.append((message, now))
         else:

@@ -15,12 +15,9 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from benchmarks.shop_under_test import ShopUnderTest, make_database
 from ops.account import postgres_programs, unprivileged
-from ops.migrate import migrate
 
 SCRIPTS = Path(__file__).parent / "plain"
-DATABASE = "plain"
 THREAD_COUNT = 2
 SPAN_SECONDS_MIN = 2
 """It takes whole seconds, and needs one to connect on a busy machine."""
@@ -48,16 +45,13 @@ class Plain:
 class PlainShop:
     """A database with the shop's tables and as many SKUs, and pgbench to work on it."""
 
-    def __init__(self, shop: ShopUnderTest, sku_count: int) -> None:
-        self.url = shop.postgres.url(DATABASE)
-        self._postgres = shop.postgres
+    def __init__(self, url: str, sku_count: int) -> None:
+        self.url = url
         self._sku_count = sku_count
         self._cart_count_by_client = 0
 
     def open(self) -> None:
-        """Makes it."""
-        make_database(self._postgres, DATABASE)
-        migrate(self.url)
+        """Fills it; its tables are there."""
         self._execute("open_shop.sql", {"sku_count": self._sku_count})
 
     def fill_carts(self, client_count: int, count_each: int) -> int:
@@ -110,8 +104,8 @@ class PlainShop:
 def _environment(url: str) -> dict[str, str]:
     """Where the database is; arguments would show its password to everyone."""
     told = conninfo_to_dict(url)
-    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
-    return {"PGDATABASE": DATABASE, **{variables[name]: str(told[name]) for name in variables}}
+    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password"}
+    return {**{name: str(told[key]) for name, key in names.items()}, "PGDATABASE": str(told["dbname"])}
 
 
 def _read(output: str, errors: str) -> Plain:

@@ -1,0 +1,43 @@
+"""The plain alternative writes what it says, to the tables as they are."""
+
+import psycopg
+
+from benchmarks.pgbench import PlainShop
+
+SIZES = {"answer_bytes": 100, "event_bytes": 80}
+
+
+def held(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT sum(reserved)::int FROM stock_levels").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_each_transaction_is_a_reservation_with_all_its_rows(database_url: str) -> None:
+    plain = PlainShop(database_url, sku_count=10)
+    plain.open()
+
+    done = await plain.run("reserve.sql", 1, client_count=2, variables=SIZES)
+
+    assert done.count > 0
+    tables = ("requests", "reservations", "reservation_lines", "stock_movements")
+    assert {table: plain.count(table) for table in tables} == dict.fromkeys(tables, done.count)
+    assert plain.count("events") == 2 * done.count
+    assert held(database_url) == done.count
+
+
+async def test_each_transaction_is_an_order_of_two_lines_from_a_cart(database_url: str) -> None:
+    plain = PlainShop(database_url, sku_count=10)
+    plain.open()
+    number = plain.fill_carts(client_count=2, count_each=10_000)
+
+    variables = {**SIZES, "event_count": 4, "number": number}
+    done = await plain.run("place_order.sql", 1, client_count=2, variables=variables)
+
+    assert done.count > 0
+    assert plain.count("orders") == plain.count("reservations") == done.count
+    assert plain.count("order_lines") == plain.count("stock_movements") == 2 * done.count
+    assert plain.count("events") == 4 * done.count
+    assert plain.count("carts WHERE state = 2") == done.count
+    assert held(database_url) == 2 * done.count
