@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
+from payment_providers.lost_sockets import answered
 from payment_providers.paypal.settings import PayPalSettings
 from payment_providers.port import CallbackRefused, NotDone, Unreachable
 
@@ -76,7 +77,7 @@ class Certificates:
     async def _fetch(self, url: str) -> list[x509.Certificate]:
         try:
             async with asyncio.timeout(self._seconds_max):
-                response = await self._http.get(url)
+                response = await answered(self._http.get(url))
         except (httpx.HTTPError, TimeoutError) as error:
             raise Unreachable("certificate_connection") from error
         status = response.status_code

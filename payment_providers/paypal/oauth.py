@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import httpx
 
+from payment_providers.lost_sockets import answered
 from payment_providers.paypal.failures import failure_of
 from payment_providers.port import NotDone, OutcomeUnknown, Unreachable
 
@@ -55,8 +56,12 @@ class AccessTokens:
     async def _renew(self) -> None:
         asked = self._monotonic()
         try:
-            response = await self._http.post(
-                "/v1/oauth2/token", data={"grant_type": "client_credentials"}, auth=self._credentials
+            response = await answered(
+                self._http.post(
+                    "/v1/oauth2/token",
+                    data={"grant_type": "client_credentials"},
+                    auth=self._credentials,
+                )
             )
         except httpx.HTTPError as error:
             raise Unreachable("token_connection") from error

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from payment_providers.lost_sockets import answered
 from payment_providers.paypal.failures import connection_failure, failure_of
 from payment_providers.paypal.oauth import AccessTokens
 from payment_providers.paypal.settings import PayPalSettings
@@ -52,7 +53,7 @@ class PayPalTransport:
     async def _answer(self, request: httpx.Request, token: str) -> httpx.Response:
         request.headers["Authorization"] = f"Bearer {token}"
         try:
-            return await self.http.send(request)
+            return await answered(self.http.send(request))
         except httpx.HTTPError as error:
             raise connection_failure(error) from error
 

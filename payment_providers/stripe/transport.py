@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import stripe
 
+from payment_providers.lost_sockets import answered
+
 CONNECT_SECONDS_MAX = 3.0
 """A host that is up answers a connect within a round trip."""
 
@@ -31,7 +33,9 @@ class StripeTransport(stripe.HTTPXClient):
             stripe.APIConnectionError: there was no answer; its cause is httpx's error.
         """
         try:
-            response = await self._http.request(method, url, headers=headers, content=post_data or None)
+            response = await answered(
+                self._http.request(method, url, headers=headers, content=post_data or None)
+            )
         except httpx.HTTPError as error:
             raise stripe.APIConnectionError(  # type: ignore[no-untyped-call] # the SDK's omission
                 type(error).__name__

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from payment_providers.calls import Calls
+from payment_providers.lost_sockets import answered
 from payment_providers.port import OutcomeUnknown
 from payment_providers.sumup.failures import NotFound, failure_of, failure_of_connection
 from payment_providers.sumup.settings import SumUpSettings
@@ -83,8 +84,8 @@ class SumUpTransport:
     ) -> Any:
         headers = {"Content-Type": "application/json"} if body is not None else None
         try:
-            response = await self._http.request(
-                method, path, params=params, content=body, headers=headers
+            response = await answered(
+                self._http.request(method, path, params=params, content=body, headers=headers)
             )
         except httpx.HTTPError as error:
             raise failure_of_connection(error) from error

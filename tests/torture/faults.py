@@ -3,9 +3,11 @@
 import asyncio
 import os
 import signal
+import time
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import psycopg
 from redis.asyncio import Redis
 
 from tests.torture.implants import SteppedClock
@@ -211,6 +213,10 @@ class LoseCommit(_OfLink):
 # --- servers --------------------------------------------------------------------------------------
 
 
+RECOVERY_SECONDS_MAX = 10.0
+"""For PostgreSQL to come back by itself once there is room; then it is started anew."""
+
+
 class _OfPostgres(Fault):
     """Strikes the database."""
 
@@ -247,12 +253,25 @@ class FillDisk(_OfPostgres):
         whole.disk.fill(whole.shop.postgres.pid)
 
     async def heal(self, whole: WholeShop) -> None:
-        """Makes room, and starts the server again if it has ended."""
-        is_running = whole.shop.postgres.is_running
-        whole.disk.free(whole.shop.postgres.pid if is_running else None)
-        if not is_running:
-            await asyncio.to_thread(whole.shop.postgres.stop)
-            await asyncio.to_thread(whole.shop.postgres.start)
+        """Makes room, and starts the server again if it has ended, or does so yet."""
+        shop = whole.shop
+        whole.disk.free(shop.postgres.pid if shop.postgres.is_running else None)
+        end = asyncio.get_running_loop().time() + RECOVERY_SECONDS_MAX
+        while not await asyncio.to_thread(_answers, shop.database_url):
+            is_late = asyncio.get_running_loop().time() > end
+            if not shop.postgres.is_running or is_late:
+                await asyncio.to_thread(shop.postgres.crash)
+                await asyncio.to_thread(shop.postgres.start)
+
+
+def _answers(database_url: str) -> bool:
+    """Whether the database can be connected to; asked at leisure."""
+    try:
+        psycopg.connect(database_url, connect_timeout=5).close()
+    except psycopg.OperationalError:
+        time.sleep(0.1)
+        return False
+    return True
 
 
 class _OfValkey(Fault):

@@ -137,7 +137,14 @@ class Shop:
             self.note_deaths()
             return bool(self.deaths) or await self.all_are_well()
 
-        await eventually(is_decided, seconds=READY_SECONDS_MAX)
+        try:
+            await eventually(is_decided, seconds=READY_SECONDS_MAX)
+        except TimeoutError:
+            self.deaths += [
+                f"{member.name} is not well: {member.process.last_words}"
+                for member in self.members.values()
+                if not await member.is_well()
+            ]
 
     def note_deaths(self) -> None:
         """Remembers who has ended unasked, and says so once."""
