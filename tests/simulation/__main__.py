@@ -59,8 +59,8 @@ def _run(first: int, count: int, only: str) -> int:
 
 
 def _show(result: Result) -> None:
-    for happening in result.trace:
-        _say(" ".join(map(str, happening)))
+    for line in result.history:
+        _say(line)
     for violation in result.violations:
         _say(f"VIOLATION {violation}")
     _say(

@@ -6,7 +6,7 @@ what is refused. The suite in contract/ asks the same questions of it and of Pos
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -171,6 +171,7 @@ class Database:
 
     def commit(self, txn: Txn) -> None:
         """Makes it visible, and only then lets go of its locks."""
+        assert not txn.is_over, "who is ended commits nothing"
         rows = self.rows
         for place in txn.made:
             if place not in txn.taken_back:
@@ -185,7 +186,7 @@ class Database:
         self.requests.update(txn.answers)
         self.commit_count += 1
         self.trace.append(
-            ("commit", self.loop.time(), txn.name, len(txn.events), [id_ for id_, _ in txn.answers])
+            ("commit", self.loop.time(), txn.name, [id_ for id_, _ in txn.answers], len(txn.events))
         )
         self._end(txn)
 
@@ -276,8 +277,7 @@ class Database:
         finally:
             timer.cancel()
             txn.waits_for = txn.waiting = None
-        if txn.is_over:
-            raise Interrupted("the server ended the session", code="57")
+        _check_is_open(txn)
 
     def _is_deadlocked(self, txn: Txn) -> bool:
         seen: set[int] = set()
@@ -328,7 +328,7 @@ class Database:
                     if mode is Mode.CREATE:
                         await self.make(txn, (rank, key))
                 await self.lock_rows(txn, rank, keys)
-            found.append(self.read(rank, keys))
+            found.append(read(self.rows, rank, keys))
         return found
 
     async def make(self, txn: Txn, place: Place) -> None:
@@ -355,16 +355,8 @@ class Database:
                 if place not in txn.own:
                     if self.step_rate and self.loop.chance() < self.step_rate:
                         await self.loop.later(self.loop.chance() * STEP_SECONDS_MAX)
+                        _check_is_open(txn)
                     await self.acquire(txn, place, is_exclusive=is_exclusive)
-
-    def read(self, rank: LockRank, keys: Keys[Any]) -> dict[Any, Any]:
-        """What is committed now; a key row is nothing."""
-        rows = self.rows
-        found = {}
-        for key, _ in keys.modes:
-            row = rows.get((rank, key))
-            found[key] = None if row is KEY_ROW else row
-        return found
 
     # --- write -------------------------------------------------------------------------------------
 
@@ -432,6 +424,21 @@ class Database:
             txn.answers.append((request_id, Known(method, fingerprint, Answer(code, body, end))))
 
 
+def _check_is_open(txn: Txn) -> None:
+    """Ends a statement whose session was ended while it was not looking."""
+    if txn.is_over:
+        raise Interrupted("the server ended the session", code="57")
+
+
 def _fail(future: asyncio.Future[None], failure: DatabaseFailure) -> None:
     if not future.done():
         future.set_exception(failure)
+
+
+def read(rows: Mapping[Place, Any], rank: LockRank, keys: Keys[Any]) -> dict[Any, Any]:
+    """What is there; a key row is nothing."""
+    found = {}
+    for key, _ in keys.modes:
+        row = rows.get((rank, key))
+        found[key] = None if row is KEY_ROW else row
+    return found

@@ -55,7 +55,7 @@ def read_before_the_lock(patch: pytest.MonkeyPatch) -> None:
     load = Database.load
 
     async def load_stale(self: Database, txn: Txn, named: Sequence[Named]) -> list[dict[Any, Any]]:
-        found = [self.read(kind.rank, keys) for kind, keys in named]
+        found = [database.read(self.rows, kind.rank, keys) for kind, keys in named]
         await load(self, txn, named)
         return found
 
@@ -64,7 +64,8 @@ def read_before_the_lock(patch: pytest.MonkeyPatch) -> None:
 
 def lock_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
     def unsorted(modes: Mapping[Any, Mode], *, is_rehearsal: bool) -> Keys[Any]:
-        return Keys([(key, mode) for key, mode in modes.items() if mode is not Mode.FRESH])
+        asked = [(key, mode) for key, mode in modes.items() if mode is not Mode.FRESH]
+        return Keys([(key, Mode.READ) for key, _ in asked] if is_rehearsal else asked)
 
     patch.setattr(transaction, "_keys", unsorted)
 

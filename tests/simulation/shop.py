@@ -16,10 +16,11 @@ from command_service.checkout.process import next_steps
 from command_service.checkout.refund_payment import AskedBack
 from command_service.checkout.report_payment import ReportProviderEvent
 from command_service.committer import Committer, Lane, Limits
-from command_service.errors import Failure, Internal, RequestIdReused
+from command_service.errors import DatabaseUnavailable, Failure, Internal, RequestIdReused
 from command_service.payment.domain import Payment
 from command_service.payment.gateway import Gateway
 from command_service.payment.reports import Told
+from command_service.rehearsal import Rehearsal
 from command_service.submission import Answer, Submission
 from command_service.world import Command, LockRank
 from payment_providers.port import ProviderPayment, ProviderRefund
@@ -39,6 +40,8 @@ SETTLE_COUNT_MAX = 200
 PROVIDER_FAULT_RATES = (0.0, 0.2, 0.5)
 
 CLOCK_STEP_SECONDS_MAX = 6.0
+
+REHEARSAL_RATE = 0.04
 
 REPLAY_RATE = 0.3
 """Of what was answered: asked for again in the end, it must be answered the same."""
@@ -114,6 +117,9 @@ class Process:
         )
         self.committer = WatchedCommitter(short, bulk, shop.commands)
         gateway = Gateway({"stripe": shop.provider})
+        rehearsing = MemoryUnitOfWork(database, conditions, f"{name}.r")
+        self.units.append(rehearsing)
+        self.rehearsal = Rehearsal(rehearsing)
         self.driver = PaymentDriver(self.committer, gateway, new_id=shop.new_id)
         expiry, payments = (
             ExpiryLookoutInMemory(database, conditions),
@@ -180,7 +186,14 @@ class Shop:
     def new_id(self) -> UUID:
         return UUID(int=self.chance.getrandbits(128), version=4)
 
-    def _say(self, *happening: Any) -> None:
+    def names(self) -> dict[UUID, str]:
+        """What requests are called in a history: a client's by its number, a worker's by its command."""
+        names = {id_: repr(command) for id_, command in self.commands.items()}
+        names.update({request.request_id: f"#{request.number}" for request in self.requests})
+        return names
+
+    def say(self, *happening: Any) -> None:
+        """Adds to the history."""
         self.database.trace.append((happening[0], self.database.loop.time(), *happening[1:]))
 
     # --- processes ---------------------------------------------------------------------------------
@@ -199,10 +212,10 @@ class Shop:
         process = self._any_process()
         self.processes.remove(process)
         if self.chance.random() < 0.7:
-            self._say("kill", process.name)
+            self.say("kill", process.name)
             process.kill()
         else:
-            self._say("drain", process.name)
+            self.say("drain", process.name)
             self.deliveries.append(asyncio.ensure_future(process.drain()))
         if self.processes:
             await self.database.loop.pause(self.chance.random())
@@ -212,7 +225,7 @@ class Shop:
         """The database's clock jumps by some seconds, back or forth."""
         seconds = (self.chance.random() - 0.5) * CLOCK_STEP_SECONDS_MAX
         self.database.clock_offset += timedelta(seconds=seconds)
-        self._say("clock", seconds)
+        self.say("clock", seconds)
 
     def _any_process(self) -> Process:
         return self.processes[int(self.chance.random() * len(self.processes))]
@@ -230,6 +243,8 @@ class Shop:
 
     async def carry_out(self, request: Request) -> None:
         """Asks some process after another; gives up after a while, not knowing what became of it."""
+        if self.chance.random() < REHEARSAL_RATE:
+            await self.rehearse(request)
         for _ in range(ATTEMPT_COUNT_MAX):
             twin = asyncio.ensure_future(self.ask(request)) if request.is_doubled else None
             await self.ask(request)
@@ -242,21 +257,31 @@ class Shop:
     async def ask(self, request: Request) -> None:
         """Sends the request to a process and notes what it answers."""
         process = self._any_process()
-        self._say("send", process.name, request.number, request.method)
+        self.say("send", f"#{request.number}", f"to {process.name}", request.command)
         seconds = 0.005 if request.is_hurried else WAIT_SECONDS
         try:
             answer = await process.committer.submit(self._submission(request, seconds))
         except Failure as failure:
-            self._say("failure", request.number, type(failure).__name__)
+            self.say("failure", f"#{request.number}", type(failure).__name__)
             if isinstance(failure, Internal | RequestIdReused):
                 self.database.violations.append(
                     f"request {request.number} {request.method}: {failure!r}"
                 )
         except asyncio.CancelledError:
-            self._say("lost", process.name, request.number)  # it was killed: nobody cancels clients
+            self.say("lost", f"#{request.number}", process.name)  # it was killed: nobody cancels clients
         else:
             request.answers.append(answer)
-            self._say("answer", request.number, answer.code, answer.body)
+            self.say("answer", f"#{request.number}", answer.code, answer.body)
+
+    async def rehearse(self, request: Request) -> None:
+        """Asks what would be answered; nothing may come of it."""
+        process = self._any_process()
+        submission = self._submission(request, WAIT_SECONDS)
+        self.say("rehearse", f"#{request.number}", process.name)
+        try:
+            await process.rehearsal.rehearse(submission)
+        except DatabaseUnavailable:
+            self.say("failure", f"#{request.number}", "not rehearsed")
 
     def _submission(self, request: Request, seconds: float) -> Submission:
         def encode(answer: Any) -> bytes:
@@ -301,9 +326,9 @@ class Shop:
         try:
             await driving
         except Failure as failure:
-            self._say("not driven", type(failure).__name__)
+            self.say("not driven", type(failure).__name__)
         except asyncio.CancelledError:
-            self._say("lost", process.name)
+            self.say("lost", process.name)
 
     # --- the end -----------------------------------------------------------------------------------
 

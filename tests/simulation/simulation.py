@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import structlog
 
@@ -27,6 +28,8 @@ from tests.simulation.workloads import stock_workload
 LATENCIES_SECONDS_MAX = (0.001, 0.001, 0.02, 0.5)
 FAULT_RATES = (0.0, 0.0, 0.02, 0.1)
 
+END_LINES_MAX = 60
+
 QUIET_SECONDS = 7.0
 """After all is mended: for what lingers on the server to end."""
 
@@ -43,10 +46,31 @@ class Result:
     fault_count: int
     seconds: float
 
+    names: Mapping[UUID, str]
+
+    @property
+    def history(self) -> list[str]:
+        """The trace for people; of a long end, in which everything is only asked again, a part."""
+        lines = [_line(happening, self.names) for happening in self.trace]
+        end = next((n for n, each in enumerate(self.trace) if each[0] == "mended"), len(lines))
+        if len(lines) - end <= END_LINES_MAX:
+            return lines
+        left_out = f"... {len(lines) - end - END_LINES_MAX} lines of asking again ..."
+        return [*lines[: end + END_LINES_MAX // 2], left_out, *lines[-END_LINES_MAX // 2 :]]
+
     @property
     def digest(self) -> str:
         """Equal for the same history."""
         return hashlib.sha256(repr(self.trace).encode()).hexdigest()[:16]
+
+
+def _line(happening: tuple[Any, ...], names: Mapping[UUID, str]) -> str:
+    what, seconds, *facts = happening
+    words = []
+    for fact in facts:
+        ids = fact if isinstance(fact, list) else None
+        words.append(" ".join(names.get(id_, "?") for id_ in ids) if ids is not None else str(fact))
+    return f"{seconds:9.4f} {what:8} {' '.join(words)}"
 
 
 class _Uncounted:
@@ -148,6 +172,7 @@ def _simulate(seed: int, only: str) -> Result:
         database.wait_count,
         conditions.fault_count,
         loop.time(),
+        shop.names(),
     )
 
 
@@ -192,6 +217,7 @@ async def _play(shop: Shop, workload: Workload) -> None:
     for task in tasks:
         await task
     shop.conditions.fault_rate = shop.provider.fault_rate = 0.0
+    shop.say("mended")
     await shop.settle()
     if shop.conditions.fault_count:
         await shop.database.loop.pause(QUIET_SECONDS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from command_service.database_failures import (
@@ -18,9 +18,10 @@ from command_service.database_failures import (
 )
 from command_service.errors import Failure
 from command_service.unit_of_work import Claimed, Found, Named, Work
+from command_service.world import Mode
 from event_log.events import Event
 from event_log.tokens import ConsistencyToken
-from tests.simulation.database import INCARNATION, TRANSACTION_SECONDS_MAX, Database, Txn
+from tests.simulation.database import INCARNATION, TRANSACTION_SECONDS_MAX, Database, Place, Txn, read
 from tests.simulation.loop import SimulatedLoop
 
 ResultT = TypeVar("ResultT")
@@ -73,13 +74,21 @@ class Conditions:
         return self.faults[int(self.chance.random() * len(self.faults))]
 
 
+class Snapshot(NamedTuple):
+    """What a rehearsal sees."""
+
+    rows: dict[Place, Any]
+    position: int
+
+
 class Link:
     """A connection, and what it has open on the server. A dead one is never mended."""
 
-    __slots__ = ("is_dead", "txn")
+    __slots__ = ("is_dead", "snapshot", "txn")
 
     def __init__(self) -> None:
         self.txn: Txn | None = None
+        self.snapshot: Snapshot | None = None
         self.is_dead = False
 
 
@@ -106,7 +115,7 @@ class MemoryUnitOfWork:
     async def load(self, named: Sequence[Named]) -> list[Found]:
         if not named:
             return []
-        return await self._trip(lambda link: self.database.load(_open(link), named))
+        return await self._trip(lambda link: self._load(link, named))
 
     async def load_last(self, named: Sequence[Named]) -> tuple[list[Found], datetime]:
         return await self._trip(lambda link: self._load_last(link, named))
@@ -128,13 +137,13 @@ class MemoryUnitOfWork:
         link = self._link
         if link is not None and not link.is_dead and link.txn is not None:
             self.database.abort(link.txn)
-            link.txn = None
+            link.txn = link.snapshot = None
 
     async def begin_rehearsal(self) -> None:
-        raise NotImplementedError("rehearsals share nothing with others")
+        await self._trip(self._begin_rehearsal)
 
     async def log_end(self) -> ConsistencyToken:
-        return ConsistencyToken(INCARNATION, self.database.last_position)
+        return await self._trip(self._log_end)
 
     def drop(self) -> None:
         """The process is gone: the server notices at once."""
@@ -150,8 +159,26 @@ class MemoryUnitOfWork:
         return self.database.claim(link.txn, request_ids)
 
     async def _load_last(self, link: Link, named: Sequence[Named]) -> tuple[list[Found], datetime]:
-        found = await self.database.load(_open(link), named)
+        found = await self._load(link, named)
         return found, self.database.now
+
+    async def _load(self, link: Link, named: Sequence[Named]) -> list[Found]:
+        txn = _open(link)
+        if link.snapshot is None:
+            return await self.database.load(txn, named)
+        assert all(mode is Mode.READ for _, keys in named for _, mode in keys.modes)
+        rows = link.snapshot.rows
+        return [read(rows, kind.rank, keys) for kind, keys in named]
+
+    async def _begin_rehearsal(self, link: Link) -> None:
+        assert link.txn is None, "one transaction at a time"
+        link.txn = self.database.begin(self.name)
+        link.snapshot = Snapshot(dict(self.database.rows), self.database.last_position)
+
+    async def _log_end(self, link: Link) -> ConsistencyToken:
+        _open(link)
+        assert link.snapshot is not None, "begin a rehearsal first"
+        return ConsistencyToken(INCARNATION, link.snapshot.position)
 
     async def _write(self, link: Link, work: Work) -> ConsistencyToken:
         token = await self.database.write(_open(link), work)
@@ -171,6 +198,8 @@ class MemoryUnitOfWork:
             raise ConnectionLost("there is no connection", code="08")
         try:
             await self._loop.later(conditions.chance.random() * conditions.latency_seconds_max)
+            if link.is_dead:
+                raise ConnectionLost("the connection is lost", code="08")
             fault = conditions.draw() if conditions.fault_rate else None
             if fault is not None:
                 return await self._faulty(fault, link, talk)

@@ -429,6 +429,37 @@ def test_positions_are_drawn_when_the_log_is_ours_and_those_rolled_back_leave_no
     play(history)
 
 
+# --- rehearsals -----------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_sees_one_snapshot_and_waits_for_nobody(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=5)
+        await begin(pair.first, RESERVATION.create("r"))
+        [before] = await load(pair.first, STOCK.change("mug"))
+        await pair.second.begin_rehearsal()
+        assert await load(pair.second, STOCK.read("mug"), RESERVATION.read("r")) == [None, before]
+        after = stock("mug", 5, reserved=1)
+        changes = (
+            (STOCK.changed("mug", after), before),
+            (RESERVATION.changed("r", reservation("r")), None),
+        )
+        token = await pair.first.write(work(*changes, event_count=1))
+        found, _ = await pair.second.load_last(named(STOCK.read("mug")))
+        assert found == [{"mug": before}]
+        assert (await pair.second.log_end()).position == token.position - 1
+        await pair.second.roll_back()
+        await pair.second.begin_rehearsal()
+        assert await load(pair.second, STOCK.read("mug"), RESERVATION.read("r")) == [
+            reservation("r"),
+            after,
+        ]
+        assert await pair.second.log_end() == token
+        await pair.second.roll_back()
+
+    play(history)
+
+
 # --- unknown outcomes -----------------------------------------------------------------------------
 
 
