@@ -1,18 +1,20 @@
 """Responses put together from stored bytes: a tag, a length, the bytes. Nothing is parsed."""
 
 from collections.abc import Iterable
+from functools import cache, lru_cache
 
 _LENGTH_DELIMITED = 2
 
 
 def embedded(field_number: int, body: bytes) -> bytes:
     """A message or string as a field of the message around it."""
-    return varint(field_number << 3 | _LENGTH_DELIMITED) + varint(len(body)) + body
+    return _tag(field_number) + _length(len(body)) + body
 
 
 def repeated(field_number: int, bodies: Iterable[bytes]) -> bytes:
     """Messages as a repeated field, in their order."""
-    return b"".join(embedded(field_number, body) for body in bodies)
+    tag = _tag(field_number)
+    return b"".join([part for body in bodies for part in (tag, _length(len(body)), body)])
 
 
 def varint(number: int) -> bytes:
@@ -23,3 +25,12 @@ def varint(number: int) -> bytes:
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+@cache
+def _tag(field_number: int) -> bytes:
+    return varint(field_number << 3 | _LENGTH_DELIMITED)
+
+
+# Views of a kind are of much the same length.
+_length = lru_cache(maxsize=4096)(varint)

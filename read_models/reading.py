@@ -80,7 +80,8 @@ async def read_pages(
 
 
 def _keys(generation: int, partition: int, names: Sequence[str]) -> list[str]:
-    return [key_of(generation, partition, name) for name in names]
+    beginning = key_of(generation, partition, "")
+    return [beginning + name for name in names]
 
 
 def _documents(values: list[bytes | None]) -> Documents:
