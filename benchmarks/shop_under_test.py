@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from benchmarks.statements import track_statements
 from ops.account import temporary_data_dir
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
@@ -25,9 +26,8 @@ START_SECONDS_MAX = 30.0
 POSTGRES_SETTINGS = {
     # 128 clients of pgbench beside the shop's own sessions.
     "max_connections": "200",
-    # To count statements; it counts none until a figure switches it on.
+    # To count statements, where a figure does.
     "shared_preload_libraries": "pg_stat_statements",
-    "pg_stat_statements.track": "none",
 }
 """Beside those of ops.embedded, for ours and for the baseline alike: both use this one server."""
 
@@ -76,6 +76,7 @@ async def shop_under_test(worker_count: int) -> AsyncIterator[ShopUnderTest]:
         temporary_data_dir() as data_dir,
         EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS) as postgres,
     ):
+        track_statements(postgres.url(), "none")
         async with _shop(postgres, data_dir, DATABASE, worker_count) as shop:
             yield shop
 

@@ -38,14 +38,16 @@ def counting(database_url: str) -> Iterator[Statements]:
     """Counts statements inside the block; outside of it no figure pays for that."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        _track(connection, "top")
+        track_statements(database_url, "top")
         try:
             yield Statements(connection)
         finally:
-            _track(connection, "none")
+            track_statements(database_url, "none")
 
 
-def _track(connection: psycopg.Connection[tuple[float, ...]], which: str) -> None:
-    connection.execute(f"ALTER SYSTEM SET pg_stat_statements.track = {which}".encode())
-    connection.execute("SELECT pg_reload_conf()")
+def track_statements(database_url: str, which: str) -> None:
+    """Has the server count the statements of clients, `top`, or `none`."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET pg_stat_statements.track = {which}".encode())
+        connection.execute("SELECT pg_reload_conf()")
     time.sleep(SETTING_SECONDS)

@@ -99,14 +99,22 @@ async def _plain_subject(bench: Bench, placing: Placing, told: dict[str, Any]) -
         bench.shop.servers.database_url, lambda: placing.place(load, FIRST_LOOK_SECONDS)
     )
     variables = {**written.sizes, "event_count": round(written.event_count)}
-    run = partial(_run_plain, plain, variables)
-    told |= {"rows": written.row_count, "plain_rows": await rows_of(plain.url, partial(run, 1.0))}
-    return partial(run, bench.extent.span_seconds)
+    run = partial(_run_plain, plain, variables, bench.extent.span_seconds)
+    number = plain.fill_carts(PLAIN_CLIENT_COUNT, PLAIN_RATE_MAX // 2)
+    told |= {
+        "rows": written.row_count,
+        "plain_rows": await rows_of(plain.url, lambda: run(number=number)),
+    }
+    return run
 
 
-async def _run_plain(plain: PlainShop, variables: Mapping[str, int], span_seconds: float) -> Plain:
-    count_each = round(PLAIN_RATE_MAX * max(span_seconds, 1) / PLAIN_CLIENT_COUNT)
-    number = plain.fill_carts(PLAIN_CLIENT_COUNT, count_each)
+async def _run_plain(
+    plain: PlainShop, variables: Mapping[str, int], span_seconds: float, number: int | None = None
+) -> Plain:
+    """number: that before the first cart of each client; they are made if it is not said."""
+    if number is None:
+        count_each = round(PLAIN_RATE_MAX * max(span_seconds, 1) / PLAIN_CLIENT_COUNT)
+        number = plain.fill_carts(PLAIN_CLIENT_COUNT, count_each)
     before = plain.count("orders")
     done = await plain.run(
         SCRIPT,
