@@ -15,6 +15,9 @@ from benchmarks.plotting import plot_curves
 from benchmarks.points import Curves
 from benchmarks.rounds import Compared
 
+BUSY_SHARE = 0.5
+"""Of the processors, taken by others before a run begins: from there on its figures are theirs too."""
+
 HEADS = ("name", "ours", "unit", "baseline", "ratio", "rounds", "reach", "reached")
 
 
@@ -120,6 +123,13 @@ class Report:
             },
         }
 
+    @property
+    def _warning(self) -> str:
+        """Said of a run that had to share the machine."""
+        if self.machine["load_before"][0] < self.machine["processor_count"] * BUSY_SHARE:
+            return ""
+        return " **Others were at work on it: these figures say little, run it again.**"
+
     def as_markdown(self) -> str:
         """For docs/benchmarks/last_run.md."""
         machine = self.machine
@@ -127,7 +137,7 @@ class Report:
             "# The last run",
             "",
             f"{self.time}, {machine['processor_count']} x {machine['processor']}, {machine['system']}.",
-            f"Load average of the machine before it began: {machine['load_before'][0]}.",
+            f"Load average of the machine before it began: {machine['load_before'][0]}.{self._warning}",
             "Written by `make bench`; [README.md](README.md) says how it is measured and what it means.",
             "",
             f"| {' | '.join(HEADS)} |",

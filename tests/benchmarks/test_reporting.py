@@ -1,6 +1,7 @@
 """What is told of a run, for people and for programs."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def test_the_table_shows_ours_the_baseline_and_how_far_rounds_differ() -> None:
         *"at least 0.6 yes".split(),
     ]
     assert rows[2] == ["lag", "100", "ms,", "p99", "-", "-", "-", *"under 100 no".split()]
+
+
+@pytest.mark.parametrize(("load", "is_warned"), [(0.9, False), (1.0, True)])
+def test_a_run_on_a_busy_machine_says_so(load: float, is_warned: bool) -> None:
+    report = replace(REPORT, machine={**REPORT.machine, "load_before": [load]})
+
+    assert ("Others were at work" in report.as_markdown()) is is_warned
 
 
 def test_a_report_is_kept_with_its_table_and_a_plot_for_each_curve(tmp_path: Path) -> None:
