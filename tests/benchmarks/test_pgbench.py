@@ -1,8 +1,9 @@
 """The plain alternative writes what it says, to the tables as they are."""
 
 import psycopg
+import pytest
 
-from benchmarks.pgbench import PlainShop
+from benchmarks.pgbench import PgbenchFailed, Plain, PlainShop, read
 
 SIZES = {"answer_bytes": 100, "event_bytes": 80}
 
@@ -41,3 +42,23 @@ async def test_each_transaction_is_an_order_of_two_lines_from_a_cart(database_ur
     assert plain.count("events") == 4 * done.count
     assert plain.count("carts WHERE state = 2") == done.count
     assert held(database_url) == 2 * done.count
+
+
+DONE = """
+number of transactions actually processed: 4321
+number of failed transactions: {failed} (0.000%)
+tps = 2130.500000 (without initial connection time)
+"""
+
+
+def test_what_pgbench_tells_is_read() -> None:
+    assert read(DONE.format(failed=0)) == Plain(per_second=2130.5, count=4321)
+
+
+def test_a_span_without_a_transaction_tells_nothing() -> None:
+    assert read("number of transactions actually processed: 0\n") is None
+
+
+def test_failed_transactions_are_no_figure() -> None:
+    with pytest.raises(PgbenchFailed):
+        read(DONE.format(failed=1))
