@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import grpc
@@ -29,8 +29,8 @@ class Heartbeat:
 
     def __init__(self, doors: Doors, history: History) -> None:
         self._history = history
-        self._commands = [_call(address, COMMAND) for address in doors.commands.values()]
-        self._queries = [_call(address, QUERY) for address in doors.queries.values()]
+        self._commands = [_call(*door, COMMAND) for door in doors.commands.items()]
+        self._queries = [_call(*door, QUERY) for door in doors.queries.items()]
 
     async def beat(self) -> None:
         """Goes on until it is cancelled."""
@@ -44,29 +44,42 @@ class Heartbeat:
                 before, was_well = now, is_well
         finally:
             calls = [*self._commands, *self._queries]
-            await asyncio.gather(*(channel.close() for channel, _ in calls))
+            await asyncio.gather(*(call.channel.close() for call in calls))
 
-    async def is_well(self, *, seconds_max: float = ANSWER_SECONDS_MAX, fresh_as: str = "") -> bool:
-        """Whether all answer in time. fresh_as: how new the views must be."""
+    async def is_well(self, *, seconds_max: float = ANSWER_SECONDS_MAX) -> bool:
+        """Whether all answer in time."""
+        return not await self.unwell(seconds_max=seconds_max)
+
+    async def unwell(self, *, seconds_max: float, fresh_as: str = "") -> list[str]:
+        """Who does not answer in time, and what instead. fresh_as: how new the views must be."""
         query = stock_pb.GetStockRequest(sku_id=SKU_IDS[-1], at_least_as_fresh=fresh_as)
-        asked = [_is_answered(call, _command(), seconds_max) for _, call in self._commands]
-        asked += [_is_answered(call, query, seconds_max) for _, call in self._queries]
-        return all(await asyncio.gather(*asked))
+        asked = [call.complaint(_command(), seconds_max) for call in self._commands]
+        asked += [call.complaint(query, seconds_max) for call in self._queries]
+        return [complaint for complaint in await asyncio.gather(*asked) if complaint]
 
 
-def _call(address: str, request: Any) -> tuple[grpc.aio.Channel, Any]:
+class _Call(NamedTuple):
+    """A question to one process."""
+
+    name: str
+    channel: grpc.aio.Channel
+    ask: Any
+
+    async def complaint(self, request: Any, seconds_max: float) -> str:
+        """Why it is not well, or ""."""
+        try:
+            await self.ask(request.SerializeToString(), timeout=seconds_max)
+        except grpc.aio.AioRpcError as error:
+            is_refused = error.code() is grpc.StatusCode.NOT_FOUND
+            return "" if is_refused else f"{self.name}: {error.code().name} {error.details()}"
+        return ""
+
+
+def _call(name: str, address: str, request: Any) -> _Call:
     channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-    return channel, channel.unary_unary(RPCS[request.DESCRIPTOR.full_name].path)
+    return _Call(name, channel, channel.unary_unary(RPCS[request.DESCRIPTOR.full_name].path))
 
 
 def _command() -> Any:
     """Another one each time: one that was answered before would be answered without writing."""
     return inventory_pb.ReleaseReservationRequest(request_id=str(uuid4()), reservation_id="of nobody")
-
-
-async def _is_answered(call: Any, request: Any, seconds_max: float) -> bool:
-    try:
-        await call(request.SerializeToString(), timeout=seconds_max)
-    except grpc.aio.AioRpcError as error:
-        return error.code() is grpc.StatusCode.NOT_FOUND
-    return True

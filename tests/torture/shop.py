@@ -4,11 +4,12 @@ import asyncio
 import json
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -97,7 +98,6 @@ class Shop:
     members: dict[str, Member] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    log_counts: Counter[str] = field(default_factory=Counter)
     locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
@@ -110,21 +110,16 @@ class Shop:
         return [member for member in self.members.values() if member.service.module == module]
 
     def hear(self, line: LogLine) -> None:
-        """Counts what a process logs, and keeps what only a mistake of ours can have caused."""
-        if GRPC_NOISE.match(line.text):
-            return
-        if not line.text.startswith("{"):
-            self.errors.append(f"{line.source}: {line.text}")
-            return
-        entry = json.loads(line.text)
-        self.log_counts[entry["event"]] += 1
-        if entry.get("level") in {"error", "critical"}:
-            self.errors.append(f"{line.source}: {line.text}")
+        """Keeps what only a mistake of ours can have caused."""
+        told = error_in(line.text)
+        if told is not None:
+            self.errors.append(f"{line.source}: {told}")
 
     async def start(self, member: Member) -> None:
         """Starts a process, which from then on is to run."""
-        member.is_wanted = True
         await member.process.start()
+        # Not before: while it starts it does not run yet, and has not ended unasked.
+        member.is_wanted = True
 
     async def all_are_well(self) -> bool:
         """Whether every process answers."""
@@ -158,6 +153,35 @@ class Shop:
             member.name: self.links[f"clients {member.name}"].address
             for member in self.members_of(module)
         }
+
+
+def error_in(line: str) -> str | None:
+    """What a line of a process's log says, if it says that something is wrong with us."""
+    if GRPC_NOISE.match(line):
+        return None
+    if not line.startswith("{"):
+        return line
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        # Killed as it wrote.
+        return None
+    return _in_short(entry) if entry.get("level") in {"error", "critical"} else None
+
+
+def _in_short(entry: Mapping[str, Any]) -> str:
+    """What a line of the log says: with its facts, of an exception what and where, not the whole way."""
+    facts = {name: value for name, value in entry.items() if name not in {"event", "exception"}}
+    raised = [
+        f"{each['exc_type']}: {each['exc_value']}, at"
+        f" {' < '.join(_place(frame) for frame in reversed(each['frames'][-4:]))}"
+        for each in entry.get("exception", [])
+    ]
+    return "; ".join([str(entry["event"]), *raised, str(facts)])
+
+
+def _place(frame: Mapping[str, Any]) -> str:
+    return f"{Path(frame['filename']).name}:{frame['lineno']} {frame['name']}"
 
 
 @dataclass(frozen=True, slots=True)
