@@ -22,7 +22,8 @@ def broken(
     yield from _of_requests(database, requests)
     yield from _of_locks(database)
     yield from _of_stock(database, first_rows)
-    yield from broken_of_orders(database)
+    if any(rank is LockRank.CART for rank, _ in first_rows):
+        yield from broken_of_orders(database)
 
 
 def _of_log(database: Database) -> Iterator[str]:

@@ -77,7 +77,7 @@ def order_workload(chance: Random, *, is_paid_at_provider: bool) -> Workload:
     rows[STOCK.rank, "mug"] = stock_of("mug", 1 + int(draw() * 3), int(draw() * 2))
     rows[STOCK.rank, "pot"] = stock_of("pot", 1 + int(draw() * 3))
     expires = draw() < (0.6 if is_paid_at_provider else 0.3)
-    buyer_count = 2 + int(draw() * (1.3 if is_paid_at_provider else 2.5))
+    buyer_count = 2 + int(draw() * (1.3 if is_paid_at_provider else 2))
 
     def client(number: int) -> Client:
         async def act(shop: Shop) -> None:

@@ -16,7 +16,7 @@ from command_service.checkout.process import next_steps
 from command_service.checkout.refund_payment import AskedBack
 from command_service.checkout.report_payment import ReportProviderEvent
 from command_service.committer import Committer, Lane, Limits
-from command_service.errors import DatabaseUnavailable, Failure, Internal, RequestIdReused
+from command_service.errors import Failure, Internal, RequestIdReused
 from command_service.payment.domain import Payment
 from command_service.payment.gateway import Gateway
 from command_service.payment.reports import Told
@@ -25,7 +25,12 @@ from command_service.submission import Answer, Submission
 from command_service.world import Command, LockRank
 from payment_providers.port import ProviderPayment, ProviderRefund
 from tests.simulation.database import KEY_ROW, Database, Place
-from tests.simulation.lookouts import ExpiryLookoutInMemory, PaymentLookoutInMemory, expiring
+from tests.simulation.lookouts import (
+    ExpiryLookoutInMemory,
+    LookoutInMemory,
+    PaymentLookoutInMemory,
+    expiring,
+)
 from tests.simulation.provider import ProviderInMemory
 from tests.simulation.unit_of_work import Conditions, MemoryUnitOfWork
 
@@ -43,7 +48,7 @@ CLOCK_STEP_SECONDS_MAX = 6.0
 
 REHEARSAL_RATE = 0.04
 
-REPLAY_RATE = 0.3
+REPLAY_RATE = 0.12
 """Of what was answered: asked for again in the end, it must be answered the same."""
 
 REST_COUNT_MAX = 2_000
@@ -110,27 +115,30 @@ class Process:
     def __init__(self, shop: "Shop", name: str) -> None:
         database, conditions, chance = shop.database, shop.conditions, shop.chance
         self.name = name
-        self.units = [MemoryUnitOfWork(database, conditions, f"{name}.{lane}") for lane in ("s", "b")]
+        self.units = [
+            MemoryUnitOfWork(database, conditions, f"{name}.{lane}") for lane in ("s", "b", "r")
+        ]
         short, bulk = (
             Lane(lane, unit, shop.limits, jitter=lambda: 0.5 + chance.random() / 2)
-            for lane, unit in zip(("short", "bulk"), self.units, strict=True)
+            for lane, unit in zip(("short", "bulk"), self.units, strict=False)
         )
         self.committer = WatchedCommitter(short, bulk, shop.commands)
-        gateway = Gateway({"stripe": shop.provider})
-        rehearsing = MemoryUnitOfWork(database, conditions, f"{name}.r")
-        self.units.append(rehearsing)
-        self.rehearsal = Rehearsal(rehearsing)
-        self.driver = PaymentDriver(self.committer, gateway, new_id=shop.new_id)
-        expiry, payments = (
-            ExpiryLookoutInMemory(database, conditions),
-            PaymentLookoutInMemory(database, conditions),
-        )
-        self.lookouts = (expiry, payments)
+        self.rehearsal = Rehearsal(self.units[-1])
+        self.lookouts: list[LookoutInMemory] = []
         self.workers: list[ExpiryWorker | PaymentWorker] = []
+        self.drivers: list[PaymentDriver] = []
+        """One, where there is something to pay."""
         if shop.workload.expires:
+            expiry = ExpiryLookoutInMemory(database, conditions)
+            self.lookouts.append(expiry)
             self.workers.append(ExpiryWorker(expiry, self.committer))
         if shop.workload.is_paid_at_provider:
-            self.workers.append(PaymentWorker(payments, self.driver))
+            gateway = Gateway({"stripe": shop.provider})
+            driver = PaymentDriver(self.committer, gateway, new_id=shop.new_id)
+            payments = PaymentLookoutInMemory(database, conditions)
+            self.drivers.append(driver)
+            self.lookouts.append(payments)
+            self.workers.append(PaymentWorker(payments, driver))
 
     async def start(self) -> None:
         await self.committer.start()
@@ -140,13 +148,15 @@ class Process:
     async def drain(self) -> None:
         for worker in self.workers:
             await worker.drain()
-        await self.driver.drain()
+        for driver in self.drivers:
+            await driver.drain()
         await self.committer.drain()
 
     def kill(self) -> None:
         """SIGKILL: its tasks are gone, the server notices, its clients are told nothing but that."""
         tasks = [worker._worker._task for worker in self.workers]
-        for task in (*self.committer._workers, *tasks, *self.driver._tasks):
+        tasks += [task for driver in self.drivers for task in driver._tasks]
+        for task in (*self.committer._workers, *tasks):
             assert task is not None
             task.cancel()
         for unit in self.units:
@@ -262,16 +272,17 @@ class Shop:
         try:
             answer = await process.committer.submit(self._submission(request, seconds))
         except Failure as failure:
-            self.say("failure", f"#{request.number}", type(failure).__name__)
-            if isinstance(failure, Internal | RequestIdReused):
-                self.database.violations.append(
-                    f"request {request.number} {request.method}: {failure!r}"
-                )
+            self._note(request, failure)
         except asyncio.CancelledError:
             self.say("lost", f"#{request.number}", process.name)  # it was killed: nobody cancels clients
         else:
             request.answers.append(answer)
             self.say("answer", f"#{request.number}", answer.code, answer.body)
+
+    def _note(self, request: Request, failure: Failure) -> None:
+        self.say("failure", f"#{request.number}", type(failure).__name__)
+        if isinstance(failure, Internal | RequestIdReused):
+            self.database.violations.append(f"request {request.number} {request.method}: {failure!r}")
 
     async def rehearse(self, request: Request) -> None:
         """Asks what would be answered; nothing may come of it."""
@@ -280,8 +291,8 @@ class Shop:
         self.say("rehearse", f"#{request.number}", process.name)
         try:
             await process.rehearsal.rehearse(submission)
-        except DatabaseUnavailable:
-            self.say("failure", f"#{request.number}", "not rehearsed")
+        except Failure as failure:
+            self._note(request, failure)
 
     def _submission(self, request: Request, seconds: float) -> Submission:
         def encode(answer: Any) -> bytes:
@@ -315,12 +326,12 @@ class Shop:
     async def drive(self, payment: Payment) -> None:
         """Makes the call that was claimed; whoever should may not be there any more."""
         process = self._any_process()
-        await self._driven(process, process.driver.drive(payment))
+        await self._driven(process, process.drivers[0].drive(payment))
 
     async def drive_refunds(self, asked: AskedBack) -> None:
         """Likewise."""
         process = self._any_process()
-        await self._driven(process, process.driver.drive_refunds(asked))
+        await self._driven(process, process.drivers[0].drive_refunds(asked))
 
     async def _driven(self, process: Process, driving: Coroutine[Any, Any, object]) -> None:
         try:

@@ -30,6 +30,9 @@ FAULT_RATES = (0.0, 0.0, 0.02, 0.1)
 
 END_LINES_MAX = 60
 
+SERIAL_SEEDS = 2
+"""One seed in so many is carried out again one by one, which takes as long as its decisions did."""
+
 QUIET_SECONDS = 7.0
 """After all is mended: for what lingers on the server to end."""
 
@@ -46,12 +49,13 @@ class Result:
     fault_count: int
     seconds: float
 
-    names: Mapping[UUID, str]
+    names: Callable[[], Mapping[UUID, str]]
 
     @property
     def history(self) -> list[str]:
         """The trace for people; of a long end, in which everything is only asked again, a part."""
-        lines = [_line(happening, self.names) for happening in self.trace]
+        names = self.names()
+        lines = [_line(happening, names) for happening in self.trace]
         end = next((n for n, each in enumerate(self.trace) if each[0] == "mended"), len(lines))
         if len(lines) - end <= END_LINES_MAX:
             return lines
@@ -157,9 +161,12 @@ def _simulate(seed: int, only: str) -> Result:
         loop.run(_play(shop, workload))
     except StuckError as error:
         database.violations.append(str(error))
+    except Exception as error:  # noqa: BLE001 whatever breaks, the seed has to be told
+        database.violations.append(f"broken: {error!r}")
     else:
         database.violations.extend(broken(database, workload.rows, shop.requests))
-        database.violations.extend(broken_serially(database, workload.rows, shop.commands))
+        if seed % SERIAL_SEEDS == 0:
+            database.violations.extend(broken_serially(database, workload.rows, shop.commands))
         if workload.is_paid_at_provider:
             database.violations.extend(broken_at_provider(database, shop.provider))
     for context in loop.errors:
@@ -172,7 +179,7 @@ def _simulate(seed: int, only: str) -> Result:
         database.wait_count,
         conditions.fault_count,
         loop.time(),
-        shop.names(),
+        shop.names,
     )
 
 
@@ -200,13 +207,13 @@ KINDS: Mapping[str, Callable[[Random], Workload]] = {
 
 def _kind(chance: Random) -> str:
     kind = chance.random()
-    if kind < 0.7:
+    if kind < 0.8:
         return "stock"
-    return "orders" if kind < 0.9 else "payments"
+    return "orders" if kind < 0.94 else "payments"
 
 
 async def _play(shop: Shop, workload: Workload) -> None:
-    await shop.open(2 if shop.chance.random() < 0.6 else 3)
+    await shop.open(2 if shop.chance.random() < 0.75 else 3)
     tasks = [asyncio.create_task(act(shop)) for act in workload.clients]
     for _ in range(shop.conditions.replace_count):
         await shop.database.loop.pause(shop.chance.random() * 0.1)

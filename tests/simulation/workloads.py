@@ -54,7 +54,7 @@ def stock_workload(chance: Random) -> Workload:
 
         return act
 
-    return Workload(rows, [client(number) for number in range(3 + int(draw() * 3))], expires)
+    return Workload(rows, [client(number) for number in range(2 + int(draw() * 3))], expires)
 
 
 def _stock_commands(
