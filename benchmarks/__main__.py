@@ -16,16 +16,19 @@ sees nothing but what the figure is about.
 
 import argparse
 import asyncio
+import signal
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from rich.console import Console
 
 from benchmarks.bench import Extent
 from benchmarks.figures.catalogue import names
-from benchmarks.reporting import print_table, write_report
+from benchmarks.reporting import Report, print_table, write_report
 from benchmarks.running import run
 
 DEFAULT = Extent()
@@ -34,6 +37,7 @@ QUICK = Extent(round_count=1, span_seconds=0.3, sku_count=300, event_count=4_000
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LINE_WIDTH_MIN = 130
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,12 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Into a file too, the table keeps its lines.
     console.width = max(console.width, LINE_WIDTH_MIN)
     is_whole = not asked.only or asked.into is not None
+    extent, say = _extent(asked), _sayer(console)
+    measuring = run(extent, wanted, say, worker_count=asked.workers, with_curves=is_whole)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        extent, say = _extent(asked), _sayer(console)
-        report = runner.run(run(extent, wanted, say, worker_count=asked.workers, with_curves=is_whole))
+        try:
+            report = runner.run(_until_asked_to_stop(measuring))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            say("interrupted: everything is stopped")
+            sys.exit(INTERRUPTED)
     print_table(console, report.figures)
     if is_whole:
         write_report(report, asked.into or REPOSITORY)
+
+
+async def _until_asked_to_stop(measuring: Coroutine[Any, Any, Report]) -> Report:
+    """SIGTERM is a Ctrl-C: no process of ours outlives us."""
+    task = asyncio.current_task()
+    assert task is not None, "this is a coroutine"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await measuring
 
 
 def _parser() -> argparse.ArgumentParser:
