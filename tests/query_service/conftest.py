@@ -8,6 +8,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+import query_service.freshness
 from projections.projector import Projector
 from query_service.server import QueryServer
 from query_service.settings import Settings
@@ -122,3 +123,9 @@ async def at_work(projector: Projector) -> AsyncIterator[Projector]:
     await projector.start()
     yield projector
     await projector.drain()
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries that wait for nothing but Redis may take long: a machine at work may stand still."""
+    monkeypatch.setattr(query_service.freshness, "WAIT_SECONDS_MAX", 60.0)

@@ -19,6 +19,8 @@ from tests.projections.shop_events import order, order_paid, order_placed
 from tests.query_service.conftest import Shop
 from tests.read_side import Log, serving, settle
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 async def record_orders(log: Log, projector: Projector, count: int) -> None:
     # Two orders each minute: their ids decide.

@@ -40,6 +40,8 @@ from tests.projections.shop_events import (
 from tests.query_service.conftest import Shop
 from tests.read_side import Log, settle, stock_moved
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 async def test_every_kind_of_view_is_found_by_its_id(log: Log, shop: Shop, projector: Projector) -> None:
     prices = prices_changed("MUG", 250)

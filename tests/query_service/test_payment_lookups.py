@@ -19,6 +19,8 @@ from shopkeeper.payment.v1.payment_query_service_pb2_grpc import PaymentQuerySer
 from tests.query_service.conftest import Shop
 from tests.read_side import Log, settle
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 
 @pytest.fixture
 def payment_queries(shop: Shop) -> Any:

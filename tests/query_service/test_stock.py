@@ -1,5 +1,7 @@
 """Stock as clients are told it, from the log to the answer."""
 
+import pytest
+
 from projections.projector import Projector
 from shopkeeper.inventory.v1.inventory_pb2 import Stock, StockLevel
 from shopkeeper.inventory.v1.inventory_query_service_pb2 import (
@@ -10,6 +12,8 @@ from shopkeeper.inventory.v1.inventory_query_service_pb2 import (
 )
 from tests.query_service.conftest import Shop
 from tests.read_side import Log, settle, stock_moved
+
+pytestmark = pytest.mark.usefixtures("unhurried")
 
 
 def stock(sku_id: str, available: int) -> Stock:

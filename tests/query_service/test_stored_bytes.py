@@ -36,6 +36,8 @@ from shopkeeper.pricing.v1.pricing_query_service_pb2 import BatchGetPricesReques
 from tests.query_service.conftest import Shop
 from tests.read_side import Log, serving, settle, stock_moved
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 NO_MESSAGE = b"\xff\xff no parser takes this \xff"
 
 
