@@ -254,7 +254,7 @@ class Run:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
-            self._shop.note_deaths()
+            await self._shop.note_deaths()
             active = ", ".join(sorted(self._nemesis.active)) or "none"
             self._say(f"{len(self._history.ended)} calls, {self.faults.total()} faults; now: {active}")
 

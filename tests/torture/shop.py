@@ -129,7 +129,7 @@ class Shop:
         """Returns when every process answers, or one has ended unasked, which is noted."""
 
         async def is_decided() -> bool:
-            self.note_deaths()
+            await self.note_deaths()
             return bool(self.deaths) or await self.all_are_well()
 
         try:
@@ -141,12 +141,16 @@ class Shop:
                 if not await member.is_well()
             ]
 
-    def note_deaths(self) -> None:
-        """Remembers who has ended unasked, and says so once."""
+    async def note_deaths(self) -> None:
+        """Remembers who has ended unasked, and how; once."""
         for member in self.members.values():
             if member.is_wanted and not member.process.is_running:
                 member.is_wanted = False
-                self.deaths.append(f"{member.name} ended by itself: {member.process.last_words}")
+                status = await member.process.wait()
+                last = member.process.last_words.rpartition("\n")[2]
+                self.deaths.append(
+                    f"{member.name} ended by itself, status {status}, after saying {last}"
+                )
 
     def _doors_of(self, module: str) -> Mapping[str, str]:
         return {
