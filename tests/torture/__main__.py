@@ -28,7 +28,8 @@ def _conclude(result: Result, file_path: Path, *, minutes: float) -> int:
     if result.converged_seconds:
         slowest, times = max(result.converged_seconds), sorted(result.converged_seconds)
         _tell(f"caught up after healing: median {times[len(times) // 2]:.2f} s, slowest {slowest:.2f} s")
-    _tell(f"nothing under way any more after {result.calm_seconds:.1f} s")
+    if result.calm_seconds:
+        _tell(f"nothing under way any more after {result.calm_seconds:.1f} s")
     _tell(f"inspected {result.inspection_count} times while faults struck, besides after each round")
     for violation in result.violations[:VIOLATIONS_SHOWN_MAX]:
         _tell(f"\n{violation}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -289,7 +290,10 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
     ):
         tell(f"disk: {type(whole.disk).__name__}")
         run = Run(whole, till, history, seed, tell)
-        await run.torture(seconds)
+        try:
+            await run.torture(seconds)
+        except Exception:  # noqa: BLE001 told as what it is: nothing was proven
+            run.violations.append(Violation("no verdict", traceback.format_exc()))
     history.flush()
     commands = {operation.request_id for operation in history.ended if operation.request_id}
     return Result(
