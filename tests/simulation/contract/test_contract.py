@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -11,8 +12,12 @@ import pytest
 from command_service.database_failures import ConnectionLost, DatabaseFailure, Interrupted, Unacceptable
 from command_service.inventory.domain import LOCATION, RESERVATION, STOCK, Location
 from command_service.ordering.domain import ORDER
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
+from command_service.pricing.domain import COUPON, PROMOTION, Coupon
 from command_service.submission import Answer
 from command_service.unit_of_work import UnitOfWork
+from tests.command_service.checkout.shop_on_postgresql import TENTH
+from tests.command_service.payment.tellings import new_payment
 from tests.simulation.contract.orders import an_order
 from tests.simulation.contract.pair import (
     History,
@@ -381,6 +386,44 @@ def test_stock_is_written_by_difference_so_that_nothing_is_lost_without_a_lock(
         [before] = await begin(pair.first, STOCK.read("mug"))
         with pytest.raises(Unacceptable):
             await pair.first.write(work((STOCK.changed("mug", stock("mug", 5, reserved=6)), before)))
+
+    play(history)
+
+
+def test_a_coupon_used_beyond_its_limit_is_unacceptable(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        once = Coupon("ONCE", "tenth", 1, None, active=True, used_count=1, held_under_limit=1)
+        await keep(pair.first, PROMOTION.changed("tenth", TENTH))
+        await keep(pair.first, COUPON.changed("ONCE", once))
+        [before] = await begin(pair.first, COUPON.change("ONCE"))
+        twice = COUPON.changed("ONCE", replace(once, used_count=2))
+        with pytest.raises(Unacceptable):
+            await pair.first.write(work((twice, before)))
+        assert await begin(pair.second, COUPON.change("ONCE")) == [once]
+
+    play(history)
+
+
+def test_one_payment_of_a_provider_is_one_payment_of_ours(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        for number, unit in (("1", pair.first), ("2", pair.second)):
+            order_id = f"o{number}"
+            await unit.claim([])
+            await unit.write(work((ORDER.changed(order_id, an_order(order_id, number=number)), None)))
+            await begin(unit, ORDER.change(order_id), ORDER_PAYMENTS.change(order_id))
+            payment = replace(
+                new_payment(),
+                payment_id=f"{order_id}.1",
+                order_id=order_id,
+                provider_reference="pi",
+            )
+            change = ORDER_PAYMENTS.changed(order_id, OrderPayments(order_id, (payment,)))
+            writing = unit.write(work((change, None)))
+            if unit is pair.first:
+                await writing
+            else:
+                with pytest.raises(Unacceptable):
+                    await writing
 
     play(history)
 
