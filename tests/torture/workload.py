@@ -58,6 +58,11 @@ class Market:
     newest_token: str = ""
     is_over: bool = False
 
+    @property
+    def position(self) -> int:
+        """How far the log has come, as far as anybody was told."""
+        return max(0, _position(self.newest_token))
+
     def hear(self, token: str) -> None:
         """Remembers a token, if it is newer than what was known."""
         if token and _position(token) > _position(self.newest_token):
