@@ -15,6 +15,7 @@ class Rehearsal:
     def __init__(self, unit: UnitOfWork) -> None:
         self._unit = unit
         self._turn = asyncio.Lock()
+        self._at_work: asyncio.Task[Answer] | None = None
 
     async def rehearse(self, submission: Submission) -> Answer:
         """What the command would be answered if it came now; neither its id nor its effect is kept.
@@ -23,11 +24,17 @@ class Rehearsal:
             Failure: likewise.
             DatabaseUnavailable: the database cannot be reached.
         """
-        async with self._turn:
-            try:
-                await self._unit.connect()
-                return await Transaction(self._unit).rehearse(submission)
-            except Unacceptable:
-                raise
-            except DatabaseFailure as error:
-                raise DatabaseUnavailable from error
+        await self._turn.acquire()
+        # Shielded: a caller who gives up in the midst of a trip would cost the session its connection.
+        self._at_work = asyncio.create_task(self._rehearse(submission))
+        self._at_work.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(self._at_work)
+
+    async def _rehearse(self, submission: Submission) -> Answer:
+        try:
+            await self._unit.connect()
+            return await Transaction(self._unit).rehearse(submission)
+        except Unacceptable:
+            raise
+        except DatabaseFailure as error:
+            raise DatabaseUnavailable from error

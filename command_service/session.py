@@ -21,6 +21,7 @@ from command_service.database_failures import (
     TookTooLong,
     Unacceptable,
 )
+from event_log.parting import cut_off
 
 Row = tuple[Any, ...]
 TalkT = TypeVar("TalkT")
@@ -152,9 +153,12 @@ class Session:
         return trip.result()
 
     def _abandon(self, trip: asyncio.Future[TalkT]) -> None:
-        # Cancelling psycopg politely asks a dead server for ten more seconds: cut the socket.
-        self.drop()
-        trip.cancel()
+        # Cancelling psycopg would politely ask a dead server for ten more seconds.
+        connection, self._connection = self._connection, None
+        if connection is None:
+            trip.cancel()
+        else:
+            cut_off(connection, trip)
 
     async def _run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         assert self._connection is not None, "connect first"

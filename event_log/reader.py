@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 
 from event_log.appending import NOTIFY_CHANNEL
+from event_log.parting import cut_off
 
 ResultT = TypeVar("ResultT")
 
@@ -148,8 +149,7 @@ class LogReader:
             if not is_answered:
                 # Also when we are cancelled: psycopg would politely ask a dead server for ten more
                 # seconds, and a half-read answer must not meet the next question.
-                self._drop()
-                task.cancel()
+                self._part_with(task)
         raise TimeoutError("the log does not answer")
 
     async def _fetch(self, statement: str, facts: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -178,10 +178,12 @@ class LogReader:
                 await self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}".encode())
         return self._connection
 
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.pgconn.finish()
-            self._connection = None
+    def _part_with(self, task: "asyncio.Future[Any]") -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            task.cancel()
+        else:
+            cut_off(connection, task)
 
 
 def _statement(contexts: Sequence[str], key: str | None) -> str:

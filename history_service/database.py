@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from psycopg.rows import class_row
 
+from event_log.parting import cut_off
 from history_service.errors import DatabaseUnavailable, ReadersBusy
 from serving.failures import DeadlineMissed
 
@@ -57,7 +59,7 @@ class Snapshot:
             psycopg.Error: the query failed.
             TimeoutError: the server did not answer in time.
         """
-        return await _in_time(self._fetch(sql, parameters, row_type), self._deadline)
+        return await _in_time(self._fetch(sql, parameters, row_type), self._deadline, self._connection)
 
     async def fetch_one(
         self, sql: str, parameters: Mapping[str, object], row_type: type[RowT]
@@ -126,7 +128,7 @@ class Database:
         is_reusable = False
         try:
             yield connection
-            await _in_time(connection.execute("ROLLBACK"), deadline)
+            await _in_time(connection.execute("ROLLBACK"), deadline, connection)
             is_reusable = True
         finally:
             if is_reusable:
@@ -148,7 +150,7 @@ class Database:
         milliseconds = max(int(_seconds_until(deadline) * 1_000), 1)
         statements = f"{BEGIN}; SET LOCAL statement_timeout = {milliseconds}"
         try:
-            await _in_time(connection.execute(statements.encode()), deadline)
+            await _in_time(connection.execute(statements.encode()), deadline, connection)
         except BaseException:
             # Also when cancelled: a connection in the midst of a statement is of no use to anybody.
             drop(connection)
@@ -176,15 +178,22 @@ async def connect(conninfo: str) -> Connection:
 
 def drop(connection: Connection) -> None:
     """Lets go of a connection without a word to the server, which may not be listening."""
-    connection.pgconn.finish()
+    if connection not in _CUT_OFF:
+        connection.pgconn.finish()
 
 
 def _seconds_until(deadline: float) -> float:
     return deadline - asyncio.get_running_loop().time()
 
 
-async def _in_time(doing: Awaitable[ResultT], deadline: float) -> ResultT:
-    """What `doing` returns.
+_CUT_OFF: WeakSet[Connection] = WeakSet()
+"""Whose talk goes on for a moment, and closes them when it ends."""
+
+
+async def _in_time(
+    doing: Awaitable[ResultT], deadline: float, connection: Connection | None = None
+) -> ResultT:
+    """What `doing` returns. connection: what it talks to; None while there is none yet.
 
     asyncio.timeout() would not do: psycopg answers a cancellation by asking the server, which takes
     ten seconds if that is dead.
@@ -195,7 +204,10 @@ async def _in_time(doing: Awaitable[ResultT], deadline: float) -> ResultT:
             {task}, timeout=_seconds_until(deadline) + DEAD_SERVER_GRACE_SECONDS
         )
     finally:
-        if not task.done():
+        if not task.done() and connection is not None:
+            _CUT_OFF.add(connection)
+            cut_off(connection, task)
+        elif not task.done():
             task.cancel()
             task.add_done_callback(_look_away)
     if not done:
