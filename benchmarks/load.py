@@ -76,7 +76,8 @@ class Measured:
     """What became of a load within a span of time.
 
     latencies_seconds: of each call, sorted. processor_seconds: used by each of the processes watched.
-    sent_count: calls before and after the span included.
+    sent_count: calls before and after the span included; client_seconds: the client's processor time for
+    them.
     """
 
     span_seconds: float
@@ -84,10 +85,12 @@ class Measured:
     answer_bytes: int
     sent_count: int
     processor_seconds: Mapping[str, float] = field(default_factory=dict)
+    client_seconds: float = 0.0
 
     def __str__(self) -> str:
         spent = ", ".join(f"{name} {self.processor_us(name):.0f}" for name in self.processor_seconds)
-        return f"{self.per_second:,.0f}/s, p99 {self.latency_ms(0.99):.1f} ms; CPU us each: {spent}"
+        rate, p99_ms = f"{self.per_second:,.0f}/s", f"{self.latency_ms(0.99):.1f} ms"
+        return f"{rate}, p99 {p99_ms}; CPU us each: {spent}, client {self.client_us:.0f}"
 
     @property
     def count(self) -> int:
@@ -98,6 +101,11 @@ class Measured:
     def per_second(self) -> float:
         """Calls answered a second."""
         return self.count / self.span_seconds
+
+    @property
+    def client_us(self) -> float:
+        """Processor time of the client for one call, in microseconds."""
+        return self.client_seconds / self.sent_count * 1e6
 
     @property
     def answer_bytes_each(self) -> int:
@@ -152,6 +160,7 @@ async def measure(
             answer_bytes=report["answer_bytes"],
             sent_count=report["sent_count"],
             processor_seconds=used,
+            client_seconds=report.get("client_seconds", 0.0),
         )
         for report in reports
     ]

@@ -121,7 +121,9 @@ def main() -> None:
     )
     print("ready", flush=True)
     begin, end = map(float, sys.stdin.readline().split())
+    before = time.process_time()
     client.run(load["in_flight_count"] // load["connection_count"], begin, end)
+    spent = time.process_time() - before
     for connection in connections:
         connection.close()
     json.dump(
@@ -129,6 +131,7 @@ def main() -> None:
             "seconds": client.seconds,
             "answer_bytes": client.answer_bytes,
             "sent_count": client.sent_count,
+            "client_seconds": spent,
             "is_used_up": client.is_used_up,
         },
         sys.stdout,

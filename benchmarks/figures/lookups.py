@@ -91,6 +91,7 @@ def _told(ours: list[Measured], echoes: list[Measured]) -> dict[str, float | int
     return {
         "answer_bytes": ours[0].answer_bytes_each,
         "valkey_us": median(each.processor_us("valkey") for each in ours),
+        "client_us": median(each.client_us for each in ours),
         "p99_ms": median(each.latency_ms(0.99) for each in ours),
         "echo_p99_ms": median(each.latency_ms(0.99) for each in echoes),
     }
