@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzzing.guinea_pig import SERVICES, GuineaPig, guinea_pig
-from tests.fuzzing.wire import bodies
+from tests.fuzzing.wire import LENGTH, bodies, tagged
 from tests.process_usage import Usage
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
@@ -29,6 +29,8 @@ CALL_SECONDS_MAX = 20.0
 STREAM_SECONDS_MAX = 0.5
 """Of a stream, which may go on for ever."""
 IMPATIENT_SECONDS = 0.002
+HUGE_MIB = (3, 5, 20)
+"""Around the limit of a message, and far beyond it: once for each service."""
 
 RSS_GROWTH_KIB_MAX = 96 * 1024
 FD_GROWTH_MAX = 16
@@ -96,6 +98,10 @@ def test_whatever_is_sent_is_answered_and_leaves_nothing_behind(pig: GuineaPig) 
     for module, method in targets:
         with grpc.insecure_channel(pig.shop.deployment.address(module)) as channel:
             fuzz(pig, channel, method, codes)
+            if method.index == 0:
+                for mib in HUGE_MIB:
+                    body = tagged(999, LENGTH, bytes(mib * 2**20))
+                    codes[outcome(channel, method, Call(body, (), is_patient=True))] += 1
     sys.stdout.write(f"fuzz: methods={len(targets)} calls={codes.total()} {dict(codes)}\n")
     assert {"OK", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"} <= codes.keys(), codes
     assert pig.pids() == pids, "a process died"
