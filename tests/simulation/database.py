@@ -44,6 +44,10 @@ UNLOCKED_KINDS = frozenset(
 )
 """Kinds that loading never locks: another's lock guards them, or they are only read."""
 
+READ_LATER_KINDS = frozenset({LockRank.STOCK, LockRank.SKU_PRICES})
+"""Kinds that are read in a later statement than they are locked: of the others, a row that came to be
+between the two is not found."""
+
 KEY_ROW_KINDS = frozenset(KEY_TABLES)
 
 INSERTED_KINDS = frozenset({LockRank.ORDER, LockRank.RESERVATION})
@@ -114,6 +118,9 @@ class Txn:
     waiting: asyncio.Future[None] | None = None
     end_waiters: list[tuple["Txn", asyncio.Future[None]]] = field(default_factory=list)
     is_over: bool = False
+
+    def has(self, place: Place) -> bool:
+        return place in self.own or place in self.held
 
 
 class Violation(Exception):
@@ -329,6 +336,10 @@ class Database:
                         await self.make(txn, (rank, key))
                 await self.lock_rows(txn, rank, keys)
             found.append(read(self.rows, rank, keys))
+            if rank not in UNLOCKED_KINDS and rank not in READ_LATER_KINDS:
+                for key, mode in keys.modes:
+                    if mode >= Mode.SHARE and not txn.has((rank, key)):
+                        found[-1][key] = None
         return found
 
     async def make(self, txn: Txn, place: Place) -> None:
