@@ -45,15 +45,12 @@ ATTEMPT_COUNT_MAX = 6
 BACKOFF_SECONDS = 0.02
 """First pause between tries; doubled each time and jittered."""
 
-TOO_LONG_SECONDS = 3.5
-"""A batch that failed after so long was too long for statement_timeout or transaction_timeout.
+TOO_LONG = 7 / 8
+"""A batch that failed after this part of what a statement may take was too long for statement_timeout or
+transaction_timeout. The clock tells it, since a session that the server ends cannot be told why."""
 
-The clock tells it, since a session that the server ends cannot be told why.
-"""
-
-GROWTH_SECONDS_MAX = TOO_LONG_SECONDS / 2
+GROWTH = TOO_LONG / 2
 """A batch that took longer is not followed by a larger one, which might take too long."""
-
 
 QUIET_TURNS = 5
 """Turns of the event loop in which no command came: gRPC takes one call up in each, if there are any.
@@ -78,10 +75,12 @@ class Limits:
     batch_rows_max: rows that the commands of a transaction are about; most are about one. More makes
     the first wait longer than it saves the last. A longer command goes alone.
     queue_length_max: commands waiting; beyond it callers are told to come back.
+    statement_seconds_max: what the database lets a statement take.
     """
 
     batch_rows_max: int = 200
     queue_length_max: int = 5_000
+    statement_seconds_max: float = 4.0
 
 
 class Lane:
@@ -215,7 +214,7 @@ class Lane:
                 await self._unit.roll_back()
                 if isinstance(error, Unacceptable) or attempt == ATTEMPT_COUNT_MAX:
                     raise
-                if len(batch) > 1 and _took_too_long(error, begun):
+                if len(batch) > 1 and self._took_too_long(error, begun):
                     raise _BatchTooLong from error
                 RETRIES.labels(self._name, error.code).inc()
                 self._outage.failed(error)
@@ -225,6 +224,13 @@ class Lane:
                 return outcome
             await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._jitter())
         raise AssertionError("the last attempt returns or raises")
+
+    def _took_too_long(self, error: DatabaseFailure, begun: float) -> bool:
+        """True when the server put an end to it, not when it fell silent: that is no matter of size."""
+        was_cut_off = isinstance(error, ConnectionLost) and not isinstance(error, FellSilent)
+        seconds = asyncio.get_running_loop().time() - begun
+        is_too_long = seconds >= TOO_LONG * self._limits.statement_seconds_max
+        return isinstance(error, TookTooLong) or (was_cut_off and is_too_long)
 
     def _put_back(self, batch: list[Submission], error: _BatchTooLong) -> None:
         """Leaves the batch to the next ones, which are much smaller.
@@ -269,7 +275,7 @@ class Lane:
         done_count = len(outcome.answers) + len(outcome.failures)
         if outcome.postponed:
             self._command_count_max = max(1, done_count)
-        elif seconds < GROWTH_SECONDS_MAX:
+        elif seconds < GROWTH * self._limits.statement_seconds_max:
             larger = self._command_count_max + self._command_count_max // 4 + 1
             self._command_count_max = min(larger, self._limits.batch_rows_max)
 
@@ -330,10 +336,3 @@ def _fail(submission: Submission, failure: Failure) -> None:
         submission.future.set_exception(failure)
         # Nobody may be waiting any more; asyncio would warn of an exception never retrieved.
         submission.future.exception()
-
-
-def _took_too_long(error: DatabaseFailure, begun: float) -> bool:
-    """True when the server put an end to it, not when it fell silent: that is no matter of size."""
-    was_cut_off = isinstance(error, ConnectionLost) and not isinstance(error, FellSilent)
-    seconds = asyncio.get_running_loop().time() - begun
-    return isinstance(error, TookTooLong) or (was_cut_off and seconds >= TOO_LONG_SECONDS)

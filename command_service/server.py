@@ -47,13 +47,14 @@ SERVICES = (
 async def serve(settings: Settings) -> None:
     """Serves commands until SIGTERM, then answers what was begun and stops."""
     sessions = {
-        name: Session(settings.database_url, f"shopkeeper {name}")
+        name: Session(settings.database_url, f"shopkeeper {name}", settings.timeouts)
         for name in ("short", "bulk", "rehearsal", "numbers")
     }
     kept = storage()
     units = {name: PostgresqlUnitOfWork(session, kept) for name, session in sessions.items()}
-    short = Limits(settings.batch_rows_max, settings.queue_length_max)
-    bulk = Limits(settings.bulk_batch_rows_max, settings.queue_length_max)
+    patience = settings.database_statement_seconds_max
+    short = Limits(settings.batch_rows_max, settings.queue_length_max, patience)
+    bulk = Limits(settings.bulk_batch_rows_max, settings.queue_length_max, patience)
     committer = Committer(Lane("short", units["short"], short), Lane("bulk", units["bulk"], bulk))
     door = Door(committer, Rehearsal(units["rehearsal"]))
     numbers = OrderNumbers(sessions["numbers"])

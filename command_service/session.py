@@ -6,6 +6,7 @@ each statement has a snapshot of its own.
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
@@ -34,13 +35,32 @@ class Statement(NamedTuple):
     parameters: Sequence[Any] | dict[str, Any] = ()
 
 
-# Why each limit: see docs/adr/0003. A session that stops while it holds locks is ended by the server.
-SESSION_LIMITS = (
-    "-c lock_timeout=2s"
-    " -c statement_timeout=4s"
-    # Not idle_in_transaction_session_timeout: the Flush that ends a pipeline disarms it again.
-    " -c transaction_timeout=5s"
-    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a session waits, and how long the server lets it; why each: see docs/adr/0003."""
+
+    lock_seconds_max: float = 2.0
+    statement_seconds_max: float = 4.0
+    transaction_seconds_max: float = 5.0
+    """A session that stops while it holds locks is ended by the server."""
+    trip_seconds_max: float = 10.0
+    """A round trip takes longer than any server-side limit only when the connection is dead."""
+
+    @property
+    def options(self) -> str:
+        """What the server is told of them."""
+        # Not idle_in_transaction_session_timeout: the Flush that ends a pipeline disarms it again.
+        return (
+            f"-c lock_timeout={self.lock_seconds_max * 1000:.0f}"
+            f" -c statement_timeout={self.statement_seconds_max * 1000:.0f}"
+            f" -c transaction_timeout={self.transaction_seconds_max * 1000:.0f}"
+        )
+
+
+TIMEOUTS = Timeouts()
+
+SESSION_OPTIONS = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c client_connection_check_interval=1s"
     " -c default_transaction_isolation=read\\ committed"
     " -c jit=off"
@@ -50,9 +70,6 @@ SESSION_LIMITS = (
 # is stopped in mid-air keeps its connection, so the server ends one that has not asked for seconds.
 _TAKE_WORKER_LOCK = "SELECT pg_try_advisory_lock(2, %s::int)"
 _LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
-
-TRIP_SECONDS_MAX = 10.0
-"""A round trip takes longer than any server-side limit only when the connection is dead."""
 
 _CONNECTION_CLASS = "08"
 _FAILURES_BY_SQLSTATE_CLASS: Mapping[str, type[DatabaseFailure]] = {
@@ -80,7 +97,9 @@ class Session:
     raised as its cause; anything else that is raised is a bug of ours.
     """
 
-    def __init__(self, conninfo: str, application_name: str) -> None:
+    def __init__(self, conninfo: str, application_name: str, timeouts: Timeouts | None = None) -> None:
+        """timeouts: TIMEOUTS if it is None."""
+        self._timeouts = timeouts or TIMEOUTS
         self._conninfo = conninfo
         self._application_name = application_name
         self._connection: psycopg.AsyncConnection[Row] | None = None
@@ -113,7 +132,7 @@ class Session:
             prepare_threshold=0,
             connect_timeout=5,
             application_name=self._application_name,
-            options=SESSION_LIMITS,
+            options=f"{SESSION_OPTIONS} {self._timeouts.options}",
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
@@ -142,7 +161,7 @@ class Session:
         self.trip_count += 1
         trip = asyncio.ensure_future(talk)
         try:
-            done, _ = await asyncio.wait({trip}, timeout=TRIP_SECONDS_MAX)
+            done, _ = await asyncio.wait({trip}, timeout=self._timeouts.trip_seconds_max)
         except asyncio.CancelledError:
             # Who asked has gone away, in the middle of a transaction perhaps: the next one starts anew.
             self._abandon(trip)

@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings
 
 from command_service.retention import Kept
+from command_service.session import TIMEOUTS, Timeouts
 from serving.settings import LogLevel, Port, PostgresUrl
 
 
@@ -27,6 +28,15 @@ class Settings(BaseSettings):
     queue_length_max: PositiveInt = 5_000
     """Commands waiting; beyond it callers get RESOURCE_EXHAUSTED. About two seconds of work."""
 
+    database_lock_seconds_max: PositiveFloat = TIMEOUTS.lock_seconds_max
+    """How long a batch waits for a lock before it is tried again; this and the next three: ADR 0003."""
+    database_statement_seconds_max: PositiveFloat = TIMEOUTS.statement_seconds_max
+    """How long a statement may take; a batch that needs longer is done in smaller ones."""
+    database_transaction_seconds_max: PositiveFloat = TIMEOUTS.transaction_seconds_max
+    """How long a transaction may take: what a stopped process holds is free after that."""
+    database_trip_seconds_max: PositiveFloat = TIMEOUTS.trip_seconds_max
+    """A database that says nothing for longer is gone: the connection is cut."""
+
     order_hold_seconds: PositiveInt = 15 * 60
     """How long an order holds stock while it awaits an online payment, unless the caller says."""
     instore_hold_seconds: PositiveInt = 24 * 60 * 60
@@ -38,6 +48,16 @@ class Settings(BaseSettings):
     """How long the same id gets the same answer: longer than any provider retries a webhook (3 days)."""
     cart_retention_seconds: PositiveInt = 30 * 24 * 60 * 60
     """How long a cart can be looked at after it was ordered, merged or expired."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The four of the database."""
+        return Timeouts(
+            lock_seconds_max=self.database_lock_seconds_max,
+            statement_seconds_max=self.database_statement_seconds_max,
+            transaction_seconds_max=self.database_transaction_seconds_max,
+            trip_seconds_max=self.database_trip_seconds_max,
+        )
 
     @property
     def kept(self) -> Kept:

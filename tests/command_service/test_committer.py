@@ -24,7 +24,7 @@ from command_service.errors import (
 )
 from command_service.postgresql import PostgresqlUnitOfWork, Storage
 from command_service.requests import CLAIM
-from command_service.session import Row, Session, Statement
+from command_service.session import Row, Session, Statement, Timeouts
 from command_service.submission import SUCCESS, Answer, Submission
 from command_service.transaction import Outcome, Transaction
 from command_service.unit_of_work import Changed, Keys
@@ -275,7 +275,7 @@ async def test_a_batch_that_takes_too_long_is_put_back_and_done_in_smaller_ones(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nine commands take 0.2 s each, and a statement may take 0.7 s: all are carried out, once."""
-    monkeypatch.setattr("command_service.session.SESSION_LIMITS", "-c statement_timeout=700ms")
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(statement_seconds_max=0.7))
     with psycopg.connect(counters, autocommit=True) as connection:
         connection.execute(SLOW_WRITES)
     sizes = sizes_of_batches(monkeypatch)
@@ -303,7 +303,7 @@ async def test_after_a_batch_that_took_long_the_next_is_no_larger(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("command_service.transaction.NEED_COUNT_MAX", 10)
-    monkeypatch.setattr("command_service.committer.GROWTH_SECONDS_MAX", 0)
+    monkeypatch.setattr("command_service.committer.GROWTH", 0)
     sizes = sizes_of_batches(monkeypatch)
     async with committing(counters) as committer:
         items = [submission(CountThings("a")) for _ in range(8)]

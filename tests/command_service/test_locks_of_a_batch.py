@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from command_service.inventory.domain import LOCATION, STOCK
+from command_service.session import Timeouts
 from command_service.world import Command, Decision, Kind, Touch, World
 from tests.command_service.checkout.shop_in_memory import create
 from tests.command_service.conftest import CarryOut
@@ -26,7 +27,7 @@ WHERE datname = current_database() AND application_name = 'tests' AND wait_event
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch waits for as long as the test needs to look at it."""
-    monkeypatch.setattr("command_service.session.SESSION_LIMITS", "-c lock_timeout=100s")
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(100, 100, 100, 100))
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch waits for its locks until it was looked at, however slow the machine is."""
-    monkeypatch.setattr(session, "SESSION_LIMITS", "-c jit=off")
+    monkeypatch.setattr(session, "TIMEOUTS", session.Timeouts(100, 100, 100, 100))
 
 
 @pytest.fixture
