@@ -123,10 +123,11 @@ class Views:
         generation = self._usable(preferred)
         while True:
             found = await self._in_time(read(generation), until)
-            if not all(found_there.is_complete for found_there in found):
+            checkpoints = [each.checkpoint for each in found]
+            if not all(each is not None and each.is_complete for each in checkpoints):
                 generation = await self._another_than(generation, until)
                 continue
-            obstacle = _first_obstacle(partitions, found, freshness.token)
+            obstacle = _first_obstacle(partitions, checkpoints, freshness.token)
             if obstacle is None:
                 return generation, found
             token, partition, checkpoint = obstacle
@@ -201,12 +202,12 @@ class Views:
 
 
 def _first_obstacle(
-    partitions: Sequence[int], found: Sequence[FoundT], token: Token | None
+    partitions: Sequence[int], checkpoints: Sequence[Checkpoint | None], token: Token | None
 ) -> tuple[Token, int, Checkpoint] | None:
     """The first partition that is not as fresh as asked."""
     if token is None:
         return None
-    for partition, (checkpoint, _) in zip(partitions, found, strict=True):
+    for partition, checkpoint in zip(partitions, checkpoints, strict=True):
         if checkpoint is None:
             continue
         is_other = checkpoint.incarnation != token.incarnation

@@ -23,22 +23,12 @@ class Documents(NamedTuple):
     checkpoint: Checkpoint | None
     values: list[bytes | None]
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether what is absent here does not exist."""
-        return self.checkpoint is not None and self.checkpoint.is_complete
-
 
 class Page(NamedTuple):
     """Entries of one index, or of one partition's part of it, and the checkpoint of that moment."""
 
     checkpoint: Checkpoint | None
     entries: list[Entry]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether what is absent here does not exist."""
-        return self.checkpoint is not None and self.checkpoint.is_complete
 
 
 async def read_checkpoints(
