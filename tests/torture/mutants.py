@@ -59,7 +59,7 @@ LOSS_DENIES = Mutant(
     (
         Mutation(
             "query_service.views",
-            "if not all(found_there.is_complete for found_there in found):",
+            "if not all(each is not None and each.is_complete for each in checkpoints):",
             "if False:",
         ),
     ),
