@@ -59,7 +59,7 @@ async def serve(settings: Settings) -> None:
     door = Door(committer, Rehearsal(units["rehearsal"]))
     numbers = OrderNumbers(sessions["numbers"])
     providers = providers_of(ProviderSettings())
-    driver = PaymentDriver(committer, Gateway(providers))
+    driver = PaymentDriver(committer, Gateway(providers, lease=settings.provider_lease))
     parts: list[Part] = [
         committer,
         ExpiryWorker(ExpiryLookout(settings.database_url, "shopkeeper expiry"), committer),

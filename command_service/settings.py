@@ -5,6 +5,7 @@ from datetime import timedelta
 from pydantic import PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings
 
+from command_service.payment.errands import LEASE
 from command_service.retention import Kept
 from command_service.session import TIMEOUTS, Timeouts
 from serving.settings import LogLevel, Port, PostgresUrl
@@ -37,6 +38,10 @@ class Settings(BaseSettings):
     database_trip_seconds_max: PositiveFloat = TIMEOUTS.trip_seconds_max
     """A database that says nothing for longer is gone: the connection is cut."""
 
+    provider_lease_seconds: PositiveFloat = LEASE.total_seconds()
+    """How long a call to a payment provider is left to the process that claimed it, which may have died:
+    after it another makes the same call. At least three times PROVIDER_ATTEMPT_SECONDS_MAX."""
+
     order_hold_seconds: PositiveInt = 15 * 60
     """How long an order holds stock while it awaits an online payment, unless the caller says."""
     instore_hold_seconds: PositiveInt = 24 * 60 * 60
@@ -66,6 +71,11 @@ class Settings(BaseSettings):
             requests=timedelta(seconds=self.request_retention_seconds),
             carts=timedelta(seconds=self.cart_retention_seconds),
         )
+
+    @property
+    def provider_lease(self) -> timedelta:
+        """provider_lease_seconds as a span of time."""
+        return timedelta(seconds=self.provider_lease_seconds)
 
     @property
     def order_hold(self) -> timedelta:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from command_service.checkout.extend_order_hold import held_until
 from command_service.checkout.holdings import Holdings, demands_of, order_touches
@@ -21,6 +21,7 @@ from command_service.inventory.domain import RESERVATION
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import ORDER, Order, OrderState
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, Payment
+from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
 from command_service.payment.refunds import Refund
 from command_service.world import Change, Command, Decision, Touch, World
@@ -42,6 +43,7 @@ class _State:
 
     world: World
     now: datetime
+    lease: timedelta
     order: Order
     payments: OrderPayments
     changes: tuple[Change, ...] = ()
@@ -52,10 +54,10 @@ class _State:
         match step:
             case Capture(payment_id):
                 payment = self.payments.payment(payment_id)
-                return self._moved(payment, payment.capture(payment.authorized_minor, self.now))
+                return self._moved(payment, self._captured(payment))
             case Void(payment_id):
                 payment = self.payments.payment(payment_id)
-                return self._moved(payment, payment.void(self.now))
+                return self._moved(payment, payment.void(self.now, lease=self.lease))
             case HoldUntil(expire_time):
                 held = held_until(self.world, self.order, expire_time, self.now)
                 return replace(
@@ -67,7 +69,13 @@ class _State:
             case GiveBack(payment_id, amount_minor):
                 refunded = self.order.refund_amount(amount_minor, self.now)
                 asked = asked_back(
-                    self.payments, self.order, refunded, (), self.now, payment_id=payment_id
+                    self.payments,
+                    self.order,
+                    refunded,
+                    (),
+                    self.now,
+                    payment_id=payment_id,
+                    lease=self.lease,
                 )
                 return replace(
                     self,
@@ -75,6 +83,9 @@ class _State:
                     payments=asked.payments,
                     events=(*self.events, *asked.events),
                 )
+
+    def _captured(self, payment: Payment) -> Payment:
+        return payment.capture(payment.authorized_minor, self.now, lease=self.lease)
 
     def _moved(self, before: Payment, after: Payment) -> "_State":
         return replace(
@@ -89,6 +100,7 @@ class AdvanceOrder(Command[Claims]):
     """Does what the order's story says is next; answers the calls that whoever sent it makes now."""
 
     order_id: str
+    lease: timedelta = LEASE
 
     def touches(self) -> Iterable[Touch]:
         """The order, its payments and its reservation."""
@@ -108,11 +120,11 @@ class AdvanceOrder(Command[Claims]):
         """All of it in one decision; whoever sends it knows the order from the log."""
         order = order_of(world, self.order_id)
         payments = payments_of(world, self.order_id)
-        state = _State(world, now, order, payments)
+        state = _State(world, now, self.lease, order, payments)
         can_be_had = order.state is OrderState.EXPIRED and _can_be_had(world, order)
         for step in next_steps(order, payments, now, can_be_had=can_be_had):
             state = state.after(step)
-        claims = _claimed(payments, state.payments, now)
+        claims = _claimed(payments, state.payments, now, self.lease)
         changes = list(state.changes)
         if state.order is not order:
             changes.append(ORDER.changed(self.order_id, state.order))
@@ -130,7 +142,7 @@ def _can_be_had(world: World, order: Order) -> bool:
     return True
 
 
-def _claimed(before: OrderPayments, payments: OrderPayments, now: datetime) -> Claims:
+def _claimed(before: OrderPayments, payments: OrderPayments, now: datetime, lease: timedelta) -> Claims:
     """All calls that are due, or were asked for in this very decision, in our hands.
 
     The time of the claim does not tell which those are: the commands of a batch share it.
@@ -144,8 +156,8 @@ def _claimed(before: OrderPayments, payments: OrderPayments, now: datetime) -> C
             return False
         return errand != known.get(_subject_id(subject)) or errand.is_free(now)
 
-    own_payments = tuple(each.claimed(now) for each in payments.payments if is_ours(each))
-    own_refunds = tuple(each.claimed(now) for each in payments.refunds if is_ours(each))
+    own_payments = tuple(each.claimed(now, lease=lease) for each in payments.payments if is_ours(each))
+    own_refunds = tuple(each.claimed(now, lease=lease) for each in payments.refunds if is_ours(each))
     for payment in own_payments:
         payments = payments.with_payment(payment)
     for refund in own_refunds:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from command_service.checkout.start_payment import payments_of
 from command_service.errors import CurrencyMismatch
@@ -15,6 +15,7 @@ from command_service.payment.domain import (
     PaymentState,
     order_id_of,
 )
+from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
 from command_service.world import Command, Decision, Touch, World
 
@@ -50,6 +51,7 @@ class CapturePayment(_OfPayment):
     """
 
     amount: Money | None = None
+    lease: timedelta = LEASE
 
     def _step(self, payment: Payment, now: datetime) -> Payment:
         if self.amount is not None and self.amount.currency_code != payment.currency_code:
@@ -60,7 +62,7 @@ class CapturePayment(_OfPayment):
         if payment.state is PaymentState.CAPTURED:
             return payment
         wanted_minor = payment.authorized_minor if self.amount is None else self.amount.amount_minor
-        return payment.capture(wanted_minor, now)
+        return payment.capture(wanted_minor, now, lease=self.lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,12 @@ class VoidPayment(_OfPayment):
     never came to be, stays so.
     """
 
+    lease: timedelta = LEASE
+
     def _step(self, payment: Payment, now: datetime) -> Payment:
         if payment.state in {PaymentState.VOIDED, PaymentState.FAILED}:
             return payment
-        return payment.void(now)
+        return payment.void(now, lease=self.lease)
 
 
 def stepped(payments: OrderPayments, before: Payment, after: Payment) -> Decision[Payment]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from command_service.checkout.start_payment import payments_of
 from command_service.ordering.domain import ORDER
 from command_service.payment.domain import ORDER_PAYMENTS, Payment, order_id_of
+from command_service.payment.errands import LEASE
 from command_service.world import Command, Decision, Touch, World
 
 
@@ -23,6 +24,7 @@ class ClaimPayment(Command[Claimed]):
     """Takes the call of a payment, if there is one and nobody is making it."""
 
     payment_id: str
+    lease: timedelta = LEASE
 
     def touches(self) -> Iterable[Touch]:
         """The order and its payments."""
@@ -35,6 +37,6 @@ class ClaimPayment(Command[Claimed]):
         before = payments.payment(self.payment_id)
         if before.errand is None or not before.errand.is_free(now, is_urgent=True):
             return Decision(Claimed(before, is_ours=False))
-        after = before.claimed(now)
+        after = before.claimed(now, lease=self.lease)
         change = ORDER_PAYMENTS.changed(payments.order_id, payments.with_payment(after))
         return Decision(Claimed(after, is_ours=True), [change])

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -21,7 +22,7 @@ from command_service.errors import Failure, PaymentProviderUnavailable
 from command_service.lone_worker import ask
 from command_service.metrics import of_provider_call
 from command_service.payment.domain import OrderPayments, Payment
-from command_service.payment.errands import Task
+from command_service.payment.errands import WAIT_SHARE, Task
 from command_service.payment.gateway import NOTHING_TO_HAND_OVER, Gateway
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, Postponed, Report
@@ -38,11 +39,6 @@ ACTOR = "payment driver"
 
 CALLS_AT_ONCE_MAX = 100
 """Of one process, to all providers: more would only wait for each other's connections."""
-
-WAIT_SECONDS_MAX = 10.0
-"""For a place among them: with the call and its report still within the lease of the claim. After it,
-somebody else may make the call; a second one without a key would give back twice."""
-
 
 BREAKER_OPEN = "circuit_open"
 """The code under which payment_providers/breaker.py refuses a call."""
@@ -66,6 +62,9 @@ class PaymentDriver:
         self._committer = committer
         self._new_id = new_id
         self._gateway = gateway
+        # The call and its report are to be within the lease of the claim yet. After it somebody else may
+        # make the call, and a second one without a key would give back twice.
+        self._wait_seconds_max = WAIT_SHARE * gateway.lease.total_seconds()
         self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         self._driving: dict[str, asyncio.Task[Driven]] = {}
         """The calls in hand, by their attempt."""
@@ -76,6 +75,11 @@ class PaymentDriver:
     def providers(self) -> Mapping[str, PaymentProvider]:
         """Those that are configured, by name."""
         return self._gateway.providers
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a call that was claimed is left to whoever claimed it."""
+        return self._gateway.lease
 
     async def drain(self) -> None:
         """Returns when the calls in hand are reported; what is not done in time is left as an errand."""
@@ -98,7 +102,7 @@ class PaymentDriver:
         Raises:
             PaymentProviderUnavailable: the provider is being asked, or gives no answer.
         """
-        claim = ClaimPayment(payment_id)
+        claim = ClaimPayment(payment_id, self.lease)
         found = await ask(self._committer, claim, request_id=self._new_id(), actor=ACTOR)
         claimed = found.decided
         if claimed is None:
@@ -158,9 +162,8 @@ class PaymentDriver:
         }
 
     async def _claims(self, order_id: str) -> tuple[Claims, ConsistencyToken]:
-        asked = await ask(
-            self._committer, AdvanceOrder(order_id), request_id=self._new_id(), actor=ACTOR
-        )
+        advance = AdvanceOrder(order_id, self.lease)
+        asked = await ask(self._committer, advance, request_id=self._new_id(), actor=ACTOR)
         assert asked.decided is not None, "an order with payments exists"
         return asked.decided, asked.token
 
@@ -223,7 +226,7 @@ class PaymentDriver:
             PaymentProviderUnavailable: none became free while the claim was sure to outlast the call.
         """
         try:
-            async with asyncio.timeout(WAIT_SECONDS_MAX):
+            async with asyncio.timeout(self._wait_seconds_max):
                 await self._room.acquire()
         except TimeoutError:
             raise PaymentProviderUnavailable from None

@@ -6,6 +6,7 @@ left, and what is a secret is asked for again.
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -61,7 +62,7 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
         self, request: service.StartPaymentRequest, context: ServicerContext
     ) -> service.StartPaymentResponse:
         """Starts a payment and has its provider begin it."""
-        command = _start_command(request, self._driver.providers)
+        command = _start_command(request, self._driver.providers, self._driver.lease)
         driven = await self._driven(request, context, command, service.StartPaymentResponse)
         payment, handover = driven.payment, driven.handover
         if not request.validate_only:
@@ -81,7 +82,7 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
     ) -> service.CapturePaymentResponse:
         """Has authorized money captured."""
         amount = _amount(request.amount) if request.HasField("amount") else None
-        command = CapturePayment(request.payment_id, amount=amount)
+        command = CapturePayment(request.payment_id, amount=amount, lease=self._driver.lease)
         driven = await self._driven(request, context, command, service.CapturePaymentResponse)
         response = service.CapturePaymentResponse(payment=_message(driven.payment))
         return self._door.reply(response, driven.token, context)
@@ -90,7 +91,7 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
         self, request: service.VoidPaymentRequest, context: ServicerContext
     ) -> service.VoidPaymentResponse:
         """Has a payment called off."""
-        command = VoidPayment(request.payment_id)
+        command = VoidPayment(request.payment_id, self._driver.lease)
         driven = await self._driven(request, context, command, service.VoidPaymentResponse)
         response = service.VoidPaymentResponse(payment=_message(driven.payment))
         return self._door.reply(response, driven.token, context)
@@ -106,6 +107,7 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
             payment_id=request.payment_id,
             amount=_amount(request.amount) if request.HasField("amount") else None,
             units=tuple(Units(line.line_id, line.quantity) for line in request.lines),
+            lease=self._driver.lease,
         )
         asked: list[AskedBack] = []
 
@@ -162,7 +164,7 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
 
 
 def _start_command(
-    request: service.StartPaymentRequest, providers: Mapping[str, PaymentProvider]
+    request: service.StartPaymentRequest, providers: Mapping[str, PaymentProvider], lease: timedelta
 ) -> StartPayment:
     provider = providers.get(request.provider)
     if provider is None:
@@ -193,6 +195,7 @@ def _start_command(
             reader_id=request.reader_id,
             payment_method=request.payment_method,
         ),
+        lease=lease,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from command_service.checkout.start_payment import payments_of
 from command_service.errors import NothingToRefund
@@ -11,7 +11,7 @@ from command_service.ordering.commands import check_currency, order_of
 from command_service.ordering.domain import ORDER, Order, Units, summed
 from command_service.ordering.events import OrderProgress, RefundRecorded
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
-from command_service.payment.errands import Errand, Task
+from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.events import RefundRequested
 from command_service.payment.refunds import Refund, RefundedLine
 from command_service.world import Command, Decision, Touch, World
@@ -38,6 +38,7 @@ class RefundPayment(Command[AskedBack]):
     payment_id: str
     amount: Money | None
     units: tuple[Units, ...]
+    lease: timedelta = LEASE
 
     def touches(self) -> Iterable[Touch]:
         """The order and its payments."""
@@ -49,7 +50,9 @@ class RefundPayment(Command[AskedBack]):
         payments = payments_of(world, self.order_id)
         payments.check_refund_count()
         after = self._refunded(order, payments, now)
-        asked = asked_back(payments, order, after, self.units, now, payment_id=self.payment_id)
+        asked = asked_back(
+            payments, order, after, self.units, now, payment_id=self.payment_id, lease=self.lease
+        )
         return Decision(
             asked,
             [
@@ -80,6 +83,7 @@ def asked_back(
     now: datetime,
     *,
     payment_id: str = "",
+    lease: timedelta = LEASE,
 ) -> AskedBack:
     """What the order has given back between before and after, asked of its payments."""
     amount_minor = after.refunded_minor - before.refunded_minor
@@ -101,7 +105,7 @@ def asked_back(
             gifted_minor=own_gift_minor,
             create_time=now,
             update_time=now,
-            errand=Errand.claimed_at_once(Task.REFUND, now),
+            errand=Errand.claimed_at_once(Task.REFUND, now, lease=lease),
         )
         payments = payments.with_refund(refund)
         refunds.append(refund)

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from command_service.errors import OrderNotAwaitingPayment, PaymentExceedsOrder
 from command_service.money import Money
 from command_service.ordering.commands import check_currency, order_of
 from command_service.ordering.domain import AWAITING, ORDER, Order, OrderState
 from command_service.payment.domain import ORDER_PAYMENTS, CaptureMode, OrderPayments, Payment, Wish
-from command_service.payment.errands import Errand, Task
+from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.events import PaymentStarted
 from command_service.world import Command, Decision, Touch, World
 from payment_providers.port import Flow
@@ -20,6 +20,7 @@ class StartPayment(Command[Payment]):
     """Starts a payment; whoever sent the command calls the provider next.
 
     amount: None for all that the order still lacks. wish: its expire_time and description are filled in.
+    lease: how long the call is the sender's alone to make, here and in every command that claims one.
     """
 
     order_id: str
@@ -28,6 +29,7 @@ class StartPayment(Command[Payment]):
     capture_mode: CaptureMode
     amount: Money | None
     wish: Wish
+    lease: timedelta = LEASE
 
     def touches(self) -> Iterable[Touch]:
         """The order and its payments."""
@@ -59,7 +61,7 @@ class StartPayment(Command[Payment]):
             ),
             create_time=now,
             update_time=now,
-            errand=Errand.claimed_at_once(Task.BEGIN, now),
+            errand=Errand.claimed_at_once(Task.BEGIN, now, lease=self.lease),
         )
         after = payments.with_payment(payment)
         return Decision(

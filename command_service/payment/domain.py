@@ -15,7 +15,7 @@ order; but captured money is a fact in every state.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Any
 
@@ -29,7 +29,7 @@ from command_service.errors import (
     TooManyPayments,
     TooManyRefunds,
 )
-from command_service.payment.errands import Errand, Task
+from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import (
     Lost,
@@ -184,7 +184,7 @@ class Payment:
 
     # --- what we want -----------------------------------------------------------------------------
 
-    def capture(self, amount_minor: int, now: datetime) -> "Payment":
+    def capture(self, amount_minor: int, now: datetime, *, lease: timedelta = LEASE) -> "Payment":
         """Asks for authorized money."""
         if self.errand is not None:
             raise PaymentInProgress(payment_id=self.payment_id, state=self.state.name)
@@ -195,17 +195,21 @@ class Payment:
                 authorized_minor=self.authorized_minor, amount_minor=amount_minor
             )
         errand = Errand.claimed_at_once(
-            Task.CAPTURE, now, amount_minor=amount_minor, key_generation=self.key_generation
+            Task.CAPTURE,
+            now,
+            amount_minor=amount_minor,
+            key_generation=self.key_generation,
+            lease=lease,
         )
         return self._changed(now, state=PaymentState.CAPTURING, errand=errand)
 
-    def void(self, now: datetime) -> "Payment":
+    def void(self, now: datetime, *, lease: timedelta = LEASE) -> "Payment":
         """Asks to call it off."""
         if self.state is PaymentState.CAPTURED:
             raise PaymentAlreadyCaptured(payment_id=self.payment_id)
         if self.errand is not None:
             raise PaymentInProgress(payment_id=self.payment_id, state=self.state.name)
-        errand = Errand.claimed_at_once(Task.VOID, now, key_generation=self.key_generation)
+        errand = Errand.claimed_at_once(Task.VOID, now, key_generation=self.key_generation, lease=lease)
         return self._changed(now, state=PaymentState.VOIDING, errand=errand)
 
     @property
@@ -216,10 +220,10 @@ class Payment:
             return self.amount_minor
         return self.authorized_minor
 
-    def claimed(self, now: datetime) -> "Payment":
+    def claimed(self, now: datetime, *, lease: timedelta = LEASE) -> "Payment":
         """With its errand in the hands of who asked; nobody needs to be told."""
         assert self.errand is not None
-        return replace(self, errand=self.errand.claimed(now))
+        return replace(self, errand=self.errand.claimed(now, lease=lease))
 
     # --- what we hear -----------------------------------------------------------------------------
 

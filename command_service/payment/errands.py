@@ -9,7 +9,13 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 LEASE = timedelta(seconds=30)
-"""For the wait, the calls and the report of their outcome: 10 + 18 seconds at most, and a commit."""
+"""Unless another is set: for the wait, the calls and the report of their outcome."""
+
+WAIT_SHARE = 1 / 3
+"""Of a lease: for the wait for a place among the calls under way."""
+
+CALLS_SHARE = 0.6
+"""Of a lease: for the one to three calls of an errand. What is left is for the commit of the report."""
 
 KEY_LIFE = timedelta(hours=2)
 """Providers forget idempotency keys: Stripe after a day, PayPal some after hours."""
@@ -58,10 +64,16 @@ class Errand:
 
     @classmethod
     def claimed_at_once(
-        cls, task: Task, now: datetime, *, amount_minor: int = 0, key_generation: int = 1
+        cls,
+        task: Task,
+        now: datetime,
+        *,
+        amount_minor: int = 0,
+        key_generation: int = 1,
+        lease: timedelta = LEASE,
     ) -> "Errand":
         """A new one, in the hands of whoever asked for it."""
-        return cls(task, now, amount_minor, key_generation).claimed(now)
+        return cls(task, now, amount_minor, key_generation).claimed(now, lease=lease)
 
     @property
     def is_unknown(self) -> bool:
@@ -108,13 +120,13 @@ class Errand:
         """True when anybody may claim it. is_urgent: a customer waits, so a pause is cut short."""
         return self.due_time <= now or (is_urgent and not self.is_in_flight)
 
-    def claimed(self, now: datetime) -> "Errand":
+    def claimed(self, now: datetime, *, lease: timedelta = LEASE) -> "Errand":
         """In the hands of who asked, for as long as a call takes; twice in one decision is once."""
         if self.claim_time == now:
             return self
         return replace(
             self,
-            due_time=now + LEASE,
+            due_time=now + lease,
             attempt_count=self.attempt_count + 1,
             is_in_flight=True,
             claim_time=now,

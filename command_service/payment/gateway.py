@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import structlog
 
 from command_service.payment.domain import CaptureMode, OrderPayments, Payment
-from command_service.payment.errands import Errand, Task
+from command_service.payment.errands import CALLS_SHARE, LEASE, Errand, Task
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Report, Told
 from payment_providers.port import (
@@ -37,9 +38,6 @@ NOTHING_TO_HAND_OVER = Handover()
 UNREADABLE = "unreadable_answer"
 """The code of an answer of a form that we do not know. The call may have had its effect."""
 
-TOGETHER_SECONDS_MAX = 18.0
-"""For the one to three calls of an errand: with the wait for a place and the report within its lease."""
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -50,15 +48,17 @@ class Outcome:
 
 
 class Gateway:
-    """Runs errands. providers: by name."""
+    """Runs errands. providers: by name. lease: what a claim is good for."""
 
-    def __init__(self, providers: Mapping[str, PaymentProvider]) -> None:
+    def __init__(self, providers: Mapping[str, PaymentProvider], *, lease: timedelta = LEASE) -> None:
         self.providers = providers
+        self.lease = lease
+        self._calls_seconds_max = CALLS_SHARE * lease.total_seconds()
 
     async def run_payment(self, payment: Payment) -> Outcome:
         """Makes the call that the payment's errand asks for, or asks what became of it."""
         try:
-            async with asyncio.timeout(TOGETHER_SECONDS_MAX):
+            async with asyncio.timeout(self._calls_seconds_max):
                 return await self._run_payment(payment)
         except TimeoutError:
             return Outcome(Lost("timeout"))
@@ -69,7 +69,7 @@ class Gateway:
     async def run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
         """Likewise for a refund. payments: of its order, for providers that keep no id of ours."""
         try:
-            async with asyncio.timeout(TOGETHER_SECONDS_MAX):
+            async with asyncio.timeout(self._calls_seconds_max):
                 return await self._run_refund(refund, payments)
         except TimeoutError:
             return Lost("timeout")

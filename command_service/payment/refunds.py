@@ -1,10 +1,10 @@
 """Money that goes back through its provider. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 
-from command_service.payment.errands import Errand
+from command_service.payment.errands import LEASE, Errand
 from command_service.payment.reports import (
     Lost,
     NoTrace,
@@ -74,10 +74,10 @@ class Refund:
         """When an unknown outcome becomes a matter for people."""
         return self.errand.resolve_deadline if self.errand else None
 
-    def claimed(self, now: datetime) -> "Refund":
+    def claimed(self, now: datetime, *, lease: timedelta = LEASE) -> "Refund":
         """With its errand in the hands of who asked; nobody needs to be told."""
         assert self.errand is not None
-        return replace(self, errand=self.errand.claimed(now))
+        return replace(self, errand=self.errand.claimed(now, lease=lease))
 
     def heard(self, report: Report, now: datetime, *, attempt: str = "") -> "Refund":
         """The refund after its errand, or the provider by itself, has reported.

@@ -1,6 +1,7 @@
 """The worker that leads orders, and the driver that makes calls: one that fails is one that fails."""
 
 import asyncio
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -59,11 +60,9 @@ async def test_an_order_that_fails_does_not_keep_the_others_waiting_and_is_not_f
     assert log.looked_at_all_count == 3, "once all went well, only what the log tells is looked at"
 
 
-async def test_a_claim_that_waits_too_long_for_a_place_is_let_go(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("command_service.checkout.payment_driver.WAIT_SECONDS_MAX", 0.01)
-    driver = PaymentDriver(cast("Committer", None), Gateway({}))
+async def test_a_claim_that_waits_too_long_for_a_place_is_let_go() -> None:
+    gateway = Gateway({}, lease=timedelta(milliseconds=30))
+    driver = PaymentDriver(cast("Committer", None), gateway)
     driver._room = asyncio.Semaphore(0)
     with pytest.raises(PaymentProviderUnavailable):
         await driver.drive(new_payment())
