@@ -17,11 +17,11 @@ from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.entries import Entry, Place
 from read_models.partitions import DocumentAddress
-from read_models.reading import Documents, Page, read_documents, read_pages
+from read_models.reading import Checkpoints, Documents, Pages, read_documents, read_pages
 from read_models.registry import GenerationState
 
 AnswerT = TypeVar("AnswerT")
-FoundT = TypeVar("FoundT", Documents, Page)
+FoundT = TypeVar("FoundT", Documents, Pages)
 
 LATE_SECONDS = 0.05
 """A timer rings within a millisecond of its time, and much later where many have their turn first."""
@@ -47,20 +47,14 @@ class Views:
             LogIncarnationChanged, ReadModelBehind, ReadModelRebuilding, ReadModelUnavailable,
             TooManyQueries.
         """
-        places: dict[int, list[int]] = {}
-        for place, address in enumerate(addresses):
-            places.setdefault(address.partition, []).append(place)
-        names = {of: [addresses[place].name for place in there] for of, there in places.items()}
+        if not addresses:
+            return []
 
-        def read(generation: int) -> Awaitable[list[Documents]]:
-            return read_documents(self._connection, generation, names)
+        def read(generation: int) -> Awaitable[Documents]:
+            return read_documents(self._connection, generation, addresses)
 
-        _, found = await self._read(read, list(names), freshness, preferred=None)
-        values: list[bytes | None] = [None] * len(addresses)
-        for there, documents in zip(places.values(), found, strict=True):
-            for place, value in zip(there, documents.values, strict=True):
-                values[place] = value
-        return values
+        _, found = await self._read(read, freshness, preferred=None)
+        return found.values
 
     async def entries(
         self,
@@ -79,13 +73,11 @@ class Views:
             as `documents`.
         """
 
-        def read(number: int) -> Awaitable[list[Page]]:
+        def read(number: int) -> Awaitable[Pages]:
             return read_pages(self._connection, number, name_by_partition, after=after, limit=limit)
 
-        partitions = list(name_by_partition)
-        number, pages = await self._read(read, partitions, freshness, preferred=generation)
-        entries = sorted(entry for page in pages for entry in page.entries)
-        return number, entries[:limit]
+        number, found = await self._read(read, freshness, preferred=generation)
+        return number, sorted(found.entries)[:limit]
 
     async def close(self) -> None:
         """Stops waiting for anyone."""
@@ -94,28 +86,26 @@ class Views:
 
     async def _read(
         self,
-        read: Callable[[int], Awaitable[list[FoundT]]],
-        partitions: Sequence[int],
+        read: Callable[[int], Awaitable[FoundT]],
         freshness: Freshness,
         *,
         preferred: int | None,
-    ) -> tuple[int, list[FoundT]]:
+    ) -> tuple[int, FoundT]:
         if self._in_flight_count >= self._in_flight_max:
             raise TooManyQueries
         self._in_flight_count += 1
         try:
-            return await self._read_until_fresh(read, partitions, freshness, preferred=preferred)
+            return await self._read_until_fresh(read, freshness, preferred=preferred)
         finally:
             self._in_flight_count -= 1
 
     async def _read_until_fresh(
         self,
-        read: Callable[[int], Awaitable[list[FoundT]]],
-        partitions: Sequence[int],
+        read: Callable[[int], Awaitable[FoundT]],
         freshness: Freshness,
         *,
         preferred: int | None,
-    ) -> tuple[int, list[FoundT]]:
+    ) -> tuple[int, FoundT]:
         """What `read` finds once every partition of it is complete and fresh enough, and where."""
         until = freshness.until
         if self._registry.is_old:
@@ -123,11 +113,10 @@ class Views:
         generation = self._usable(preferred)
         while True:
             found = await self._in_time(read(generation), until)
-            checkpoints = [each.checkpoint for each in found]
-            if not all(each is not None and each.is_complete for each in checkpoints):
+            if not all(each is not None and each.is_complete for each in found.checkpoints.values()):
                 generation = await self._another_than(generation, until)
                 continue
-            obstacle = _first_obstacle(partitions, checkpoints, freshness.token)
+            obstacle = _first_obstacle(found.checkpoints, freshness.token)
             if obstacle is None:
                 return generation, found
             token, partition, checkpoint = obstacle
@@ -202,12 +191,12 @@ class Views:
 
 
 def _first_obstacle(
-    partitions: Sequence[int], checkpoints: Sequence[Checkpoint | None], token: Token | None
+    checkpoints: Checkpoints, token: Token | None
 ) -> tuple[Token, int, Checkpoint] | None:
     """The first partition that is not as fresh as asked."""
     if token is None:
         return None
-    for partition, checkpoint in zip(partitions, checkpoints, strict=True):
+    for partition, checkpoint in checkpoints.items():
         if checkpoint is None:
             continue
         is_other = checkpoint.incarnation != token.incarnation

@@ -39,6 +39,9 @@ class Connection:
     silence_seconds_max = math.inf
     """A command raises by itself when the server says nothing for longer."""
 
+    spans_partitions = False
+    """Whether one command may read of several partitions: not in a cluster, whose servers share them."""
+
     def __init__(
         self,
         client: Redis | RedisCluster,
@@ -53,6 +56,7 @@ class Connection:
         """
         self._client = client
         self._server = server
+        self.spans_partitions = server is not None
         # It is connected to, and asked, and found silent a little later than it has become so.
         self.silence_seconds_max = 3 * answer_seconds_max
         self._turns = asyncio.Semaphore(connection_count_max)

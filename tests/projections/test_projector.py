@@ -12,10 +12,7 @@ from tests.read_side import Log, serving, settle, stock_moved
 
 
 async def stock(connection: Connection, sku_id: str) -> Stock | None:
-    address = STOCK.address(sku_id)
-    [found] = await read_documents(
-        connection, await serving(connection), {address.partition: [address.name]}
-    )
+    found = await read_documents(connection, await serving(connection), [STOCK.address(sku_id)])
     return None if found.values[0] is None else Stock.FromString(found.values[0])
 
 
