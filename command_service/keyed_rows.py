@@ -1,4 +1,4 @@
-"""Aggregates that are one row each: how they are locked, read and written, many at a time."""
+"""Aggregates that are one row each, or hang from one: how they are locked, read and written together."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from command_service.database_failures import Interrupted
 from command_service.session import Row, Statement
 from command_service.unit_of_work import Keys
-from command_service.world import AggregateT
+from command_service.world import AggregateT, Mode
 
 
 def load_rows(keys: Keys[str], *, table: str, make: str, read: str) -> list[Statement]:
@@ -25,6 +25,29 @@ def load_rows(keys: Keys[str], *, table: str, make: str, read: str) -> list[Stat
         statements.append(Statement(f"{read} FOR SHARE OF {table}", (keys.shared,)))
     only_read = sorted(set(keys.all) - set(keys.locked) - set(keys.shared))
     return [*statements, Statement(read, (only_read,))] if only_read else statements
+
+
+def lock_roots(keys: Keys[str], *, make: str, lock: str) -> list[Statement]:
+    """Statements that make missing roots and lock them: rows that are there for the lock alone.
+
+    make: inserts roots from one text[]. lock: selects the keys of one text[] that have one, in order.
+    What hangs from the roots is to be read by a statement of its own, after the locks: what the locking
+    one joins is as old as its own beginning.
+    """
+    statements = [Statement(make, (keys.created,))] if keys.created else []
+    if keys.locked:
+        statements.append(Statement(f"{lock} FOR NO KEY UPDATE", (keys.locked,)))
+    return [*statements, Statement(f"{lock} FOR SHARE", (keys.shared,))] if keys.shared else statements
+
+
+def without_root(keys: Keys[str], results: Iterable[Sequence[Row]]) -> set[str]:
+    """The keys that were to be locked and were not, for they had no root: they are absent.
+
+    Also if a later statement finds rows of them. Those came to be in between, others may be changing
+    them at this moment, and nothing can be decided on them. results: of `lock_roots`.
+    """
+    locked = {row[0] for of_statement in results for row in of_statement}
+    return {key for key, mode in keys.modes if mode >= Mode.SHARE and key not in locked}
 
 
 def assemble_rows(

@@ -20,7 +20,13 @@ from command_service.inventory.domain import (
     ReservationState,
     Stock,
 )
-from command_service.keyed_rows import assemble_rows, columns, load_rows
+from command_service.keyed_rows import (
+    assemble_rows,
+    columns,
+    load_rows,
+    lock_roots,
+    without_root,
+)
 from command_service.session import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from event_log.tables import METADATA
@@ -206,19 +212,17 @@ class StockRepository:
 
     def load(self, keys: Keys[str]) -> list[Statement]:
         """Locks the SKUs' roots, then reads their levels: those may only be read under the lock."""
-        statements = [Statement(MAKE_STOCK_ITEMS, (keys.created,))] if keys.created else []
-        if keys.locked:
-            lock = f"{LOCK_STOCK_ITEMS} FOR NO KEY UPDATE"
-            statements.append(Statement(lock, (keys.locked,)))
-        if keys.shared:
-            statements.append(Statement(f"{LOCK_STOCK_ITEMS} FOR SHARE", (keys.shared,)))
-        return [*statements, Statement(READ_STOCK_LEVELS, (keys.all,))]
+        roots = lock_roots(keys, make=MAKE_STOCK_ITEMS, lock=LOCK_STOCK_ITEMS)
+        return [*roots, Statement(READ_STOCK_LEVELS, (keys.all,))]
 
     def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, Stock | None]:
-        """Each SKU's stock; None when it has no level."""
+        """Each SKU's stock; None when it has no level, or had none when it was to be locked."""
+        *roots, level_rows = results
+        absent = without_root(keys, roots)
         found: dict[str, Stock | None] = dict.fromkeys(keys.all)
-        for sku_id, rows in groupby(results[-1], key=lambda row: str(row[0])):
-            found[sku_id] = Stock(sku_id, tuple(Level(*row[1:]) for row in rows))
+        for sku_id, rows in groupby(level_rows, key=lambda row: str(row[0])):
+            if sku_id not in absent:
+                found[sku_id] = Stock(sku_id, tuple(Level(*row[1:]) for row in rows))
         return found
 
     def save(self, changed: Sequence[Changed[str, Stock]]) -> list[Statement]:

@@ -6,7 +6,13 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from command_service.keyed_rows import assemble_rows, columns, load_rows
+from command_service.keyed_rows import (
+    assemble_rows,
+    columns,
+    load_rows,
+    lock_roots,
+    without_root,
+)
 from command_service.pricing.domain import (
     COUPON,
     COUPON_CUSTOMER,
@@ -117,17 +123,17 @@ class SkuPricesRepository:
 
     def load(self, keys: Keys[str]) -> list[Statement]:
         """Locks the SKUs' roots, if they shall be changed, and reads prices."""
-        roots = []
-        if keys.created:
-            roots.append(Statement(MAKE_SKU_PRICE_ROOTS, (keys.created,)))
-        if keys.locked:
-            roots.append(Statement(LOCK_SKU_PRICE_ROOTS, (keys.locked,)))
+        roots = lock_roots(keys, make=MAKE_SKU_PRICE_ROOTS, lock=LOCK_SKU_PRICE_ROOTS)
         return [*roots, Statement(READ_PRICES, (keys.all,))]
 
     def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, SkuPrices | None]:
-        """Each SKU's prices, or None where there are none."""
+        """Each SKU's prices; None where there are none, or were none when they were to be locked."""
+        *roots, price_rows = results
+        absent = without_root(keys, roots)
         found: dict[str, SkuPrices | None] = dict.fromkeys(keys.all)
-        for (sku_id, shown_digest), rows in groupby(sorted(results[-1]), key=itemgetter(0, 4)):
+        for (sku_id, shown_digest), rows in groupby(sorted(price_rows), key=itemgetter(0, 4)):
+            if sku_id in absent:
+                continue
             tiers_by_list = {
                 list_id: tuple(PriceTier(*row[2:4]) for row in tiers)
                 for list_id, tiers in groupby(rows, key=itemgetter(1))

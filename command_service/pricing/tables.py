@@ -171,7 +171,7 @@ INSERT INTO sku_price_roots (sku_id) SELECT unnest(%s::text[]) ON CONFLICT DO NO
 
 LOCK_SKU_PRICE_ROOTS = """
 SELECT sku_id FROM sku_price_roots
-WHERE sku_id = ANY(%s::text[]) ORDER BY sku_id FOR NO KEY UPDATE
+WHERE sku_id = ANY(%s::text[]) ORDER BY sku_id
 """
 
 # A SKU without prices has none in force either, so there is no digest to be missed.

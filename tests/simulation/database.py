@@ -44,10 +44,6 @@ UNLOCKED_KINDS = frozenset(
 )
 """Kinds that loading never locks: another's lock guards them, or they are only read."""
 
-READ_LATER_KINDS = frozenset({LockRank.STOCK, LockRank.SKU_PRICES})
-"""Kinds that are read in a later statement than they are locked: of the others, a row that came to be
-between the two is not found."""
-
 KEY_ROW_KINDS = frozenset(KEY_TABLES)
 
 INSERTED_KINDS = frozenset({LockRank.ORDER, LockRank.RESERVATION})
@@ -336,11 +332,17 @@ class Database:
                         await self.make(txn, (rank, key))
                 await self.lock_rows(txn, rank, keys)
             found.append(read(self.rows, rank, keys))
-            if rank not in UNLOCKED_KINDS and rank not in READ_LATER_KINDS:
-                for key, mode in keys.modes:
-                    if mode >= Mode.SHARE and not txn.has((rank, key)):
-                        found[-1][key] = None
+            if rank not in UNLOCKED_KINDS:
+                self.leave_out_what_came_later(txn, rank, keys, found[-1])
         return found
+
+    def leave_out_what_came_later(
+        self, txn: Txn, rank: LockRank, keys: Keys[Any], found: dict[Any, Any]
+    ) -> None:
+        """What came to be after its lock was asked for is not locked, and so is not there."""
+        for key, mode in keys.modes:
+            if mode >= Mode.SHARE and not txn.has((rank, key)):
+                found[key] = None
 
     async def make(self, txn: Txn, place: Place) -> None:
         """INSERT ... ON CONFLICT DO NOTHING of a key row: waits for whoever is making the same one."""

@@ -92,9 +92,9 @@ STOCK_UNGUARDED = Mutant(
     "stock is not locked, nor checked by the database",
     (
         Mutation(
-            "command_service.inventory.repository",
-            'lock = f"{LOCK_STOCK_ITEMS} FOR NO KEY UPDATE"',
-            "lock = LOCK_STOCK_ITEMS",
+            "command_service.keyed_rows",
+            'Statement(f"{lock} FOR NO KEY UPDATE"',
+            "Statement(lock",
         ),
         Mutation(
             "command_service.postgresql", "[Statement(LOCK_LOG), ", f"[{PAUSE}, Statement(LOCK_LOG), "

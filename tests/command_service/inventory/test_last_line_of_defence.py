@@ -44,7 +44,10 @@ async def test_without_the_lock_the_check_refuses_the_second_of_two_sales(
     monkeypatch.setattr(
         repository.StockRepository,
         "load",
-        lambda _self, keys: [Statement(repository.READ_STOCK_LEVELS, (keys.all,))],
+        lambda _self, keys: [
+            Statement(sql, (keys.all,))
+            for sql in (repository.LOCK_STOCK_ITEMS, repository.READ_STOCK_LEVELS)
+        ],
     )
     together = asyncio.Barrier(2)
     outcomes = await asyncio.gather(

@@ -13,9 +13,19 @@ from command_service.database_failures import ConnectionLost, DatabaseFailure, I
 from command_service.inventory.domain import LOCATION, RESERVATION, STOCK, Location
 from command_service.ordering.domain import ORDER
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
-from command_service.pricing.domain import COUPON, PROMOTION, Coupon
+from command_service.pricing.domain import (
+    COUPON,
+    PRICE_LIST,
+    PROMOTION,
+    SKU_PRICES,
+    Coupon,
+    PriceList,
+    PriceTier,
+    SkuPrices,
+)
 from command_service.submission import Answer
 from command_service.unit_of_work import UnitOfWork
+from command_service.world import Change, Mode, Touch
 from tests.command_service.checkout.shop_on_postgresql import TENTH
 from tests.command_service.payment.tellings import new_payment
 from tests.simulation.contract.orders import an_order
@@ -36,6 +46,7 @@ from tests.simulation.contract.pair import (
 )
 
 MAIN = LOCATION.changed("main", Location("main", "Main", 0, True))
+RETAIL = PriceList("retail", "Retail", "GBP", "", 0, True, None, None, False, version=1)
 
 
 @pytest.fixture(params=["memory", "postgresql"])
@@ -313,6 +324,61 @@ def test_a_row_that_is_being_made_is_not_there_for_those_who_would_not_make_it(
     async def history(pair: Pair) -> None:
         await begin(pair.first, RESERVATION.create("r"))
         assert await begin(pair.second, RESERVATION.change("r")) == [None]
+
+    play(history)
+
+
+def a_location(location_id: str) -> list[Change]:
+    return [LOCATION.changed(location_id, Location(location_id, "Shelf", 0, True))]
+
+
+def stock_with_its_location(sku_id: str) -> list[Change]:
+    return [MAIN, STOCK.changed(sku_id, stock(sku_id, 5))]
+
+
+def a_coupon(code: str) -> list[Change]:
+    coupon = Coupon(code, "tenth", None, None, active=True, used_count=0)
+    return [PROMOTION.changed("tenth", TENTH), COUPON.changed(code, coupon)]
+
+
+def prices_with_their_list(sku_id: str) -> list[Change]:
+    prices = SkuPrices(sku_id, {"retail": (PriceTier(1, 500),)})
+    return [PRICE_LIST.changed("retail", RETAIL), SKU_PRICES.changed(sku_id, prices)]
+
+
+COMING_TO_BE: dict[str, Callable[[str], list[Change]]] = {
+    "a location": a_location,
+    "stock": stock_with_its_location,
+    "a reservation": lambda key: [RESERVATION.changed(key, reservation(key))],
+    "an order": lambda key: [ORDER.changed(key, an_order(key, number=key))],
+    "a coupon": a_coupon,
+    "prices": prices_with_their_list,
+}
+"""What has to be there for something of each kind, and then the thing itself."""
+
+
+@pytest.mark.parametrize("mode", [Mode.SHARE, Mode.CHANGE], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("what", COMING_TO_BE)
+def test_what_came_to_be_after_its_lock_was_asked_for_is_not_there(
+    play: Callable[[History], None], what: str, mode: Mode
+) -> None:
+    """It is not locked, so nothing may be decided on it, though a later statement could see it."""
+
+    async def history(pair: Pair) -> None:
+        *needed, first = COMING_TO_BE[what]("CUP")
+        kind, (*_, late) = first.kind, COMING_TO_BE[what]("POT")
+        for each in (*needed, first):
+            await keep(pair.first, each)
+        both = [Touch(kind, key, mode) for key in ("CUP", "POT")]
+        await begin(pair.first, kind.change("CUP"))
+        waiting = in_background(begin(pair.second, *both))
+        await pair.until_it_waits(pair.second)
+        assert await load(pair.first, kind.create("POT")) == [None]
+        await pair.first.write(work((late, None)))
+        there, not_there = await waiting
+        assert (there is not None, not_there) == (True, None)
+        await pair.second.end()
+        assert None not in await seen(pair.second, *both)
 
     play(history)
 
