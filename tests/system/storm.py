@@ -33,13 +33,12 @@ from shopkeeper.payment.v1.payment_pb2 import (
 )
 from tests.sandboxes.deliveries import DeliverySettings
 from tests.sandboxes.faults import FaultSettings
+from tests.sandboxes.stripe import trouble
 from tests.sandboxes.stripe.server import StripeSandbox
-from tests.sandboxes.stripe.settings import StripeSettings, WebhookEndpoint
 from tests.system.books import Books, Verdict
 from tests.system.client import Client
 from tests.system.patient import PatientClient
 
-WEBHOOK_SECRET = "whsec_storm"
 IN_FLIGHT = 24
 """Customers at a time."""
 STOCK = 400
@@ -180,25 +179,13 @@ class Storm:
 async def brewing(database_url: str, *, seed: int = 0) -> AsyncIterator[Storm]:
     """Services and sandbox, with faults, ready for customers."""
     addresses = free_addresses()
-    settings = StripeSettings(
+    settings = trouble.troubled(
+        addresses["WEBHOOKS_ADDRESS"],
         seed=seed,
-        double_event_probability=0.1,
-        refund_settle_seconds=0.5,
-        faults=FaultSettings(
-            probability=0.2, seed=seed, stall_seconds=2 * ATTEMPT_SECONDS, late_seconds=0.5
-        ),
+        attempt_seconds_max=ATTEMPT_SECONDS,
+        fault_probability=0.2,
         deliveries=DeliverySettings(
-            seed=seed,
-            duplicate_probability=0.5,
-            duplicates_max=5,
-            delay_seconds_max=1.0,
-            late_probability=0.05,
-            late_seconds=5.0,
-        ),
-        webhook_endpoints=(
-            WebhookEndpoint(
-                f"http://{addresses['WEBHOOKS_ADDRESS']}/webhooks/stripe", (WEBHOOK_SECRET,)
-            ),
+            duplicate_probability=0.5, duplicates_max=5, delay_seconds_max=1.0, late_seconds=5.0
         ),
     )
     services = [each for each in SERVICES if each.module in {"command_service", "webhooks"}]
@@ -208,10 +195,7 @@ async def brewing(database_url: str, *, seed: int = 0) -> AsyncIterator[Storm]:
             **os.environ,
             **addresses,
             "DATABASE_URL": database_url,
-            "STRIPE_API_KEY": settings.secret_key,
-            "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
-            "STRIPE_API_URL": url,
-            "PROVIDER_ATTEMPT_SECONDS_MAX": str(ATTEMPT_SECONDS),
+            **trouble.environment(url, attempt_seconds_max=ATTEMPT_SECONDS),
             "ORDER_HOLD_SECONDS": str(HOLD_SECONDS),
         }
         lines: list[LogLine] = []

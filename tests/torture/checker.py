@@ -13,7 +13,7 @@ from tests.torture.evidence import Evidence, LoggedEvent, Movement
 from tests.torture.history import Operation, Outcome, Pulse, commands_by_request
 
 OVERDUE_SECONDS_MAX = 1.0
-"""Of healthy service: how long a hold may outlive its time."""
+"""Of healthy service: how long a hold may outlive its time, and a call to the provider may lie about."""
 
 SHOWN_OPERATIONS_MAX = 20
 
@@ -375,6 +375,21 @@ def check_holds(case: Case) -> Iterator[Violation]:
             yield _of("overdue hold", told, calls[hold.reservation_id])
 
 
+def check_errands(case: Case) -> Iterator[Violation]:
+    """A call that nobody has in hand is taken up within a second of healthy service."""
+    now = case.evidence.now.timestamp()
+    overdue = [
+        (errand, healthy_seconds(case.pulses, errand.due_time.timestamp(), now))
+        for errand in case.evidence.errands
+    ]
+    late = [each for each in overdue if each[1] > OVERDUE_SECONDS_MAX]
+    calls = _calls_by_order(case.history) if late else {}
+    for errand, seconds in late:
+        what = "left by whoever claimed it" if errand.is_in_flight else "due"
+        told = f"the call for {errand.subject_id}, {what}, lay about for {seconds:.1f} s of health"
+        yield _of("abandoned call", told, calls.get(errand.order_id, []))
+
+
 def healthy_seconds(pulses: Sequence[Pulse], begin_seconds: float, end_seconds: float) -> float:
     """How much of a span of time every service was well."""
     first = bisect.bisect_left(pulses, begin_seconds, key=lambda pulse: pulse.end_seconds)
@@ -442,5 +457,6 @@ CHECKS: tuple[Check, ...] = (
     check_order_reads,
     check_orders,
     check_holds,
+    check_errands,
     check_money,
 )

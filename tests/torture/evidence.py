@@ -81,6 +81,18 @@ class PaymentRow(NamedTuple):
     refunded_minor: int
 
 
+class Errand(NamedTuple):
+    """A call to the provider that is to be made. subject_id: of the payment or the refund.
+
+    due_time: when anybody may make it: a claim is over then, or a pause.
+    """
+
+    subject_id: str
+    order_id: str
+    due_time: datetime
+    is_in_flight: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All of it.
@@ -98,6 +110,7 @@ class Evidence:
     orders: dict[str, OrderRow] = field(default_factory=dict)
     holds: list[Hold] = field(default_factory=list)
     payments: list[PaymentRow] = field(default_factory=list)
+    errands: list[Errand] = field(default_factory=list)
     provider_money: dict[str, tuple[int, int]] | None = None
 
     def position_of(self, token: str) -> int:
@@ -128,6 +141,12 @@ HOLDS = "SELECT reservation_id, state, expire_time FROM reservations WHERE versi
 PAYMENTS = """
 SELECT payment_id, order_id, provider_reference, captured_minor, refunded_minor FROM payments
 """
+ERRANDS = """
+SELECT payment_id, order_id, errand_due_time, errand_is_in_flight FROM payments
+WHERE errand_due_time IS NOT NULL
+UNION ALL SELECT refund_id, order_id, errand_due_time, errand_is_in_flight FROM refunds
+WHERE errand_due_time IS NOT NULL
+"""
 
 
 def read_evidence(
@@ -155,5 +174,6 @@ def read_evidence(
             {row[0]: OrderRow(*row) for row in rows(ORDERS)},
             [Hold(*row) for row in rows(HOLDS)],
             [PaymentRow(*row) for row in rows(PAYMENTS)],
+            [Errand(*row) for row in rows(ERRANDS)],
             provider_money,
         )

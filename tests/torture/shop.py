@@ -20,9 +20,9 @@ from ops.services import SERVICES, Service
 from ops.supervisor import is_serving
 from tests.eventually import eventually
 from tests.sandboxes.deliveries import DeliverySettings
-from tests.sandboxes.faults import FaultSettings
+from tests.sandboxes.stripe import trouble
 from tests.sandboxes.stripe.server import StripeSandbox
-from tests.sandboxes.stripe.settings import StripeSettings, WebhookEndpoint
+from tests.sandboxes.stripe.settings import StripeSettings
 from tests.torture.calls import Doors
 from tests.torture.disk import Disk, small_disk
 from tests.torture.implants import SteppedClock
@@ -47,16 +47,11 @@ POSTGRES_SETTINGS = {
 
 PROVIDER_ATTEMPT_SECONDS = 1.0
 PROVIDER_WEBHOOKS = f"provider {WEBHOOKS}#0"
-WEBHOOK_SECRET = "whsec_torture"
-API_KEY = "sk_test_torture"
 
 SETTINGS = {
     # A frozen machine is not a broken Redis, and a command that waits is worth nothing after seconds.
     "QUERY_REDIS_ANSWER_SECONDS_MAX": "1",
     "LOG_LEVEL": "INFO",
-    "PROVIDER_ATTEMPT_SECONDS_MAX": str(PROVIDER_ATTEMPT_SECONDS),
-    "STRIPE_API_KEY": API_KEY,
-    "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
 }
 
 
@@ -237,25 +232,18 @@ async def _start(stack: AsyncExitStack, server: EmbeddedPostgres | EmbeddedValke
 
 
 def _provider_settings(seed: int, webhooks: Link) -> StripeSettings:
-    endpoint = WebhookEndpoint(f"http://{webhooks.address}/webhooks/stripe", (WEBHOOK_SECRET,))
-    return StripeSettings(
-        secret_key=API_KEY,
+    return trouble.troubled(
+        webhooks.address,
         seed=seed,
-        double_event_probability=0.1,
-        refund_settle_seconds=0.3,
-        faults=FaultSettings(
-            probability=0.1, seed=seed, stall_seconds=2 * PROVIDER_ATTEMPT_SECONDS, late_seconds=0.3
-        ),
+        attempt_seconds_max=PROVIDER_ATTEMPT_SECONDS,
+        fault_probability=0.1,
         deliveries=DeliverySettings(
-            seed=seed,
             duplicate_probability=0.3,
             duplicates_max=3,
             delay_seconds_max=0.5,
-            late_probability=0.05,
             late_seconds=3.0,
             timeout_seconds=3.0,
         ),
-        webhook_endpoints=(endpoint,),
     )
 
 
@@ -284,7 +272,8 @@ async def _servers_of(shop: Shop, service: Service, name: str) -> dict[str, str]
         label, url = servers[variable]
         own[variable] = await _linked(shop, f"{name} {label}", url)
     if service.module in {COMMAND, WEBHOOKS}:
-        own["STRIPE_API_URL"] = await _linked(shop, f"{name} provider", shop.provider_url)
+        url = await _linked(shop, f"{name} provider", shop.provider_url)
+        own |= trouble.environment(url, attempt_seconds_max=PROVIDER_ATTEMPT_SECONDS)
     if service.module == WEBHOOKS:
         url = f"tcp://{shop.members_of(COMMAND)[-1].address}"
         own["COMMAND_ADDRESS"] = (await _linked(shop, f"{name} {COMMAND}", url)).removeprefix("tcp://")

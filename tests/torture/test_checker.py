@@ -9,6 +9,7 @@ import pytest
 
 from tests.torture.checker import Violation, check, healthy_seconds
 from tests.torture.evidence import (
+    Errand,
     Evidence,
     Hold,
     LoggedEvent,
@@ -237,6 +238,14 @@ def expire_too_late(story: Story) -> None:
     )
 
 
+def forget_claimed_call(story: Story) -> None:
+    story.evidence.errands.append(Errand("order.1", "order", at(98.5), is_in_flight=True))
+
+
+def forget_due_call(story: Story) -> None:
+    story.evidence.errands.append(Errand("order.r1", "order", at(98.5), is_in_flight=False))
+
+
 def lose_money(story: Story) -> None:
     order = story.evidence.orders["order"]
     story.evidence.orders["order"] = order._replace(paid_minor=0)
@@ -283,6 +292,8 @@ def fail(story: Story) -> None:
         (ship_what_was_cancelled, "impossible history"),
         (hold_for_too_long, "overdue hold"),
         (expire_too_late, "overdue hold"),
+        (forget_claimed_call, "abandoned call"),
+        (forget_due_call, "abandoned call"),
         (lose_money, "money not conserved"),
         (capture_twice, "money not conserved"),
         (refund_less_than_told, "money not conserved"),
@@ -294,6 +305,15 @@ def test_what_is_broken_is_seen(break_it: Break, name: str) -> None:
     story = good_story()
     break_it(story)
     assert name in {violation.check for violation in story.found()}
+
+
+def test_a_call_may_wait_for_as_long_as_not_all_was_well() -> None:
+    story = good_story()
+    story.evidence.errands.append(Errand("order.1", "order", at(99.5), is_in_flight=True))
+    assert story.found() == []
+    story.evidence.errands[:] = [Errand("order.1", "order", at(10), is_in_flight=True)]
+    story.pulses[20:-1] = [pulse._replace(is_well=False) for pulse in story.pulses[20:-1]]
+    assert story.found() == []
 
 
 def test_a_violation_shows_only_what_it_is_about() -> None:
