@@ -1,5 +1,6 @@
 """A disk that is full takes no more, whichever kind it is, until there is room again."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,10 @@ from typing import IO
 import pytest
 
 from ops.account import temporary_data_dir
+from tests.eventually import eventually
 from tests.torture.disk import Disk, LimitedDisk, small_disk
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Like PostgreSQL, which wants to hear of it and not to be killed.
 WRITE = """
@@ -60,6 +64,51 @@ def writer(path: Path) -> Iterator[Writer]:
 def limited_disk(path: Path) -> Iterator[Disk]:
     path.mkdir()
     yield LimitedDisk(path)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from tests.eventually import eventually
+from tests.torture.disk import small_disk
+with small_disk(Path(sys.argv[1])) as disk:
+    (disk.path / "something").touch()
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has such a disk until it is told to end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        yield process
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, None])
+async def test_a_disk_is_gone_with_whoever_had_it(end: signal.Signals | None) -> None:
+    with temporary_data_dir() as folder:
+        path = folder / "disk"
+        with holder(path) as process:
+            is_mounted = path.is_mount()
+            if end is not None:
+                process.send_signal(end)
+
+        async def is_gone() -> bool:
+            return not path.is_mount()
+
+        await eventually(is_gone)
+        # What is in a folder goes with that folder; what was in memory must have gone with the mount.
+        assert (path / "something").exists() is not is_mounted
 
 
 @pytest.mark.parametrize("make", [small_disk, limited_disk])
