@@ -6,8 +6,10 @@ from contextlib import contextmanager
 
 import psycopg
 
-SETTING_SECONDS = 0.5
-"""Until all sessions have taken note of a changed setting."""
+SETTING_SECONDS_MAX = 10.0
+"""Until all sessions have been told of a changed setting."""
+
+POLL_SECONDS = 0.01
 
 # Only what runs with every command: workers look around now and then.
 _COUNT = """
@@ -50,4 +52,17 @@ def track_statements(database_url: str, which: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(f"ALTER SYSTEM SET pg_stat_statements.track = {which}".encode())
         connection.execute("SELECT pg_reload_conf()")
-    time.sleep(SETTING_SECONDS)
+    end = time.monotonic() + SETTING_SECONDS_MAX
+    # The server tells its sessions before it lets in the next one, and they heed it with the next
+    # statement: as soon as a new session has it so, all have.
+    while _tracked_by_a_new_session(database_url) != which:
+        if time.monotonic() > end:
+            raise TimeoutError(f"pg_stat_statements.track has not become {which}")
+        time.sleep(POLL_SECONDS)
+
+
+def _tracked_by_a_new_session(database_url: str) -> str:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute("SHOW pg_stat_statements.track").fetchone()
+    assert row is not None
+    return str(row[0])

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -215,6 +214,7 @@ class LoseCommit(_OfLink):
 
 RECOVERY_SECONDS_MAX = 10.0
 """For PostgreSQL to come back by itself once there is room; then it is started anew."""
+RECOVERY_POLL_SECONDS = 0.1
 
 
 class _OfPostgres(Fault):
@@ -262,14 +262,15 @@ class FillDisk(_OfPostgres):
             if not shop.postgres.is_running or is_late:
                 await asyncio.to_thread(shop.postgres.crash)
                 await asyncio.to_thread(shop.postgres.start)
+                return
+            await asyncio.sleep(RECOVERY_POLL_SECONDS)
 
 
 def _answers(database_url: str) -> bool:
-    """Whether the database can be connected to; asked at leisure."""
+    """Whether the database can be connected to."""
     try:
         psycopg.connect(database_url, connect_timeout=5).close()
     except psycopg.OperationalError:
-        time.sleep(0.1)
         return False
     return True
 
