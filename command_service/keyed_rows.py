@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from command_service.database_failures import Interrupted
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Keys
 from command_service.world import AggregateT, Mode
 

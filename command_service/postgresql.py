@@ -13,9 +13,10 @@ import sqlalchemy as sa
 
 from command_service.errors import Failure
 from command_service.keyed_rows import take_back_rows
+from command_service.pipeline import Row, Statement
 from command_service.repository import Repository
 from command_service.requests import CLAIM, KNOWN
-from command_service.session import Row, Session, Statement
+from command_service.session import Session
 from command_service.submission import Answer
 from command_service.unit_of_work import Claimed, Found, Known, Named, NewAnswer, Told, Work
 from command_service.world import LockRank
@@ -171,7 +172,7 @@ class PostgresqlUnitOfWork:
         return [Statement(LOCK_LOG), Statement(APPEND_EVENTS, append), *ledgers]
 
     async def end(self) -> None:
-        """One trip. A ROLLBACK would cost the session its prepared statements."""
+        """One trip."""
         await self._session.run([COMMIT])
 
     async def roll_back(self) -> None:

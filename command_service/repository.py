@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import AggregateT, KeyT, Kind
 

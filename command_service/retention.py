@@ -13,8 +13,9 @@ from command_service.cart.commands import ForgetCart
 from command_service.cart.repository import CARTS_TO_FORGET
 from command_service.committer import Committer
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.pipeline import Statement
 from command_service.requests import FORGET_OLD, STATE_RETENTION
-from command_service.session import Session, Statement
+from command_service.session import Session
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""

@@ -15,7 +15,7 @@ from command_service.cart.domain import (
     removed_line_ids,
 )
 from command_service.keyed_rows import assemble_rows, columns, load_rows
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import Kind
 from event_log.tables import METADATA

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from command_service.catalog.domain import PRODUCT, SKU, Dimensions, Product, SaleState, Sku
 from command_service.keyed_rows import assemble_rows, columns, load_rows
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from event_log.tables import METADATA
 

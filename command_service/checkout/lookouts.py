@@ -9,7 +9,8 @@ from command_service.checkout.payment_worker import Stretch
 from command_service.inventory.repository import DUE_RESERVATIONS
 from command_service.ordering.repository import DUE_ORDERS
 from command_service.payment.repository import DUE_ERRANDS
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 from event_log.appending import LAST_POSITION
 
 _DUE: Mapping[str, str] = {

@@ -26,7 +26,7 @@ from command_service.ordering.events import (
 )
 from command_service.payment.events import RefundChanged
 from command_service.payment.refunds import RefundState
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from event_log.events import Event
 from event_log.tables import METADATA
 

@@ -12,7 +12,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from command_service.lone_worker import LoneWorker, WorkerLock
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""

@@ -11,9 +11,10 @@ from uuid import uuid4
 from command_service.committer import Committer
 from command_service.errors import Failure
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.pipeline import Statement
 from command_service.pricing.commands import ApplyPriceWindow, ApplyPromotionWindow
 from command_service.pricing.tables import DUE_PRICE_LISTS, DUE_PROMOTIONS, PRICE_LIST_SKUS
-from command_service.session import Session, Statement
+from command_service.session import Session
 
 PAUSE_SECONDS = 0.5
 """Between two looks: windows open on the second, and a view is allowed to follow within one."""

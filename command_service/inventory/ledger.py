@@ -15,7 +15,7 @@ from command_service.inventory.domain import (
 )
 from command_service.inventory.events import StockMoved
 from command_service.keyed_rows import columns
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from event_log.events import Event
 from event_log.tables import METADATA

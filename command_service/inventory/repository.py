@@ -27,7 +27,7 @@ from command_service.keyed_rows import (
     lock_roots,
     without_root,
 )
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from event_log.tables import METADATA
 

@@ -4,7 +4,8 @@ import asyncio
 
 from command_service.database_failures import DatabaseFailure
 from command_service.errors import DatabaseUnavailable
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 
 BLOCK_SIZE = 100
 """Serials that one trip to the database brings: the sequence's increment. What a stopped process

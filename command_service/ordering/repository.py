@@ -30,7 +30,7 @@ from command_service.ordering.domain import (
     PaymentOutcome,
     Units,
 )
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import Kind, Mode
 from event_log.tables import METADATA

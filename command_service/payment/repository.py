@@ -25,7 +25,7 @@ from command_service.payment.domain import (
 )
 from command_service.payment.errands import Errand, Task
 from command_service.payment.refunds import Refund, RefundedLine, RefundState
-from command_service.session import Row, Statement
+from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import Kind
 from event_log.tables import METADATA

@@ -13,6 +13,7 @@ from command_service.keyed_rows import (
     lock_roots,
     without_root,
 )
+from command_service.pipeline import Row, Statement
 from command_service.pricing.domain import (
     COUPON,
     COUPON_CUSTOMER,
@@ -55,7 +56,6 @@ from command_service.pricing.tables import (
     SAVE_PROMOTIONS,
     SAVE_SHOWN_DIGESTS,
 )
-from command_service.session import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 
 # --- price lists ----------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
+from command_service.pipeline import Row
 from command_service.repository import Repository
-from command_service.session import Row
 from command_service.unit_of_work import Keys
 from command_service.world import Mode
 from event_log.tokens import ConsistencyToken

@@ -10,8 +10,9 @@ import psycopg
 import pytest_asyncio
 
 from command_service.errors import Failure
+from command_service.pipeline import Row
 from command_service.postgresql import PostgresqlUnitOfWork
-from command_service.session import Row, Session
+from command_service.session import Session
 from command_service.storage import storage
 from command_service.submission import Submission
 from command_service.transaction import Transaction

@@ -22,9 +22,10 @@ from command_service.errors import (
     Refusal,
     RequestIdReused,
 )
+from command_service.pipeline import Row, Statement
 from command_service.postgresql import PostgresqlUnitOfWork, Storage
 from command_service.requests import CLAIM
-from command_service.session import Row, Session, Statement, Timeouts
+from command_service.session import Session, Timeouts
 from command_service.submission import SUCCESS, Answer, Submission
 from command_service.transaction import Outcome, Transaction
 from command_service.unit_of_work import Changed, Keys

@@ -14,7 +14,8 @@ from command_service.database_failures import ConnectionLost, FellSilent
 from command_service.errors import DatabaseUnavailable
 from command_service.lone_worker import LoneWorker, WorkerLock
 from command_service.outage import Outage
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 from ops.embedded import EmbeddedPostgres
 from tests.command_service.conftest import CarryOut
 from tests.command_service.test_committer import TABLE, Count, committing, submission

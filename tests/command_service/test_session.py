@@ -1,6 +1,7 @@
 """The session of the committer: its limits are the server's, not only ours."""
 
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 
 LIMITS = {
     "lock_timeout": "2s",

@@ -14,7 +14,8 @@ from tests.system.cutting_proxy import proxied
 
 HOLD_LOG_LOCK_AND_STOP = """
 import asyncio, os, signal, sys
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 from command_service.postgresql import BEGIN
 from event_log.appending import LOCK_LOG
 

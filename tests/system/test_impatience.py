@@ -19,7 +19,8 @@ AT_ONCE = 8
 # In a process of its own, and on uvloop as the services are: it would end the process, not raise.
 ABANDON = """
 import asyncio, sys, uvloop
-from command_service.session import Session, Statement
+from command_service.pipeline import Statement
+from command_service.session import Session
 from history_service.database import Database
 
 async def give_up(doing, turns):

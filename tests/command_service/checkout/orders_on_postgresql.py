@@ -13,7 +13,7 @@ from command_service.inventory.movements import StockRow
 from command_service.money import Money
 from command_service.ordering.domain import ORDER, Order, PaymentMode
 from command_service.ordering.order_numbers import order_number
-from command_service.session import Row
+from command_service.pipeline import Row
 from command_service.world import Command, Decision, Touch, World
 from tests.command_service.checkout.shop_in_memory import add, create
 from tests.command_service.checkout.shop_on_postgresql import open_shop

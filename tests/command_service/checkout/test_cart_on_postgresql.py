@@ -15,7 +15,7 @@ from command_service.errors import (
     CouponUsedUp,
     SkuNotFound,
 )
-from command_service.session import Row
+from command_service.pipeline import Row
 from tests.command_service.checkout.shop_in_memory import (
     add,
     apply,

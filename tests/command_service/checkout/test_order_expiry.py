@@ -20,10 +20,11 @@ from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.ordering.domain import OrderState
+from command_service.pipeline import Row, Statement
 from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
 from command_service.pricing.domain import PriceList, PriceTier
-from command_service.session import Row, Session, Statement
+from command_service.session import Session
 from command_service.submission import Answer, Submission
 from tests.command_service.checkout.orders_on_postgresql import (
     counters,

@@ -9,7 +9,8 @@ import pytest
 from command_service.inventory import repository
 from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
-from command_service.session import Row, Session, Statement
+from command_service.pipeline import Row, Statement
+from command_service.session import Session
 from tests.command_service.conftest import CarryOut
 from tests.command_service.inventory.warehouse import HOUR, NORTH, level, open_warehouse
 

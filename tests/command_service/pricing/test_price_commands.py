@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from command_service.errors import PriceListNotFound
+from command_service.pipeline import Row
 from command_service.pricing.commands import (
     ApplyPriceWindow,
     PriceRow,
@@ -25,7 +26,7 @@ from command_service.pricing.domain import (
 )
 from command_service.pricing.tables import DUE_PRICE_LISTS, PRICE_LIST_SKUS
 from command_service.row_outcome import RowOutcome, RowState
-from command_service.session import Row, Session
+from command_service.session import Session
 from command_service.unit_of_work import Keys
 from command_service.world import Mode
 from shopkeeper.pricing.v1 import pricing_events_pb2, pricing_pb2
