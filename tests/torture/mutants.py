@@ -59,7 +59,7 @@ LOSS_DENIES = Mutant(
     (
         Mutation(
             "query_service.views",
-            "if not all(each is not None and each.is_complete for each in checkpoints):",
+            "if not all(each is not None and each.is_complete for each in found.checkpoints.values()):",
             "if False:",
         ),
     ),
