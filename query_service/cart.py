@@ -30,5 +30,5 @@ class CartQueryServicer(CartQueryServiceServicer):
         if view is None:
             raise CartNotFound(cart_id=request.cart_id)
         sku_ids = [sku_id for each in beside for sku_id in from_cart_skus(each or b"")]
-        stock = await self._views.documents([STOCK.address(sku_id) for sku_id in sku_ids], wanted)
+        stock = await self._views.documents_of(STOCK, sku_ids, wanted)
         return cast("GetCartResponse", embedded(1, view) + repeated(2, filter(None, stock)))

@@ -38,6 +38,5 @@ class InventoryQueryServicer(InventoryQueryServiceServicer):
     ) -> BatchGetStockResponse:
         """The stock of many SKUs, without those that never had any."""
         wanted = freshness(request.at_least_as_fresh, context)
-        addresses = [STOCK.address(sku_id) for sku_id in request.sku_ids]
-        found = await self._views.documents(addresses, wanted)
+        found = await self._views.documents_of(STOCK, request.sku_ids, wanted)
         return cast("BatchGetStockResponse", repeated(1, filter(None, found)))

@@ -38,6 +38,5 @@ class PricingQueryServicer(PricingQueryServiceServicer):
     ) -> BatchGetPricesResponse:
         """The prices of many SKUs, without those that have none."""
         wanted = freshness(request.at_least_as_fresh, context)
-        addresses = [PRICES.address(sku_id) for sku_id in request.sku_ids]
-        found = await self._views.documents(addresses, wanted)
+        found = await self._views.documents_of(PRICES, request.sku_ids, wanted)
         return cast("BatchGetPricesResponse", repeated(1, filter(None, found)))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from query_service.errors import (
     LogIncarnationChanged,
@@ -16,9 +16,10 @@ from query_service.generations import RegistryWatch
 from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.entries import Entry, Place
-from read_models.partitions import DocumentAddress
+from read_models.partitions import DocumentAddress, partitions_of
 from read_models.reading import Checkpoints, Documents, Pages, read_documents, read_pages
 from read_models.registry import GenerationState
+from read_models.views import Document
 
 AnswerT = TypeVar("AnswerT")
 FoundT = TypeVar("FoundT", Documents, Pages)
@@ -47,14 +48,17 @@ class Views:
             LogIncarnationChanged, ReadModelBehind, ReadModelRebuilding, ReadModelUnavailable,
             TooManyQueries.
         """
-        if not addresses:
+        partitions, names = zip(*addresses, strict=True)
+        return await self._documents(partitions, names, freshness)
+
+    async def documents_of(
+        self, kind: Document[Any], document_ids: Sequence[str], freshness: Freshness
+    ) -> list[bytes | None]:
+        """The documents of one kind, by their ids: as `documents`, and quicker where they are many."""
+        if not document_ids:
             return []
-
-        def read(generation: int) -> Awaitable[Documents]:
-            return read_documents(self._connection, generation, addresses)
-
-        _, found = await self._read(read, freshness, preferred=None)
-        return found.values
+        partitions, names = partitions_of(document_ids), kind.names(document_ids)
+        return await self._documents(partitions, names, freshness)
 
     async def entries(
         self,
@@ -83,6 +87,15 @@ class Views:
         """Stops waiting for anyone."""
         await self._checkpoints.close()
         await self._registry.close()
+
+    async def _documents(
+        self, partitions: Sequence[int], names: Sequence[str], freshness: Freshness
+    ) -> list[bytes | None]:
+        def read(generation: int) -> Awaitable[Documents]:
+            return read_documents(self._connection, generation, partitions, names)
+
+        _, found = await self._read(read, freshness, preferred=None)
+        return found.values
 
     async def _read(
         self,

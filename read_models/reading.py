@@ -7,7 +7,7 @@ from typing import NamedTuple
 from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection
 from read_models.entries import Entry, Place, range_after, to_entry
-from read_models.partitions import CHECKPOINT, PARTITIONS, DocumentAddress, checkpoint_key, key_of
+from read_models.partitions import CHECKPOINT, PARTITIONS, checkpoint_key, key_of
 from read_models.pipelining import Command
 
 # One command is one moment. A pipeline is not: a flush between its commands would make an empty page
@@ -23,7 +23,7 @@ Checkpoints = Mapping[int, Checkpoint | None]
 
 
 class Documents(NamedTuple):
-    """Values in the order of their addresses, None where there is none.
+    """Values in the order asked for, None where there is none.
 
     Each is of the same moment as the checkpoint of its partition.
     """
@@ -48,20 +48,28 @@ async def read_checkpoints(
 
 
 async def read_documents(
-    connection: Connection, generation: int, addresses: Sequence[DocumentAddress]
+    connection: Connection, generation: int, partitions: Sequence[int], names: Sequence[str]
 ) -> Documents:
-    """The documents at these addresses: by one MGET; in a cluster by one for each partition."""
+    """The documents of these names, each in its partition: by one MGET, in a cluster one a partition.
+
+    Addresses in two columns: to make and take apart a hundred pairs takes longer than all the rest.
+    """
     if connection.spans_partitions:
-        return _documents(addresses, await connection.call(*_mget(generation, addresses)))
-    groups = _by_partition(addresses)
-    answers = await connection.call_all([_mget(generation, group) for group in groups])
-    checkpoints: dict[int, Checkpoint | None] = {}
-    values: dict[DocumentAddress, bytes | None] = {}
-    for group, answer in zip(groups, answers, strict=True):
-        found = _documents(group, answer)
-        checkpoints |= found.checkpoints
-        values |= zip(group, found.values, strict=True)
-    return Documents(checkpoints, [values[address] for address in addresses])
+        return _documents(partitions, await connection.call(*_mget(generation, partitions, names)))
+    names_by_partition: dict[int, list[str]] = {}
+    for partition, name in zip(partitions, names, strict=True):
+        names_by_partition.setdefault(partition, []).append(name)
+    answers = await connection.call_all(
+        [_mget(generation, [of] * len(some), some) for of, some in names_by_partition.items()]
+    )
+    checkpoints = {of: answer[0] for of, answer in zip(names_by_partition, answers, strict=True)}
+    values = {
+        (of, name): value
+        for (of, some), answer in zip(names_by_partition.items(), answers, strict=True)
+        for name, value in zip(some, answer[1:], strict=True)
+    }
+    in_order = [values[address] for address in zip(partitions, names, strict=True)]
+    return _documents(partitions, [*checkpoints.values(), *in_order])
 
 
 async def read_pages(
@@ -88,30 +96,19 @@ async def read_pages(
     )
 
 
-def _by_partition(addresses: Sequence[DocumentAddress]) -> list[list[DocumentAddress]]:
-    groups: dict[int, list[DocumentAddress]] = {}
-    for address in addresses:
-        groups.setdefault(address.partition, []).append(address)
-    return list(groups.values())
-
-
-def _mget(generation: int, addresses: Sequence[DocumentAddress]) -> Command:
-    """Asks for the checkpoints of all partitions that the addresses are of, then for the documents."""
+def _mget(generation: int, partitions: Sequence[int], names: Sequence[str]) -> Command:
+    """Asks for the checkpoint of each of these partitions, then for the documents."""
     beginnings = _beginnings(generation)
-    checkpoints = [beginnings[partition] + CHECKPOINT for partition in _partitions(addresses)]
-    return ("MGET", *checkpoints, *[beginnings[partition] + name for partition, name in addresses])
+    checkpoints = [beginnings[partition] + CHECKPOINT for partition in dict.fromkeys(partitions)]
+    keys = [beginnings[partition] + name for partition, name in zip(partitions, names, strict=True)]
+    return ("MGET", *checkpoints, *keys)
 
 
-def _documents(addresses: Sequence[DocumentAddress], answer: list[bytes | None]) -> Documents:
-    """What was answered to `_mget` of the same addresses."""
-    partitions = _partitions(addresses)
-    checkpoints = map(Checkpoint.parse, answer[: len(partitions)])
-    return Documents(dict(zip(partitions, checkpoints, strict=True)), answer[len(partitions) :])
-
-
-def _partitions(addresses: Sequence[DocumentAddress]) -> list[int]:
-    """Each once, always in the same order."""
-    return list(dict.fromkeys([partition for partition, _ in addresses]))
+def _documents(partitions: Sequence[int], answer: list[bytes | None]) -> Documents:
+    """What was answered to `_mget` of the same partitions."""
+    each_once = dict.fromkeys(partitions)
+    checkpoints = map(Checkpoint.parse, answer[: len(each_once)])
+    return Documents(dict(zip(each_once, checkpoints, strict=True)), answer[len(each_once) :])
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,8 @@ from tests.read_side import Log, serving, settle, stock_moved
 
 
 async def stock(connection: Connection, sku_id: str) -> Stock | None:
-    found = await read_documents(connection, await serving(connection), [STOCK.address(sku_id)])
+    partition, name = STOCK.address(sku_id)
+    found = await read_documents(connection, await serving(connection), [partition], [name])
     return None if found.values[0] is None else Stock.FromString(found.values[0])
 
 
