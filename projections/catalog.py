@@ -1,5 +1,7 @@
 """Products with their SKUs, and SKUs, as they are shown."""
 
+from bisect import bisect_left
+
 from google.protobuf.message import Message
 
 from projections.retelling import Retelling, ViewMissing
@@ -14,17 +16,21 @@ NOT_SHOWN: dict[str, str] = {}
 
 def product_after_upsert(view: ProductView | None, event: ProductUpserted) -> ProductView:
     """The product as it now is, with the SKUs that it had."""
-    return ProductView(product=event.product, skus=view.skus if view is not None else ())
+    product = view if view is not None else ProductView()
+    product.product.CopyFrom(event.product)
+    return product
 
 
 def product_after_sku(view: ProductView | None, event: SkuUpserted) -> ProductView:
     """The product with one of its SKUs as it now is."""
-    product = view.product if view is not None else None
-    others = view.skus if view is not None else ()
-    skus = [sku for sku in others if sku.sku_id != event.sku.sku_id]
-    skus.append(event.sku)
-    skus.sort(key=lambda sku: sku.sku_id)
-    return ProductView(product=product, skus=skus)
+    # A product may have thousands of SKUs: those that the event does not tell of stay where they are.
+    product = view if view is not None else ProductView()
+    place = _place_of(product, event.sku)
+    if _has(product, place, event.sku):
+        product.skus[place].CopyFrom(event.sku)
+    else:
+        product.skus.insert(place, event.sku)
+    return product
 
 
 def product_without_sku(view: ProductView | None, event: SkuUpserted) -> ProductView:
@@ -35,13 +41,24 @@ def product_without_sku(view: ProductView | None, event: SkuUpserted) -> Product
     """
     if view is None:
         raise ViewMissing(f"product {event.previous_product_id}")
-    others = [sku for sku in view.skus if sku.sku_id != event.sku.sku_id]
-    return ProductView(product=view.product, skus=others)
+    place = _place_of(view, event.sku)
+    if _has(view, place, event.sku):
+        del view.skus[place]
+    return view
 
 
 def sku_after_upsert(_view: Sku | None, event: SkuUpserted) -> Sku:
     """The SKU as it now is."""
     return event.sku
+
+
+def _place_of(product: ProductView, sku: Sku) -> int:
+    """Where the SKU stands among those of the product, or is to stand: they are sorted by id."""
+    return bisect_left(product.skus, sku.sku_id, key=lambda each: each.sku_id)
+
+
+def _has(product: ProductView, place: int, sku: Sku) -> bool:
+    return place < len(product.skus) and product.skus[place].sku_id == sku.sku_id
 
 
 def _of_product(event: ProductUpserted) -> DocumentAddress:

@@ -91,6 +91,25 @@ def test_a_product_keeps_its_skus_when_it_is_replaced_and_sorts_them_by_id() -> 
     )
 
 
+def test_a_sku_that_is_replaced_leaves_the_others_of_its_product_as_they_were() -> None:
+    view = product_after_upsert(None, product_upserted("p"))
+    for sku_id in ("S-2", "S-10", "S-1", "S-3"):
+        view = product_after_sku(view, sku_upserted(sku_id, "p"))
+    view = product_after_sku(view, sku_upserted("S-2", "p", "Mug, red"))
+    assert list(view.skus) == [
+        sku("S-1", "p"),
+        sku("S-10", "p"),
+        sku("S-2", "p", "Mug, red"),
+        sku("S-3", "p"),
+    ]
+
+
+def test_a_sku_that_its_former_product_never_had_leaves_it_as_it_was() -> None:
+    view = product_after_sku(None, sku_upserted("S-2", "p"))
+    left = product_without_sku(view, sku_upserted("S-1", "q", moved_from="p"))
+    assert list(left.skus) == [sku("S-2", "p")]
+
+
 def test_a_sku_that_moved_away_is_no_longer_among_those_of_its_product() -> None:
     view = product_after_upsert(None, product_upserted("p"))
     for sku_id in ("A", "B"):
