@@ -1,9 +1,8 @@
 """What promotions take off a line: pricing works it out, carts keep it, orders freeze it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +19,14 @@ class Adjustment:
     """The fraction that was rounded, such as "-51/2"; "" when nothing was."""
 
 
-def stored(adjustments: Iterable[Adjustment]) -> str:
+_NONE = "[]"
+
+
+def stored(adjustments: Sequence[Adjustment]) -> str:
     """JSON as tables keep it: objects with the names of the fields, in the order of application."""
-    return json.dumps([asdict(adjustment) for adjustment in adjustments])
+    return json.dumps([asdict(adjustment) for adjustment in adjustments]) if adjustments else _NONE
 
 
-def restored(objects: Iterable[Mapping[str, Any]]) -> tuple[Adjustment, ...]:
-    """The adjustments of a stored JSON array, as the driver parsed it."""
-    return tuple(Adjustment(**each) for each in objects)
+def restored(text: str) -> tuple[Adjustment, ...]:
+    """The adjustments of a stored JSON array, read as text: most lines have none to be parsed."""
+    return () if text == _NONE else tuple(Adjustment(**each) for each in json.loads(text))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from command_service.database_failures import Interrupted
 from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Keys
-from command_service.world import AggregateT, Mode
+from command_service.world import AggregateT
 
 
 def load_rows(keys: Keys[str], *, table: str, make: str, read: str) -> list[Statement]:
@@ -23,8 +23,7 @@ def load_rows(keys: Keys[str], *, table: str, make: str, read: str) -> list[Stat
         statements.append(Statement(f"{read} FOR NO KEY UPDATE OF {table}", (keys.locked,)))
     if keys.shared:
         statements.append(Statement(f"{read} FOR SHARE OF {table}", (keys.shared,)))
-    only_read = sorted(set(keys.all) - set(keys.locked) - set(keys.shared))
-    return [*statements, Statement(read, (only_read,))] if only_read else statements
+    return [*statements, Statement(read, (keys.read,))] if keys.read else statements
 
 
 def lock_roots(keys: Keys[str], *, make: str, lock: str) -> list[Statement]:
@@ -47,7 +46,7 @@ def without_root(keys: Keys[str], results: Iterable[Sequence[Row]]) -> set[str]:
     them at this moment, and nothing can be decided on them. results: of `lock_roots`.
     """
     locked = {row[0] for of_statement in results for row in of_statement}
-    return {key for key, mode in keys.modes if mode >= Mode.SHARE and key not in locked}
+    return {*keys.locked, *keys.shared} - locked
 
 
 def assemble_rows(

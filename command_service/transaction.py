@@ -272,9 +272,14 @@ def _named(submission: Submission, name: Callable[[], Iterable[Touch]]) -> list[
 def _merge(touches: Iterable[Touch]) -> dict[LockRank, tuple[Kind[Any, Any], dict[Any, Mode]]]:
     """Touches by kind, each key with its strongest mode."""
     merged: dict[LockRank, tuple[Kind[Any, Any], dict[Any, Mode]]] = {}
-    for touch in touches:
-        modes = merged.setdefault(touch.kind.rank, (touch.kind, {}))[1]
-        modes[touch.key] = max(touch.mode, modes.get(touch.key, touch.mode))
+    for kind, key, mode in touches:
+        found = merged.get(kind.rank)
+        if found is None:
+            found = merged[kind.rank] = (kind, {})
+        modes = found[1]
+        known = modes.get(key)
+        if known is None or mode > known:
+            modes[key] = mode
     return merged
 
 
@@ -289,4 +294,4 @@ def _keys(modes: Mapping[Any, Mode], *, is_rehearsal: bool) -> Keys[Any]:
         asked = dict.fromkeys(asked, Mode.READ)
     elif any(mode > Mode.SHARE for mode in asked.values()):
         asked = {k: Mode.CHANGE if mode is Mode.SHARE else mode for k, mode in asked.items()}
-    return Keys(sorted(asked.items()))
+    return Keys([(key, asked[key]) for key in sorted(asked)])

@@ -5,7 +5,7 @@ docs/adr/0014 says what an implementation has to honour; tests/simulation/contra
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol
 from uuid import UUID
@@ -30,26 +30,29 @@ class Keys(Generic[KeyT]):
     """The keys of one kind that a batch names, each with its strongest mode, in sorted order."""
 
     modes: Sequence[tuple[KeyT, Mode]]
+    all: list[KeyT] = field(init=False)
+    """Every key, sorted."""
+    read: list[KeyT] = field(init=False)
+    """Keys to read without a lock, sorted."""
+    shared: list[KeyT] = field(init=False)
+    """Keys to lock against change, sorted."""
+    locked: list[KeyT] = field(init=False)
+    """Keys to lock for change, sorted: those to be created are among them."""
+    created: list[KeyT] = field(init=False)
+    """Keys that need a key row before they can be locked, sorted."""
 
-    @property
-    def all(self) -> list[KeyT]:
-        """Every key, sorted."""
-        return [key for key, _ in self.modes]
-
-    @property
-    def created(self) -> list[KeyT]:
-        """Keys that need a key row before they can be locked, sorted."""
-        return [key for key, mode in self.modes if mode is Mode.CREATE]
-
-    @property
-    def locked(self) -> list[KeyT]:
-        """Keys to lock for change, sorted: those to be created are among them."""
-        return [key for key, mode in self.modes if mode >= Mode.CHANGE]
-
-    @property
-    def shared(self) -> list[KeyT]:
-        """Keys to lock against change, sorted."""
-        return [key for key, mode in self.modes if mode is Mode.SHARE]
+    def __post_init__(self) -> None:
+        # Sorted out once: repositories ask again and again, of thousands of keys.
+        keys_by_mode: dict[Mode, list[KeyT]] = {mode: [] for mode in Mode}
+        for key, mode in self.modes:
+            keys_by_mode[mode].append(key)
+        created, changed = keys_by_mode[Mode.CREATE], keys_by_mode[Mode.CHANGE]
+        place = object.__setattr__
+        place(self, "all", [key for key, _ in self.modes])
+        place(self, "read", keys_by_mode[Mode.READ])
+        place(self, "shared", keys_by_mode[Mode.SHARE])
+        place(self, "locked", sorted(created + changed))
+        place(self, "created", created)
 
 
 Named = tuple[Kind[Any, Any], Keys[Any]]

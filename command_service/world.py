@@ -4,11 +4,11 @@ A command names the aggregates that it touches, the committer locks and loads th
 decides on immutable values and returns what shall change. Nothing here knows of a database.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from event_log.events import Event
 
@@ -96,9 +96,8 @@ class Kind(Generic[KeyT, AggregateT]):
         return Change(self, key, after)
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """One key that a command names."""
+class Touch(NamedTuple):
+    """One key that a command names. A tuple: a cart of a hundred lines names two hundred."""
 
     kind: Kind[Any, Any]
     key: Any
@@ -156,15 +155,15 @@ class Command(Generic[AnswerT]):
 class World:
     """The aggregates of one batch: as loaded, and as changed by the commands decided so far."""
 
-    _loaded: dict[tuple[LockRank, Any], Any] = field(default_factory=dict)
-    _current: dict[tuple[LockRank, Any], Any] = field(default_factory=dict)
+    _loaded: dict[LockRank, dict[Any, Any]] = field(default_factory=dict)
+    _current: dict[LockRank, dict[Any, Any]] = field(default_factory=dict)
     _kinds: dict[LockRank, Kind[Any, Any]] = field(default_factory=dict)
-    _unlocked: set[tuple[LockRank, Any]] = field(default_factory=set)
+    _unlocked: dict[LockRank, set[Any]] = field(default_factory=dict)
 
     def load(
         self,
         kind: Kind[KeyT, AggregateT],
-        found: dict[KeyT, AggregateT | None],
+        found: Mapping[KeyT, AggregateT | None],
         *,
         unlocked: Collection[KeyT] = (),
     ) -> None:
@@ -173,9 +172,8 @@ class World:
         unlocked: keys that are read without a lock. Others may change them meanwhile, so we may not.
         """
         self._kinds[kind.rank] = kind
-        self._unlocked.update((kind.rank, key) for key in unlocked)
-        for key, aggregate in found.items():
-            self._loaded[kind.rank, key] = aggregate
+        self._unlocked.setdefault(kind.rank, set()).update(unlocked)
+        self._loaded.setdefault(kind.rank, {}).update(found)
 
     def get(self, kind: Kind[KeyT, AggregateT], key: KeyT) -> AggregateT | None:
         """The aggregate as the commands before have left it, or None when there is none.
@@ -183,36 +181,36 @@ class World:
         Raises:
             NotLoadedError: the key was not named.
         """
-        place = (kind.rank, key)
-        if place in self._current:
-            found: AggregateT | None = self._current[place]
-            return found
-        if place not in self._loaded:
-            raise NotLoadedError(f"{kind.name} {key!r} was not named")
-        loaded: AggregateT | None = self._loaded[place]
+        current = self._current.get(kind.rank)
+        if current is not None and key in current:
+            changed: AggregateT | None = current[key]
+            return changed
+        try:
+            loaded: AggregateT | None = self._loaded[kind.rank][key]
+        except KeyError:
+            raise NotLoadedError(f"{kind.name} {key!r} was not named") from None
         return loaded
 
-    def apply(self, changes: Iterable[Change]) -> None:
+    def apply(self, changes: Collection[Change]) -> None:
         """Makes a decision visible to the commands after it: all of it or, when it raises, nothing.
 
         Raises:
             NotLoadedError: a key was not named, or only to be read: another command of the batch may
                 have named it so for itself.
         """
-        places = {(change.kind.rank, change.key): change.after for change in changes}
-        for place in places:
-            if place not in self._loaded or place in self._unlocked:
-                rank, key = place
-                raise NotLoadedError(
-                    f"{self._kinds.get(rank, rank)} {key!r} was not named to be changed"
-                )
-        self._current.update(places)
+        for change in changes:
+            kind, key = change.kind, change.key
+            if key not in self._loaded.get(kind.rank, ()) or key in self._unlocked[kind.rank]:
+                raise NotLoadedError(f"{kind} {key!r} was not named to be changed")
+        for change in changes:
+            self._current.setdefault(change.kind.rank, {})[change.key] = change.after
 
     def changed(self) -> list[tuple[Kind[Any, Any], list[tuple[Any, Any, Any]]]]:
         """All that differs from what was loaded, in lock order: (kind, [(key, before, after)])."""
-        by_rank: dict[LockRank, list[tuple[Any, Any, Any]]] = {}
-        for (rank, key), after in sorted(self._current.items(), key=lambda item: item[0]):
-            before = self._loaded[rank, key]
-            if after is not before:
-                by_rank.setdefault(rank, []).append((key, before, after))
-        return [(self._kinds[rank], rows) for rank, rows in by_rank.items()]
+        differing = []
+        for rank, current in sorted(self._current.items()):
+            loaded = self._loaded[rank]
+            rows = [(key, loaded[key], current[key]) for key in sorted(current)]
+            if rows := [row for row in rows if row[2] is not row[1]]:
+                differing.append((self._kinds[rank], rows))
+        return differing

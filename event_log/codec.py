@@ -90,15 +90,12 @@ def _converter(field: FieldDescriptor) -> Convert | None:
         return _listed if field.is_repeated else None
     if _is_map(field):
         return None
-    # Twins may nest themselves, so the encoder is looked up late.
-    convert = _WELL_KNOWN.get(field.message_type.full_name) or _late(field.message_type)
+    descriptor = field.message_type
+    known = _WELL_KNOWN.get(descriptor.full_name)
+    # Twins may nest themselves, so the encoder is looked up late: once for all parts of a list.
     if field.is_repeated:
-        return lambda parts: [convert(part) for part in parts]
-    return convert
-
-
-def _late(descriptor: Descriptor) -> Convert:
-    return lambda value: _encoder(descriptor)(value)
+        return lambda parts: list(map(known or _encoder(descriptor), parts)) if parts else ()
+    return known or (lambda value: _encoder(descriptor)(value))
 
 
 def _listed(parts: Any) -> Any:

@@ -1,10 +1,12 @@
 """Carts: pure. A cart holds what pricing made of its lines; checkout brings the two together."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
+from functools import cached_property
 from itertools import count
+from typing import NamedTuple
 
 from command_service import errors
 from command_service.adjustments import Adjustment
@@ -33,9 +35,11 @@ class CartState(IntEnum):
     EXPIRED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class CartLine:
-    """One line as it was last priced; fields as in cart.proto."""
+class CartLine(NamedTuple):
+    """One line as it was last priced; fields as in cart.proto.
+
+    A tuple, since every edit of a cart makes all its lines and compares most of them.
+    """
 
     line_id: str
     sku_id: str
@@ -67,7 +71,7 @@ class CartLine:
         """
         if quantity > LINE_QUANTITY_MAX:
             raise errors.QuantityTooLarge(sku_id=self.sku_id, quantity_max=LINE_QUANTITY_MAX)
-        return replace(self, quantity=quantity)
+        return self._replace(quantity=quantity)
 
 
 def unpriced_line(*, line_id: str, sku_id: str, ordinal: int) -> CartLine:
@@ -75,7 +79,7 @@ def unpriced_line(*, line_id: str, sku_id: str, ordinal: int) -> CartLine:
     return CartLine(line_id, sku_id, "", 0, 0, 0, "", 0, (), ordinal)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cart:
     """A cart with its lines by line id, in the order in which they were added.
 
@@ -102,16 +106,18 @@ class Cart:
     expire_time: datetime
     is_forgotten: bool = False
     """Nothing is left of it, but for its id where an order bears it: see `forgotten`."""
-    subtotal_minor: int = field(init=False, compare=False)
-    """Sum of the lines' list prices."""
-    discount_minor: int = field(init=False, compare=False)
-    """Sum of the lines' discounts: zero or negative."""
 
-    def __post_init__(self) -> None:
-        # Summed once for each cart that is made: answers, events and rows all ask for the sums.
-        lines = self.lines_by_id.values()
-        object.__setattr__(self, "subtotal_minor", sum(line.subtotal_minor for line in lines))
-        object.__setattr__(self, "discount_minor", sum(line.discount_minor for line in lines))
+    # Summed once, where they are asked for at all: answers, events and rows do, steps in between do not.
+
+    @cached_property
+    def subtotal_minor(self) -> int:
+        """Sum of the lines' list prices."""
+        return sum([line.unit_price_minor * line.quantity for line in self.lines_by_id.values()])
+
+    @cached_property
+    def discount_minor(self) -> int:
+        """Sum of the lines' discounts: zero or negative."""
+        return sum([line.discount_minor for line in self.lines_by_id.values()])
 
     @property
     def etag(self) -> str:
@@ -285,9 +291,9 @@ def changed_lines(before: Cart | None, after: Cart) -> tuple[CartLine, ...]:
     old = before.lines_by_id if before is not None else {}
     return tuple(
         line
-        for line in after.lines_by_id.values()
+        for line_id, line in after.lines_by_id.items()
         # Edits share the lines that they leave alone, so that most of them need no comparison.
-        if (was := old.get(line.line_id)) is not line and was != line
+        if (was := old.get(line_id)) is not line and was != line
     )
 
 

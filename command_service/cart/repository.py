@@ -98,7 +98,7 @@ FROM carts WHERE cart_id = ANY(%s::text[]) ORDER BY cart_id
 
 READ_LINES = """
 SELECT cart_id, line_id, sku_id, title, quantity, unit_price_minor, discount_minor, price_list_id,
-       price_tier_min_quantity, adjustments, ordinal
+       price_tier_min_quantity, adjustments::text, ordinal
 FROM cart_lines WHERE cart_id = ANY(%s::text[]) ORDER BY cart_id, ordinal
 """
 
@@ -230,19 +230,9 @@ def _cart(row: Row, lines_by_id: dict[str, CartLine]) -> Cart:
 
 
 def _line(row: Row) -> CartLine:
-    """The line of a row of READ_LINES."""
-    return CartLine(
-        line_id=row[1],
-        sku_id=row[2],
-        title=row[3],
-        quantity=row[4],
-        unit_price_minor=row[5],
-        discount_minor=row[6],
-        price_list_id=row[7],
-        price_tier_min_quantity=row[8],
-        adjustments=adjustments.restored(row[9]),
-        ordinal=row[10],
-    )
+    """The line of a row of READ_LINES: behind the cart's id, the fields in their order."""
+    *_, stored, ordinal = row
+    return CartLine._make((*row[1:-2], adjustments.restored(stored), ordinal))
 
 
 def _cart_row(cart: Cart) -> Row:

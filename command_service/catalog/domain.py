@@ -1,7 +1,7 @@
 """Products and SKUs: pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from command_service.world import Kind, LockRank
@@ -47,11 +47,13 @@ class Sku:
     sale_state: SaleState
     product_active: bool
     """Whether its product is active, as read with it."""
+    is_on_sale: bool = field(init=False, compare=False)
+    """True when it may be added to carts and ordered."""
 
-    @property
-    def is_on_sale(self) -> bool:
-        """True when it may be added to carts and ordered."""
-        return self.active and self.product_active and self.sale_state is SaleState.ON_SALE
+    def __post_init__(self) -> None:
+        # Asked of every line of every cart that is priced.
+        is_on_sale = self.active and self.product_active and self.sale_state is SaleState.ON_SALE
+        object.__setattr__(self, "is_on_sale", is_on_sale)
 
 
 PRODUCT: Kind[str, Product] = Kind("product", LockRank.PRODUCT)

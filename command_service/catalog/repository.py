@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,7 +70,7 @@ INSERT INTO skus (sku_id) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING
 """
 
 READ_SKUS = """
-SELECT sku_id, skus.version, skus.product_id, skus.title, skus.attributes, weight_grams,
+SELECT sku_id, skus.version, skus.product_id, skus.title, skus.attributes::text, weight_grams,
        length_mm, width_mm, height_mm, skus.active, sale_state, coalesce(products.active, false)
 FROM skus LEFT JOIN products USING (product_id) WHERE sku_id = ANY(%s::text[]) ORDER BY sku_id
 """
@@ -86,6 +87,10 @@ FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bi
         active, sale_state)
 WHERE sku.sku_id = row.sku_id
 """
+
+
+SKUS_KEPT_MAX = 20_000
+"""Rows are read anew each time, but few differ from what they were: about a KiB for each."""
 
 
 class ProductRepository:
@@ -129,13 +134,15 @@ def _product(product_id: str, _version: int, *rest: Any) -> Product:
     return Product(product_id, *rest)
 
 
+@lru_cache(maxsize=SKUS_KEPT_MAX)
 def _sku(sku_id: str, _version: int, *rest: Any) -> Sku:
+    """The SKU of a row of READ_SKUS; the same one for the same row, so nobody changes its attributes."""
     product_id, title, attributes, weight_grams, *sides, active, sale_state, product_active = rest
     return Sku(
         sku_id=sku_id,
         product_id=product_id,
         title=title,
-        attributes=attributes,
+        attributes=json.loads(attributes),
         weight_grams=weight_grams,
         dimensions=None if None in sides else Dimensions(*sides),
         active=active,

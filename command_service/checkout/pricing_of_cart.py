@@ -24,12 +24,11 @@ from command_service.pricing.domain import (
     SKU_PRICES,
     Buyer,
     Coupon,
-    LineToPrice,
     PriceBook,
     PricedLine,
     PricedLines,
 )
-from command_service.world import Touch, World
+from command_service.world import Mode, Touch, World
 
 
 def pricing_touches(cart: Cart | None, *, extra_sku_ids: Iterable[str] = ()) -> Iterator[Touch]:
@@ -37,8 +36,8 @@ def pricing_touches(cart: Cart | None, *, extra_sku_ids: Iterable[str] = ()) -> 
     yield PRICE_BOOK.read(PRICE_BOOK_KEY)
     lines = cart.lines_by_id.values() if cart is not None else ()
     for sku_id in {*extra_sku_ids, *(line.sku_id for line in lines)}:
-        yield SKU.read(sku_id)
-        yield SKU_PRICES.read(sku_id)
+        yield Touch(SKU, sku_id, Mode.READ)
+        yield Touch(SKU_PRICES, sku_id, Mode.READ)
     if cart is not None:
         yield from coupon_touches(cart.coupon_codes, cart.customer_id)
 
@@ -144,13 +143,17 @@ def _book(world: World) -> PriceBook:
 
 
 def _price(cart: Cart, lines: Sequence[CartLine], world: World, now: datetime) -> PricedLines:
-    prices = {line.sku_id: world.get(SKU_PRICES, line.sku_id) for line in lines}
+    prices = {}
+    for line in lines:
+        found = world.get(SKU_PRICES, line.sku_id)
+        if found is not None:
+            prices[line.sku_id] = found
     coupons = usable_coupons(cart, world, now)
     return price_lines(
-        [LineToPrice(line.line_id, line.sku_id, line.quantity) for line in lines],
+        lines,
         Buyer(cart.currency_code, cart.customer_group, cart.price_list_id, tuple(coupons)),
         book=_book(world),
-        prices={sku_id: found for sku_id, found in prices.items() if found is not None},
+        prices=prices,
         coupons=coupons,
         now=now,
     )

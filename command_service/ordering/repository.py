@@ -179,7 +179,7 @@ _LINE_COLUMNS = (
 _READ_ORDERS = f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE order_id = ANY(%s::text[])"
 _LOCK_ORDERS = _READ_ORDERS + " ORDER BY order_id FOR NO KEY UPDATE"
 _READ_LINES = f"""
-SELECT order_id, {", ".join(_LINE_COLUMNS)}
+SELECT order_id, {", ".join(_LINE_COLUMNS).replace("adjustments", "adjustments::text")}
 FROM order_lines WHERE order_id = ANY(%s::text[]) ORDER BY order_id, ordinal
 """
 
@@ -285,7 +285,7 @@ class OrderRepository:
     def load(self, keys: Keys[str]) -> list[Statement]:
         """Order rows, locked first and then those only read; then the lines of all."""
         locked = [key for key, mode in keys.modes if mode >= Mode.SHARE]
-        read = [key for key, mode in keys.modes if mode is Mode.READ]
+        read = keys.read
         return [
             *([Statement(_LOCK_ORDERS, (locked,))] if locked else []),
             *([Statement(_READ_ORDERS, (read,))] if read else []),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import chain
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from command_service.adjustments import Adjustment
 from command_service.money import Money
@@ -237,17 +237,26 @@ class PriceBook:
     promotions: Mapping[str, Promotion]
 
 
-@dataclass(frozen=True, slots=True)
-class LineToPrice:
-    """One line of a cart before it is priced. A SKU may stand on several lines."""
+class LineToPrice(Protocol):
+    """What of a line decides its price. A SKU may stand on several lines."""
 
-    line_id: str
-    sku_id: str
-    quantity: int
+    @property
+    def line_id(self) -> str:
+        """The line."""
+        ...
+
+    @property
+    def sku_id(self) -> str:
+        """What it is of."""
+        ...
+
+    @property
+    def quantity(self) -> int:
+        """Its units."""
+        ...
 
 
-@dataclass(frozen=True, slots=True)
-class PricedLine:
+class PricedLine(NamedTuple):
     """One line with its price and why."""
 
     line_id: str
@@ -266,6 +275,8 @@ class PricedLine:
     @property
     def discount_minor(self) -> int:
         """Sum of the adjustments: zero or negative."""
+        if not self.adjustments:
+            return 0
         return sum(adjustment.amount_minor for adjustment in self.adjustments)
 
     @property

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -116,6 +117,10 @@ def _price_list_row(p: PriceList) -> tuple[object, ...]:
 # --- prices ---------------------------------------------------------------------------------------
 
 
+SKUS_KEPT_MAX = 20_000
+"""Rows are read anew each time, but few differ from what they were: about a KiB for each SKU."""
+
+
 class SkuPricesRepository:
     """Keeps the prices of each SKU, over all lists. Reading them alone takes one statement."""
 
@@ -131,14 +136,9 @@ class SkuPricesRepository:
         *roots, price_rows = results
         absent = without_root(keys, roots)
         found: dict[str, SkuPrices | None] = dict.fromkeys(keys.all)
-        for (sku_id, shown_digest), rows in groupby(sorted(price_rows), key=itemgetter(0, 4)):
-            if sku_id in absent:
-                continue
-            tiers_by_list = {
-                list_id: tuple(PriceTier(*row[2:4]) for row in tiers)
-                for list_id, tiers in groupby(rows, key=itemgetter(1))
-            }
-            found[sku_id] = SkuPrices(sku_id, tiers_by_list, shown_digest)
+        for sku_id, rows in groupby(sorted(price_rows), key=itemgetter(0)):
+            if sku_id not in absent:
+                found[sku_id] = _sku_prices(tuple(rows))
         return found
 
     def save(self, changed: Sequence[Changed[str, SkuPrices]]) -> list[Statement]:
@@ -150,6 +150,17 @@ class SkuPricesRepository:
         if added:
             statements.append(Statement(ADD_PRICES, columns(added)))
         return [*statements, Statement(SAVE_SHOWN_DIGESTS, digests)]
+
+
+@lru_cache(maxsize=SKUS_KEPT_MAX)
+def _sku_prices(rows: tuple[Row, ...]) -> SkuPrices:
+    """The prices of sorted rows of READ_PRICES; the same ones for the same rows."""
+    tiers_by_list = {
+        list_id: tuple(PriceTier(*row[2:4]) for row in tiers)
+        for list_id, tiers in groupby(rows, key=itemgetter(1))
+    }
+    sku_id, *_, shown_digest = rows[0]
+    return SkuPrices(sku_id, tiers_by_list, shown_digest)
 
 
 def _replaced_lists(change: Changed[str, SkuPrices]) -> Iterable[tuple[str, str]]:

@@ -170,9 +170,9 @@ def decide_each_on_what_was_loaded(patch: pytest.MonkeyPatch) -> None:
     """A command does not see the effects of those before it in its batch."""
 
     def as_loaded(self: World, kind: Kind[Any, Any], key: Any) -> Any:
-        if (kind.rank, key) not in self._loaded:
+        if key not in self._loaded.get(kind.rank, {}):
             raise NotLoadedError
-        return self._loaded[kind.rank, key]
+        return self._loaded[kind.rank][key]
 
     patch.setattr(World, "get", as_loaded)
 

@@ -65,7 +65,12 @@ def template() -> Template:
         cart = shop.cart(cart_id)
         carts[cart_id] = (cart.etag, Money("GBP", cart.subtotal_minor + cart.discount_minor))
     world = shop.world
-    rows = {place: row for place, row in {**world._loaded, **world._current}.items() if row is not None}
+    rows = {
+        (rank, key): row
+        for rank in world._loaded
+        for key, row in {**world._loaded[rank], **world._current.get(rank, {})}.items()
+        if row is not None
+    }
     rows |= {(LOCATION.rank, key): location for key, location in LOCATIONS.items()}
     return Template(rows, carts)
 

@@ -137,7 +137,7 @@ async def test_lines_are_changed_added_and_removed(carry_out: CarryOut) -> None:
     after = replace(
         FULL,
         version=2,
-        lines_by_id={"zebra": replace(line("zebra", 1), quantity=9), "bee": line("bee", 3)},
+        lines_by_id={"zebra": line("zebra", 1)._replace(quantity=9), "bee": line("bee", 3)},
     )
 
     await carry_out(Keep(after))
@@ -149,7 +149,7 @@ async def test_lines_are_changed_added_and_removed(carry_out: CarryOut) -> None:
 
 def test_only_lines_that_differ_are_written() -> None:
     before = cart("c1", *(line(f"l{n}", n) for n in range(400)))
-    after = replace(before, lines_by_id={**before.lines_by_id, "l7": replace(line("l7", 7), quantity=4)})
+    after = replace(before, lines_by_id={**before.lines_by_id, "l7": line("l7", 7)._replace(quantity=4)})
 
     update, upsert = CartRepository().save([Changed("c1", before, after)])
 
@@ -195,11 +195,11 @@ async def test_due_carts_are_open_and_past_their_time_longest_first(carry_out: C
 @pytest.mark.parametrize(
     "broken",
     [
-        replace(line("l", 1), quantity=0),
-        replace(line("l", 1), quantity=1_000_001),
-        replace(line("l", 1), discount_minor=1),
-        replace(line("l", 1), discount_minor=-766),
-        replace(line("l", 1), unit_price_minor=-1),
+        line("l", 1)._replace(quantity=0),
+        line("l", 1)._replace(quantity=1_000_001),
+        line("l", 1)._replace(discount_minor=1),
+        line("l", 1)._replace(discount_minor=-766),
+        line("l", 1)._replace(unit_price_minor=-1),
         unpriced_line(line_id="l", sku_id="s", ordinal=1).with_quantity(1),
     ],
     ids=["no units", "too many units", "surcharge", "below 0", "negative price", "unpriced"],
@@ -207,7 +207,7 @@ async def test_due_carts_are_open_and_past_their_time_longest_first(carry_out: C
 async def test_the_database_refuses_a_broken_line(carry_out: CarryOut, broken: CartLine) -> None:
     # The other line keeps the cart's sums in order, so that it is the line that is refused.
     discount = Adjustment("p", "", "", -100, "")
-    other = replace(line("other", 2, discount), unit_price_minor=10_000)
+    other = line("other", 2, discount)._replace(unit_price_minor=10_000)
     with pytest.raises(Unacceptable, match="cart_lines"):
         await carry_out(Keep(cart("c1", broken, other)))
     await carry_out.session.roll_back()

@@ -178,8 +178,12 @@ class OrderShop(ShopInMemory):
 
     def snapshot(self) -> object:
         """All aggregates and the number of facts: equal before and after a refusal."""
-        rows = {key: self.world.get(self.world._kinds[key[0]], key[1]) for key in self.world._loaded}
-        return {key: row for key, row in rows.items() if row is not None}, len(self.events)
+        rows = {
+            (rank, key): self.world.get(self.world._kinds[rank], key)
+            for rank, loaded in self.world._loaded.items()
+            for key in loaded
+        }
+        return {place: row for place, row in rows.items() if row is not None}, len(self.events)
 
 
 def shop_with_coupon(**limits: int) -> OrderShop:

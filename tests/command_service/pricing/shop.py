@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from command_service.pricing.calculation import price_lines
 from command_service.pricing.domain import (
@@ -87,9 +87,17 @@ def retail_prices(unit_prices_minor: Mapping[str, int]) -> dict[str, SkuPrices]:
     }
 
 
-def lines(*wanted: tuple[str, int]) -> list[LineToPrice]:
+class Line(NamedTuple):
+    """What of a line decides its price."""
+
+    line_id: str
+    sku_id: str
+    quantity: int
+
+
+def lines(*wanted: tuple[str, int]) -> list[Line]:
     """Lines of (SKU, quantity), named after their place."""
-    return [LineToPrice(f"line-{place}", *pair) for place, pair in enumerate(wanted)]
+    return [Line(f"line-{place}", *pair) for place, pair in enumerate(wanted)]
 
 
 def priced(

@@ -17,7 +17,6 @@ from command_service.pricing.domain import (
     BuyXGetY,
     Coupon,
     FreeShipping,
-    LineToPrice,
     PercentageOff,
     PriceBook,
     PricedLine,
@@ -26,6 +25,7 @@ from command_service.pricing.domain import (
     SkuPrices,
 )
 from tests.command_service.pricing.shop import (
+    Line,
     book,
     coupon,
     discounts_minor,
@@ -43,7 +43,7 @@ class Scene(NamedTuple):
     """A cart with all that decides its prices."""
 
     currency_code: str
-    lines: list[LineToPrice]
+    lines: list[Line]
     prices: dict[str, SkuPrices]
     promotions: list[Promotion]
 
@@ -73,7 +73,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     currency_code = draw(st.sampled_from(["GBP", "JPY", "KWD"]))
     amounts = st.integers(0, 5_000) | st.integers(0, 10**12)
     cart = [
-        LineToPrice(f"line-{place}", draw(st.sampled_from(SKU_IDS)), draw(st.integers(1, 30)))
+        Line(f"line-{place}", draw(st.sampled_from(SKU_IDS)), draw(st.integers(1, 30)))
         for place in range(draw(st.integers(1, 6)))
     ]
     prices = {
