@@ -7,7 +7,7 @@ what is refused. The suite in contract/ asks the same questions of it and of Pos
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,6 +19,7 @@ from command_service.unit_of_work import Claimed, Keys, Known, Named, NewAnswer,
 from command_service.world import Kind, LockRank, Mode
 from event_log.tokens import ConsistencyToken
 from tests.simulation.constraints import UNIQUE, written
+from tests.simulation.joins import active_locations, is_empty_location, with_active_locations
 from tests.simulation.loop import SimulatedLoop
 
 LOCK_SECONDS_MAX = 2.0
@@ -43,6 +44,9 @@ UNLOCKED_KINDS = frozenset(
     }
 )
 """Kinds that loading never locks: another's lock guards them, or they are only read."""
+
+JOINED_KINDS = frozenset({LockRank.LOCATION, LockRank.STOCK})
+"""Kinds that are read along with something of another table."""
 
 KEY_ROW_KINDS = frozenset(KEY_TABLES)
 
@@ -110,6 +114,11 @@ class Txn:
     writes: dict[Place, Any] = field(default_factory=dict)
     events: list[Logged] = field(default_factory=list)
     answers: list[tuple[UUID, Known]] = field(default_factory=list)
+    unlocked: dict[Place, Any] = field(default_factory=dict)
+    """What it has read without a lock, or found absent, which is not locked either."""
+    is_active: Mapping[str, bool] = field(default_factory=dict)
+    """Of each location, as it was read with the stock there."""
+    changes_locations: bool = False
     waits_for: "Lock | Txn | None" = None
     waiting: asyncio.Future[None] | None = None
     end_waiters: list[tuple["Txn", asyncio.Future[None]]] = field(default_factory=list)
@@ -117,6 +126,15 @@ class Txn:
 
     def has(self, place: Place) -> bool:
         return place in self.own or place in self.held
+
+
+class Committed(NamedTuple):
+    """A commit with answers, in their order; now: the time of its decisions. For the rest see Txn."""
+
+    now: datetime
+    answers: list[tuple[UUID, Known]]
+    unlocked: dict[Place, Any]
+    is_active: Mapping[str, bool]
 
 
 class Violation(Exception):
@@ -141,8 +159,9 @@ class Database:
         self.trace: list[tuple[Any, ...]] = []
         self.clock_offset = timedelta()
         self.commit_count = 0
-        self.history: list[tuple[datetime, list[tuple[UUID, Known]]]] = []
-        """Of each commit with answers: the time of its decisions, and the answers in their order."""
+        self.history: list[Committed] = []
+        self.is_active: Mapping[str, bool] = {}
+        """Of each location, once one was changed; until then all are open."""
         self.wait_count = 0
         self.step_rate = 0.0
         """How often others come in between two locks of one statement, from 0 to 1."""
@@ -180,6 +199,8 @@ class Database:
             if place not in txn.taken_back:
                 rows[place] = KEY_ROW
         rows.update(txn.writes)
+        if txn.changes_locations:
+            self.is_active = active_locations(rows)
         for logged in txn.events:
             if logged.position != self.last_position + 1:
                 self.violations.append(
@@ -331,18 +352,37 @@ class Database:
                     if mode is Mode.CREATE:
                         await self.make(txn, (rank, key))
                 await self.lock_rows(txn, rank, keys)
-            found.append(read(self.rows, rank, keys))
-            if rank not in UNLOCKED_KINDS:
-                self.leave_out_what_came_later(txn, rank, keys, found[-1])
+            of_kind = read(self.rows, rank, keys)
+            found.append(of_kind)
+            self._note_what_is_unlocked(txn, rank, keys, of_kind)
+            if rank in JOINED_KINDS:
+                self._join(txn, rank, keys, of_kind)
         return found
 
-    def leave_out_what_came_later(
+    def _note_what_is_unlocked(
         self, txn: Txn, rank: LockRank, keys: Keys[Any], found: dict[Any, Any]
     ) -> None:
         """What came to be after its lock was asked for is not locked, and so is not there."""
         for key, mode in keys.modes:
-            if mode >= Mode.SHARE and not txn.has((rank, key)):
-                found[key] = None
+            if mode is Mode.READ or rank is LockRank.PRICE_BOOK:
+                txn.unlocked[rank, key] = found[key]
+            elif rank not in UNLOCKED_KINDS and not txn.has((rank, key)):
+                found[key] = txn.unlocked[rank, key] = None
+
+    def _join(self, txn: Txn, rank: LockRank, keys: Keys[Any], found: dict[Any, Any]) -> None:
+        """What is read of other tables along with a row, without their locks."""
+        if rank is LockRank.STOCK:
+            txn.is_active = self.is_active
+            if self.is_active:
+                for key, stock in found.items():
+                    found[key] = with_active_locations(stock, self.is_active)
+            return
+        for key, mode in keys.modes:
+            if found[key] is not None:
+                is_empty = mode is not Mode.SHARE and is_empty_location(self.rows, key)
+                found[key] = replace(found[key], is_empty=is_empty)
+                if mode is not Mode.SHARE:
+                    txn.unlocked[rank, key] = found[key]
 
     async def make(self, txn: Txn, place: Place) -> None:
         """INSERT ... ON CONFLICT DO NOTHING of a key row: waits for whoever is making the same one."""
@@ -384,7 +424,7 @@ class Database:
             await self.append(txn, work)
         self._store_answers(txn, work.answers)
         self.commit(txn)
-        self.history.append((work.now, txn.answers))
+        self.history.append(Committed(work.now, txn.answers, txn.unlocked, txn.is_active))
         return ConsistencyToken(INCARNATION, self.last_position)
 
     async def write_row(self, txn: Txn, kind: Kind[Any, Any], key: Any, before: Any, after: Any) -> None:
@@ -396,6 +436,8 @@ class Database:
             await self.make(txn, place)
             if place not in txn.own:
                 await self.acquire(txn, place, is_exclusive=True)
+        if kind.rank is LockRank.LOCATION:
+            txn.changes_locations = True
         stored = self.rows.get(place)
         txn.writes[place] = written(kind.rank, stored if stored is not KEY_ROW else None, before, after)
         if kind.rank in UNIQUE:

@@ -8,6 +8,7 @@ from command_service.inventory.domain import COUNTERS, Level, ReservationState
 from command_service.inventory.events import ReservationCommitted, StockMoved
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database, Place
+from tests.simulation.joins import active_locations, is_empty_location
 from tests.simulation.order_invariants import broken_of_orders
 from tests.simulation.shop import Request
 
@@ -22,6 +23,7 @@ def broken(
     yield from _of_requests(database, requests)
     yield from _of_locks(database)
     yield from _of_stock(database, first_rows)
+    yield from _of_locations(database)
     if any(rank is LockRank.CART for rank, _ in first_rows):
         yield from broken_of_orders(database)
 
@@ -96,6 +98,13 @@ def _of_stock(database: Database, first_rows: Mapping[Place, Any]) -> Iterator[s
                     yield f"{place} has a shortage of more than is uncovered"
     if +held or +committed:
         yield f"held without stock: {held} {committed}"
+
+
+def _of_locations(database: Database) -> Iterator[str]:
+    """What is closed is empty: nobody would find what is left there."""
+    for location_id, is_active in active_locations(database.rows).items():
+        if not is_active and not is_empty_location(database.rows, location_id):
+            yield f"{location_id} is closed and not empty"
 
 
 def _counters(level: Level) -> dict[str, int]:

@@ -50,6 +50,34 @@ def drop_the_row_lock_and_the_check(patch: pytest.MonkeyPatch) -> None:
     patch.delitem(constraints.CHECKS, LockRank.STOCK)
 
 
+def take_what_is_there_for_locked(patch: pytest.MonkeyPatch) -> None:
+    """Stock that came to be after its lock was asked for, and that a later statement finds."""
+    has = Txn.has
+
+    def has_it_all(self: Txn, place: database.Place) -> bool:
+        return place[0] is LockRank.STOCK or has(self, place)
+
+    patch.setattr(Txn, "has", has_it_all)
+
+
+def fill_locations_without_their_lock(patch: pytest.MonkeyPatch) -> None:
+    """So that they may be closed meanwhile, for they are still empty."""
+    lock_rows = Database.lock_rows
+
+    async def lock_for_change(self: Database, txn: Txn, rank: LockRank, keys: Keys[Any]) -> None:
+        if rank is not LockRank.LOCATION or not keys.shared:
+            await lock_rows(self, txn, rank, keys)
+        else:
+            txn.held.extend((rank, key) for key in keys.all)
+
+    patch.setattr(Database, "lock_rows", lock_for_change)
+
+
+def close_locations_that_are_not_empty(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whether they are."""
+    patch.setattr(database, "is_empty_location", lambda rows, location_id: True)
+
+
 def read_before_the_lock(patch: pytest.MonkeyPatch) -> None:
     """As a join in the locking statement would."""
     load = Database.load
@@ -265,6 +293,9 @@ def leave_surplus_money_where_it_is(patch: pytest.MonkeyPatch) -> None:
 MUTANTS: tuple[Plant, ...] = (
     drop_the_row_lock,
     drop_the_row_lock_and_the_check,
+    take_what_is_there_for_locked,
+    fill_locations_without_their_lock,
+    close_locations_that_are_not_empty,
     read_before_the_lock,
     lock_in_order_of_arrival,
     leave_key_rows_behind,

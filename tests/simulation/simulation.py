@@ -199,7 +199,8 @@ def _conditions(chance: Random) -> Conditions:
 
 
 KINDS: Mapping[str, Callable[[Random], Workload]] = {
-    "stock": stock_workload,
+    "stock": partial(stock_workload, is_opening=False),
+    "openings": partial(stock_workload, is_opening=True),
     "orders": partial(order_workload, is_paid_at_provider=False),
     "payments": partial(order_workload, is_paid_at_provider=True),
 }
@@ -207,8 +208,10 @@ KINDS: Mapping[str, Callable[[Random], Workload]] = {
 
 def _kind(chance: Random) -> str:
     kind = chance.random()
-    if kind < 0.8:
+    if kind < 0.66:
         return "stock"
+    if kind < 0.8:
+        return "openings"
     return "orders" if kind < 0.94 else "payments"
 
 
