@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-from ops.demo import rpcs
 from ops.demo.accounts import Accounts, Bucket
 from ops.demo.buyers import is_restocked
 from ops.demo.errands import SHIPPING_ENDS, Plan
@@ -13,6 +12,7 @@ from ops.demo.provider import Provider
 from ops.demo.sales import CURRENCY_CODE, Line
 from ops.demo.shop import Shop
 from ops.demo.staff import ACTOR
+from ops.wire import rpcs
 from shopkeeper.inventory.v1.inventory_command_service_pb2 import RepairStockRequest
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import ExplainStockRequest
 from shopkeeper.inventory.v1.inventory_pb2 import Stock, StockLevel

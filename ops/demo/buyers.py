@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from ops.demo import rpcs
 from ops.demo.accounts import Accounts, Bucket
-from ops.demo.calls import Refused
 from ops.demo.contacts import contact, customer_id
 from ops.demo.errands import SHIPPING_ENDS
 from ops.demo.fresh_reads import FreshReads
@@ -13,6 +11,8 @@ from ops.demo.price_lists import Basket
 from ops.demo.provider import Provider
 from ops.demo.sales import CURRENCY_CODE, Line
 from ops.demo.shop import Shop
+from ops.wire import rpcs
+from ops.wire.calls import Refused
 from shopkeeper.cart.v1.cart_command_service_pb2 import (
     AddCartLineRequest,
     CreateCartRequest,

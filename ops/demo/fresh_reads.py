@@ -7,10 +7,10 @@ that buyer alone, so that more can be claimed: what is found is exactly what the
 import asyncio
 from collections import Counter
 
-from ops.demo import rpcs
 from ops.demo.accounts import Accounts
 from ops.demo.sales import Line
 from ops.demo.shop import Shop
+from ops.wire import rpcs
 from shopkeeper.cart.v1.cart_pb2 import Cart, CartState
 from shopkeeper.cart.v1.cart_query_service_pb2 import GetCartRequest
 from shopkeeper.inventory.v1.inventory_pb2 import Stock

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import grpc
 
-from ops.demo.calls import Refused, Reply, Retries, Unary, answered, unary
-from ops.demo.rpcs import AS_THINGS_ARE, CommandRequestT, RequestT, ResponseT, Rpc
+from ops.wire.calls import Refused, Reply, Retries, Unary, answered, unary
+from ops.wire.rpcs import AS_THINGS_ARE, CommandRequestT, RequestT, ResponseT, Rpc
 
 TWICE_ONE_IN = 8
 """Every eighth command is sent twice: in turn at once, and again after it was answered."""

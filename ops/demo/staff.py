@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_letters
 from typing import Any, TypeVar
 
-from ops.demo import rpcs
-from ops.demo.calls import Refused
 from ops.demo.errands import Plan
 from ops.demo.opening_stock import ANNEX, WAREHOUSE
-from ops.demo.rpcs import CommandRequestT, Rpc
 from ops.demo.sales import CURRENCY_CODE, Line
 from ops.demo.shop import Shop
+from ops.wire import rpcs
+from ops.wire.calls import Refused
+from ops.wire.rpcs import CommandRequestT, Rpc
 from shopkeeper.catalog.v1.catalog_command_service_pb2 import UpsertProductsRequest, UpsertSkusRequest
 from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
 from shopkeeper.inventory.v1.inventory_command_service_pb2 import (

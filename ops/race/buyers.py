@@ -10,11 +10,11 @@ from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 
-from ops.demo.calls import Refused
 from ops.progress import OnProgress
-from ops.race.rpcs import ADD_CART_LINE, CREATE_CART, PLACE_ORDER
 from ops.race.shop import Shop, Turnstile
 from ops.race.stake import Stake
+from ops.wire.calls import Refused
+from ops.wire.rpcs import ADD_CART_LINE, CREATE_CART, PLACE_ORDER
 from shopkeeper.cart.v1.cart_command_service_pb2 import AddCartLineRequest, CreateCartRequest
 from shopkeeper.cart.v1.cart_pb2 import Cart
 from shopkeeper.ordering.v1.ordering_command_service_pb2 import PlaceOrderRequest

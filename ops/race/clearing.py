@@ -5,11 +5,11 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.demo.calls import Refused
 from ops.race.buyers import CARTS_AT_ONCE, Finish, Finishes
-from ops.race.rpcs import CANCEL_ORDER, REMOVE_CART_LINE
 from ops.race.shop import Shop, Turnstile
 from ops.race.stake import TITLE, Stake, put_away
+from ops.wire.calls import Refused
+from ops.wire.rpcs import CANCEL_ORDER, REMOVE_CART_LINE
 from shopkeeper.cart.v1.cart_command_service_pb2 import RemoveCartLineRequest
 from shopkeeper.ordering.v1.ordering_command_service_pb2 import CancelOrderRequest
 

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ops.race.rpcs import EXPLAIN_STOCK
 from ops.race.shop import Shop
+from ops.wire.rpcs import EXPLAIN_STOCK
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import (
     ExplainStockRequest,
     ExplainStockResponse,

@@ -4,7 +4,6 @@ import asyncio
 
 from rich.console import Console
 
-from ops.demo.calls import Refused
 from ops.failures import ExitStatus, Problem
 from ops.progress import progress
 from ops.race.buyers import fill_carts, race
@@ -14,6 +13,7 @@ from ops.race.report import Entry, Outcome, print_report
 from ops.race.shop import Addresses, Shop
 from ops.race.stake import Stake, found_stake, made_stake
 from ops.race.verdict import judge
+from ops.wire.calls import Refused
 
 
 def run_race(console: Console, addresses: Addresses, entry: Entry) -> int:

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import grpc
 
-from ops.demo.calls import Refused, Reply, Retries, answered, unary
-from ops.demo.rpcs import CommandRequestT, RequestT, ResponseT, Rpc
 from ops.rpc import problem_of
+from ops.wire.calls import Refused, Reply, Retries, answered, unary
+from ops.wire.rpcs import CommandRequestT, RequestT, ResponseT, Rpc
 
 ACTOR = "race"
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from ops.demo.calls import Refused
-from ops.demo.rpcs import CommandRequestT, Rpc
 from ops.failures import Problem
-from ops.race.rpcs import (
+from ops.race.shop import Shop
+from ops.wire.calls import Refused
+from ops.wire.rpcs import (
     ADJUST_STOCK,
     GET_PRICES,
     RECEIVE_STOCK,
@@ -19,8 +19,9 @@ from ops.race.rpcs import (
     UPSERT_PRICES,
     UPSERT_PRODUCTS,
     UPSERT_SKUS,
+    CommandRequestT,
+    Rpc,
 )
-from ops.race.shop import Shop
 from shopkeeper.catalog.v1.catalog_command_service_pb2 import UpsertProductsRequest, UpsertSkusRequest
 from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
 from shopkeeper.inventory.v1.inventory_command_service_pb2 import (

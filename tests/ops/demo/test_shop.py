@@ -10,9 +10,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from ops.demo import calls, rpcs
-from ops.demo.calls import Refused
 from ops.demo.shop import TWICE_ONE_IN, Addresses, Shop, quantile_ms
+from ops.wire import calls, rpcs
+from ops.wire.calls import Refused
 from shopkeeper.cart.v1.cart_command_service_pb2 import CreateCartRequest, CreateCartResponse
 from shopkeeper.cart.v1.cart_query_service_pb2 import GetCartRequest
 

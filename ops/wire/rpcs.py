@@ -1,4 +1,4 @@
-"""The RPCs that the demo calls: path and types of each. The race calls some of them as well.
+"""The RPCs that demo and race call: path and types of each.
 
 The generated stubs parse answers; the demo compares the bytes of answers that must be identical.
 """
@@ -18,6 +18,7 @@ from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_comm
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as ordering_query
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_command
 from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_command
+from shopkeeper.pricing.v1 import pricing_query_service_pb2 as pricing_query
 
 
 class Request(Protocol):
@@ -123,6 +124,12 @@ PLACE_ORDER = rpc(
     ordering_command.PlaceOrderRequest,
     ordering_command.PlaceOrderResponse,
 )
+CANCEL_ORDER = rpc(
+    ordering_command,
+    "CancelOrder",
+    ordering_command.CancelOrderRequest,
+    ordering_command.CancelOrderResponse,
+)
 START_PAYMENT = rpc(
     payment_command,
     "StartPayment",
@@ -169,6 +176,9 @@ BATCH_GET_STOCK = rpc(
     "BatchGetStock",
     inventory_query.BatchGetStockRequest,
     inventory_query.BatchGetStockResponse,
+)
+GET_PRICES = rpc(
+    pricing_query, "GetPrices", pricing_query.GetPricesRequest, pricing_query.GetPricesResponse
 )
 
 EXPLAIN_STOCK = rpc(
