@@ -12,17 +12,21 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzzing.guinea_pig import SERVICES, GuineaPig, guinea_pig
+from tests.fuzzing.page_tokens import next_pages
 from tests.fuzzing.wire import LENGTH, bodies, tagged
 from tests.process_usage import Usage
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
 """Calls of each method."""
+TOKENS = 4 * EXAMPLES
+"""Page tokens that each listing is sent besides."""
 
 CALL_SECONDS_MAX = 20.0
 """An answer that takes longer is none. Machines that run the tests may be busy."""
@@ -62,13 +66,16 @@ class Call(NamedTuple):
 
 
 def calls(method: MethodDescriptor, pig: GuineaPig) -> st.SearchStrategy[Call]:
-    samples = pig.samples.get(method.input_type.full_name, [])
-    return st.builds(
-        Call,
-        body=bodies(method.input_type, pig.names, samples),
-        metadata=metadata(),
-        is_patient=st.sampled_from((True,) * 15 + (False,)),
-    )
+    return called_with(bodies(method.input_type, pig.names, samples_of(method, pig)))
+
+
+def called_with(bodies: st.SearchStrategy[bytes]) -> st.SearchStrategy[Call]:
+    is_patient = st.sampled_from((True,) * 15 + (False,))
+    return st.builds(Call, body=bodies, metadata=metadata(), is_patient=is_patient)
+
+
+def samples_of(method: MethodDescriptor, pig: GuineaPig) -> list[Message]:
+    return pig.samples.get(method.input_type.full_name, [])
 
 
 def metadata() -> st.SearchStrategy[tuple[tuple[str, str | bytes], ...]]:
@@ -97,7 +104,11 @@ def test_whatever_is_sent_is_answered_and_leaves_nothing_behind(pig: GuineaPig) 
     before, session_count = pig.usage(), pig.session_count()
     for module, method in targets:
         with grpc.insecure_channel(pig.shop.deployment.address(module)) as channel:
-            fuzz(pig, channel, method, codes)
+            fuzz(calls(method, pig), channel, method, codes)
+            if "page_token" in method.input_type.fields_by_name:
+                [sample] = samples_of(method, pig)
+                pages = next_pages(sample, pig.names.of("page_token"))
+                fuzz(called_with(pages), channel, method, codes, examples=TOKENS)
             if method.index == 0:
                 for mib in HUGE_MIB:
                     body = tagged(999, LENGTH, bytes(mib * 2**20))
@@ -120,20 +131,27 @@ def warm_up(pig: GuineaPig, targets: list[tuple[str, MethodDescriptor]]) -> None
         with grpc.insecure_channel(pig.shop.deployment.address(module)) as channel:
             for body in (
                 b"",
-                *(m.SerializeToString() for m in pig.samples.get(method.input_type.full_name, ())),
+                *(m.SerializeToString() for m in samples_of(method, pig)),
             ):
                 outcome(channel, method, Call(body, (), is_patient=True))
 
 
-def fuzz(pig: GuineaPig, channel: grpc.Channel, method: MethodDescriptor, codes: Counter[str]) -> None:
+def fuzz(
+    calls: st.SearchStrategy[Call],
+    channel: grpc.Channel,
+    method: MethodDescriptor,
+    codes: Counter[str],
+    *,
+    examples: int = EXAMPLES,
+) -> None:
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         suppress_health_check=list(HealthCheck),
         # Nothing is made smaller: each attempt would be a call to a shop that has changed meanwhile.
         phases=(Phase.explicit, Phase.reuse, Phase.generate),
         database=None,
     )
-    @given(call=calls(method, pig))
+    @given(call=calls)
     def send(call: Call) -> None:
         codes[outcome(channel, method, call)] += 1
 
