@@ -9,8 +9,10 @@ from uuid import UUID
 import pytest
 
 from command_service import transaction
-from command_service.checkout import process
+from command_service.cart.domain import Cart
+from command_service.checkout import place_order, process
 from command_service.checkout.holdings import Holdings
+from command_service.checkout.pricing_of_cart import PricedCart
 from command_service.committer import Lane
 from command_service.database_failures import ConnectionLost
 from command_service.inventory.domain import Reservation, ReservationState
@@ -18,6 +20,7 @@ from command_service.ordering.domain import Order, OrderState
 from command_service.payment import gateway
 from command_service.payment.errands import Errand
 from command_service.payment.reports import Refused
+from command_service.pricing import calculation
 from command_service.submission import Submission
 from command_service.transaction import Outcome, Transaction
 from command_service.unit_of_work import Changed, Claimed, Keys, Named, NewAnswer, Work
@@ -266,6 +269,20 @@ def count_every_report_of_money(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(World, "get", blind)
 
 
+def price_by_lists_that_are_not_open(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at their windows."""
+    patch.setattr(calculation, "holds_at", lambda windowed, now: True)
+
+
+def charge_what_was_shown(patch: pytest.MonkeyPatch) -> None:
+    """An order takes the prices of its cart, whenever these were made."""
+
+    def as_shown(cart: Cart, world: World, now: datetime) -> PricedCart:
+        return PricedCart(cart, cart.coupon_codes)
+
+    patch.setattr(place_order, "priced", as_shown)
+
+
 # --- the outside world ----------------------------------------------------------------------------
 
 
@@ -314,6 +331,8 @@ MUTANTS: tuple[Plant, ...] = (
     cancel_without_release,
     keep_the_uses_of_coupons,
     count_every_report_of_money,
+    price_by_lists_that_are_not_open,
+    charge_what_was_shown,
     take_an_unknown_outcome_for_a_failure,
     call_with_a_new_key_each_time,
     leave_surplus_money_where_it_is,

@@ -54,6 +54,7 @@ def broken_of_orders(database: Database) -> Iterator[str]:
     for order_id, order in orders.items():
         yield from _of_reservation(database, order)
         yield from _of_state(order)
+        yield from _of_prices(database, order)
         yield from _of_history(order, told.pop(order_id, []), counts[order_id])
         if (order.paid_minor, order.refunded_minor) != (
             records[order_id]["payment"],
@@ -107,6 +108,23 @@ def _of_state(order: Order) -> Iterator[str]:
         yield f"{order.order_id} gave back more than it received"
     if order.gifted_minor + refunded_of_lines > order.refunded_minor:
         yield f"{order.order_id} gave back less than its lines"
+
+
+def _of_prices(database: Database, order: Order) -> Iterator[str]:
+    """What was charged is what stood on the best of the lists that were open when it was placed."""
+    lists = rows_of(database, LockRank.PRICE_LIST)
+    for line in order.lines:
+        tiers_by_list = database.rows[LockRank.SKU_PRICES, line.sku_id].tiers_by_list
+        is_open = [
+            price_list
+            for price_list in map(lists.__getitem__, tiers_by_list)
+            if (price_list.start_time is None or price_list.start_time <= order.placed_time)
+            and (price_list.end_time is None or order.placed_time < price_list.end_time)
+        ]
+        best = max(is_open, key=lambda price_list: price_list.priority).price_list_id
+        unit_price_minor = tiers_by_list[best][0].unit_price_minor
+        if (line.price_list_id, line.unit_price_minor) != (best, unit_price_minor):
+            yield f"{order.order_id} was placed at {order.placed_time} with {line}, {best} was open"
 
 
 def _of_history(order: Order, told: list[OrderEvent], counts: Counter[str]) -> Iterator[str]:

@@ -31,6 +31,7 @@ from command_service.world import Command
 from payment_providers.port import Flow
 from tests.command_service.checkout.shop_in_memory import CART_IDLE, ShopInMemory, add, apply, create
 from tests.simulation.database import KEY_ROW, Place
+from tests.simulation.offers import offering, put_on_offer
 from tests.simulation.shop import Client, Shop, Workload
 from tests.simulation.workloads import LOCATIONS, LONG, stock_of
 
@@ -75,17 +76,27 @@ def template() -> Template:
     return Template(rows, carts)
 
 
-def order_workload(chance: Random, *, is_paid_at_provider: bool) -> Workload:
-    """Buyers of the same few units, who are charged in the shop or at a provider."""
+def order_workload(
+    chance: Random, *, is_paid_at_provider: bool = False, is_offering: bool = False
+) -> Workload:
+    """Buyers of the same few units, who are charged in the shop or at a provider.
+
+    is_offering: some of what they buy is new, and for a while there is a sale.
+    """
     draw = chance.random
     rows = dict(template().rows)
     rows[STOCK.rank, "mug"] = stock_of("mug", 1 + int(draw() * 3), int(draw() * 2))
     rows[STOCK.rank, "pot"] = stock_of("pot", 1 + int(draw() * 3))
+    if is_offering:
+        put_on_offer(chance, rows)
     expires = draw() < (0.6 if is_paid_at_provider else 0.3)
     buyer_count = 2 + int(draw() * (1.3 if is_paid_at_provider else 2))
 
     def client(number: int) -> Client:
         async def act(shop: Shop) -> None:
+            if is_offering:
+                for command in offering(chance, rows, f"c{number}"):
+                    await shop.carry_out(shop.request(command))
             await _buy(shop, number, expires=expires, is_paid_at_provider=is_paid_at_provider)
 
         return act

@@ -201,18 +201,19 @@ def _conditions(chance: Random) -> Conditions:
 KINDS: Mapping[str, Callable[[Random], Workload]] = {
     "stock": partial(stock_workload, is_opening=False),
     "openings": partial(stock_workload, is_opening=True),
-    "orders": partial(order_workload, is_paid_at_provider=False),
+    "orders": order_workload,
+    "offers": partial(order_workload, is_offering=True),
     "payments": partial(order_workload, is_paid_at_provider=True),
 }
 
 
+SHARES = (("stock", 0.64), ("openings", 0.76), ("orders", 0.89), ("offers", 0.94), ("payments", 1.0))
+"""How many of all seeds play which kind: up to which number from 0 to 1."""
+
+
 def _kind(chance: Random) -> str:
     kind = chance.random()
-    if kind < 0.66:
-        return "stock"
-    if kind < 0.8:
-        return "openings"
-    return "orders" if kind < 0.94 else "payments"
+    return next(name for name, end in SHARES if kind < end)
 
 
 async def _play(shop: Shop, workload: Workload) -> None:

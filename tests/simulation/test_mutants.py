@@ -27,6 +27,8 @@ SHOWN_BY: dict[Plant, str] = {
     mutants.take_what_is_there_for_locked: "openings",
     mutants.fill_locations_without_their_lock: "openings",
     mutants.close_locations_that_are_not_empty: "openings",
+    mutants.price_by_lists_that_are_not_open: "offers",
+    mutants.charge_what_was_shown: "offers",
 }
 """Mistakes that show in few seeds, all of one kind: there a provider is called, or something is new."""
 
