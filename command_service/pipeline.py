@@ -83,6 +83,7 @@ class Pipeline:
         self._transformer = Transformer(connection)
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
+        self._is_listening = True
         self._names: dict[_Query, bytes] = {}
         self._results: list[PGresult] = []
         self._all_there: asyncio.Future[None] | None = None
@@ -124,10 +125,13 @@ class Pipeline:
 
         Closing the socket at once is what frees a half-done transaction's locks on the server.
         """
-        # Before the descriptor is closed: uvloop ends the whole process when it watches one that is.
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._pgconn.finish()
+        # Once: the next connection of the process may have got the same descriptor.
+        if self._is_listening:
+            self._is_listening = False
+            # Before the descriptor is closed: uvloop ends the whole process when it watches one that is.
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._pgconn.finish()
 
     def _send(self, asked: Sequence[_Asked]) -> Mapping[_Query, bytes]:
         """Puts the statements on their way; returns the names of those that are prepared with it."""

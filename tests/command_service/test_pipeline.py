@@ -14,7 +14,7 @@ from command_service.database_failures import (
     TookTooLong,
     Unacceptable,
 )
-from command_service.pipeline import Statement
+from command_service.pipeline import Pipeline, Statement
 from command_service.session import Session, Timeouts
 
 PID = Statement("SELECT pg_backend_pid()")
@@ -32,6 +32,11 @@ async def one(session: Session, sql: str, *parameters: object) -> object:
     """The only value that a statement gives."""
     [[(value,)]] = await session.run([Statement(sql, parameters)])
     return value
+
+
+async def opened(database_url: str) -> Pipeline:
+    """A connection without the limits of a session."""
+    return Pipeline(await psycopg.AsyncConnection.connect(database_url, autocommit=True))
 
 
 def terminate(database_url: str, pid: object) -> None:
@@ -130,6 +135,19 @@ async def test_a_server_that_goes_away_is_noticed_before_anything_is_asked(
                 continue
             if new_pid != pid:
                 return
+
+
+async def test_a_closed_connection_leaves_alone_who_has_its_descriptor_now(database_url: str) -> None:
+    closed = await opened(database_url)
+    closed.close()
+    # The system gives it the lowest number that is free: the one that has just become so.
+    new = await opened(database_url)
+    closed.close()
+    with pytest.raises(psycopg.OperationalError):
+        await closed.run([PID])
+    async with asyncio.timeout(5):
+        await new.run([PID])
+    new.close()
 
 
 async def test_a_server_that_goes_away_in_a_trip_says_so(session: Session, database_url: str) -> None:
