@@ -8,6 +8,7 @@ of the time of all commands.
 import asyncio
 import itertools
 import re
+import select
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -84,6 +85,8 @@ class Pipeline:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._is_listening = True
+        self._hangups = select.poll()
+        self._hangups.register(self._socket, 0)
         self._names: dict[_Query, bytes] = {}
         self._results: list[PGresult] = []
         self._all_there: asyncio.Future[None] | None = None
@@ -170,6 +173,9 @@ class Pipeline:
     def _receive(self) -> None:
         try:
             self._pgconn.consume_input()
+            # uvloop calls once for a socket that has failed, and never again; libpq reads a part each time.
+            while self._hangups.poll(0):
+                self._pgconn.consume_input()
         except psycopg.OperationalError as error:
             # The server may have said why before it left.
             self._take_results()

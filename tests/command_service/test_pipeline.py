@@ -1,10 +1,11 @@
 """Trips to PostgreSQL: what comes back, in which order, and what is left when one goes wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import psycopg
 import pytest
+import uvloop
 
 from command_service.database_failures import (
     ConnectionLost,
@@ -159,6 +160,23 @@ async def test_a_server_that_goes_away_in_a_trip_says_so(session: Session, datab
         await trip
     await session.connect()
     assert await one(session, PID.sql) != pid
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_trip_to_a_server_that_has_just_left_does_not_wait_for_it(
+    database_url: str, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def ask() -> None:
+        session = Session(database_url, "tests")
+        await session.connect()
+        # Not in a thread: the loop must not hear of it before it sends what nobody will read.
+        terminate(database_url, await one(session, PID.sql))
+        async with asyncio.timeout(5):
+            with pytest.raises(Interrupted, match="administrator"):
+                await session.run([PID])
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask())
 
 
 async def test_what_the_server_says_as_it_leaves_is_heard(database_url: str) -> None:
