@@ -173,7 +173,7 @@ class Pipeline:
     def _receive(self) -> None:
         try:
             self._pgconn.consume_input()
-            # uvloop calls once for a socket that has failed, and never again; libpq reads a part each time.
+            # uvloop calls once for a socket that has failed and never again; libpq reads a part of it.
             while self._hangups.poll(0):
                 self._pgconn.consume_input()
         except psycopg.OperationalError as error:
