@@ -88,6 +88,8 @@ class Pipeline:
         self._hangups = select.poll()
         self._hangups.register(self._socket, 0)
         self._names: dict[_Query, bytes] = {}
+        # None is used again: of a trip whose rows could not be read, some may be prepared all the same.
+        self._ordinals = itertools.count()
         self._results: list[PGresult] = []
         self._all_there: asyncio.Future[None] | None = None
         self._pgconn.nonblocking = 1
@@ -142,7 +144,7 @@ class Pipeline:
         for query, values in asked:
             name = self._names.get(query) or new.get(query)
             if name is None:
-                name = new[query] = b"s%d" % (len(self._names) + len(new))
+                name = new[query] = b"s%d" % next(self._ordinals)
                 self._pgconn.send_prepare(name, query.text)
             self._pgconn.send_query_prepared(name, values, result_format=Format.BINARY)
         self._pgconn.pipeline_sync()

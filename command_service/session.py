@@ -45,6 +45,8 @@ SESSION_OPTIONS = (
     " -c client_connection_check_interval=1s"
     " -c default_transaction_isolation=read\\ committed"
     " -c jit=off"
+    # East of it, what ends with the year 9999 would end later than Python can say.
+    " -c timezone=UTC"
 )
 
 _ROLLBACK = Statement("ROLLBACK")
@@ -55,20 +57,25 @@ _TAKE_WORKER_LOCK = "SELECT pg_try_advisory_lock(2, %s::int)"
 _LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
 
 _CONNECTION_CLASS = "08"
+_DATA_CLASS = "22"
 _STALE_CLASSES = ("0A", "26")
 """A statement was prepared for tables that have since changed, or is no longer: one begins anew."""
 _FAILURES_BY_SQLSTATE_CLASS: Mapping[str, type[DatabaseFailure]] = {
     _CONNECTION_CLASS: ConnectionLost,
     # Bad data, a constraint, a limit of the database.
-    "22": Unacceptable,
+    _DATA_CLASS: Unacceptable,
     "23": Unacceptable,
     "54": Unacceptable,
 }
 
 
 def _translated(error: psycopg.Error) -> DatabaseFailure:
-    """What psycopg raised, in the words of the write side. A server that said nothing is gone."""
-    code = (error.sqlstate or _CONNECTION_CLASS)[:2]
+    """What psycopg raised, in the words of the write side.
+
+    A server that said nothing is gone, unless it is what it said before that psycopg cannot read.
+    """
+    unsaid = _DATA_CLASS if isinstance(error, psycopg.DataError) else _CONNECTION_CLASS
+    code = (error.sqlstate or unsaid)[:2]
     told = str(error).strip()
     if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout):
         return TookTooLong(told, code=code)
@@ -110,6 +117,8 @@ class Session:
             self._conninfo,
             autocommit=True,
             connect_timeout=5,
+            # What parameters are sent in, whatever the database keeps them in.
+            client_encoding="UTF8",
             application_name=self._application_name,
             options=f"{SESSION_OPTIONS} {self._timeouts.options}",
             keepalives_idle=5,

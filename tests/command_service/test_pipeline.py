@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -85,6 +86,26 @@ async def test_a_statement_that_could_not_be_prepared_is_prepared_again(
         await session.run([read])
     await session.run([Statement("CREATE TEMPORARY TABLE not_yet (n int8)")])
     assert await session.run([read]) == [[]]
+
+
+async def test_rows_that_cannot_be_read_are_to_blame_and_not_the_connection(session: Session) -> None:
+    endless, second, third = (Statement(f"SELECT {x}") for x in ("'infinity'::timestamptz", "2", "3"))
+    with pytest.raises(Unacceptable):
+        await session.run([endless, second])
+    # The second one was prepared behind it, and is in nobody's way.
+    assert await session.run([third, second]) == [[(3,)], [(2,)]]
+
+
+async def test_what_is_set_for_a_database_changes_no_value(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as operator:
+        for setting in ("timezone = 'Asia/Tokyo'", "client_encoding = 'LATIN1'"):
+            operator.execute(f"ALTER DATABASE {operator.info.dbname} SET {setting}".encode())
+    session = Session(database_url, "tests")
+    await session.connect()
+    end_time = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert await one(session, "SELECT %s::timestamptz", end_time) == end_time
+    assert await one(session, "SELECT length(%s::text)", "é") == 1
+    await session.close()
 
 
 async def test_a_rollback_ends_a_transaction_that_failed(session: Session) -> None:
