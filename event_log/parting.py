@@ -13,7 +13,7 @@ def cut_off(connection: psycopg.AsyncConnection[Any], talk: "asyncio.Future[Any]
     """Lets go of a connection without a word to the server, which may not be listening.
 
     talk: what is using the connection; it ends by itself, and nobody need wait for it. The socket is
-    shut down at once, which ends the talk and, at the server, frees the locks of what is half done. Its
+    shut down at once, which ends the talk and, at the server, frees the locks of what is half done. The
     descriptor is closed only after the talk: the event loop may be about to wait for it, and uvloop ends
     the whole process when it is told to wait for a descriptor that is closed.
     """
@@ -23,10 +23,9 @@ def cut_off(connection: psycopg.AsyncConnection[Any], talk: "asyncio.Future[Any]
         with twin, suppress(OSError):
             twin.shutdown(socket.SHUT_RDWR)
 
-    def part(ended: "asyncio.Future[Any]") -> None:
-        connection.pgconn.finish()
-        # asyncio would warn of an exception that nobody has looked at.
-        if not ended.cancelled():
-            ended.exception()
+    talk.add_done_callback(lambda _: connection.pgconn.finish())
 
-    talk.add_done_callback(part)
+
+def never_mind(talk: "asyncio.Future[Any]") -> None:
+    """Has asyncio not complain when nobody looks at how it ended: it may fail just as we leave."""
+    talk.add_done_callback(lambda ended: ended.cancelled() or ended.exception())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 
 from event_log.appending import NOTIFY_CHANNEL
-from event_log.parting import cut_off
+from event_log.parting import cut_off, never_mind
 
 ResultT = TypeVar("ResultT")
 
@@ -138,6 +138,7 @@ class LogReader:
     async def _guarded(self, work: Awaitable[ResultT], *, seconds_more: float = 0.0) -> ResultT:
         """The result of the work; the connection is dropped when it broke or answers no more."""
         task = asyncio.ensure_future(work)
+        never_mind(task)
         is_answered = False
         try:
             done, _ = await asyncio.wait({task}, timeout=QUERY_SECONDS_MAX + seconds_more)

@@ -12,7 +12,7 @@ from weakref import WeakSet
 import psycopg
 from psycopg.rows import class_row
 
-from event_log.parting import cut_off
+from event_log.parting import cut_off, never_mind
 from history_service.errors import DatabaseUnavailable, ReadersBusy
 from serving.failures import DeadlineMissed
 
@@ -199,6 +199,7 @@ async def _in_time(
     ten seconds if that is dead.
     """
     task = asyncio.ensure_future(doing)
+    never_mind(task)
     try:
         done, _ = await asyncio.wait(
             {task}, timeout=_seconds_until(deadline) + DEAD_SERVER_GRACE_SECONDS
@@ -209,13 +210,6 @@ async def _in_time(
             cut_off(connection, task)
         elif not task.done():
             task.cancel()
-            task.add_done_callback(_look_away)
     if not done:
         raise TimeoutError("the database did not answer")
     return task.result()
-
-
-def _look_away(task: "asyncio.Future[Any]") -> None:
-    """Nobody waits for the task any more; asyncio would warn of an exception never retrieved."""
-    if not task.cancelled():
-        task.exception()
