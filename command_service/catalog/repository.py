@@ -90,7 +90,10 @@ WHERE sku.sku_id = row.sku_id
 
 
 SKUS_KEPT_MAX = 20_000
-"""Rows are read anew each time, but few differ from what they were: about a KiB for each."""
+"""Rows are read anew each time, but few differ from what they were: most take a KiB, none above 5."""
+
+ATTRIBUTES_LENGTH_KEPT_MAX = 1_000
+"""SKUs of longer attributes are made anew: they may have 28,000 characters of them, and take 58 KiB."""
 
 
 class ProductRepository:
@@ -134,9 +137,13 @@ def _product(product_id: str, _version: int, *rest: Any) -> Product:
     return Product(product_id, *rest)
 
 
-@lru_cache(maxsize=SKUS_KEPT_MAX)
-def _sku(sku_id: str, _version: int, *rest: Any) -> Sku:
+def _sku(*row: Any) -> Sku:
     """The SKU of a row of READ_SKUS; the same one for the same row, so nobody changes its attributes."""
+    make = _kept_sku if len(row[4]) <= ATTRIBUTES_LENGTH_KEPT_MAX else _made_sku
+    return make(*row)
+
+
+def _made_sku(sku_id: str, _version: int, *rest: Any) -> Sku:
     product_id, title, attributes, weight_grams, *sides, active, sale_state, product_active = rest
     return Sku(
         sku_id=sku_id,
@@ -149,6 +156,9 @@ def _sku(sku_id: str, _version: int, *rest: Any) -> Sku:
         sale_state=SaleState(sale_state),
         product_active=product_active,
     )
+
+
+_kept_sku = lru_cache(maxsize=SKUS_KEPT_MAX)(_made_sku)
 
 
 def _sku_row(sku: Sku) -> tuple[object, ...]:

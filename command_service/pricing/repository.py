@@ -118,7 +118,10 @@ def _price_list_row(p: PriceList) -> tuple[object, ...]:
 
 
 SKUS_KEPT_MAX = 20_000
-"""Rows are read anew each time, but few differ from what they were: about a KiB for each SKU."""
+"""Rows are read anew each time, but few differ from what they were: 400 bytes for each row."""
+
+ROWS_KEPT_MAX = 12
+"""Prices of more rows are made anew: a SKU may have 20 tiers in each list, and any number of lists."""
 
 
 class SkuPricesRepository:
@@ -152,15 +155,21 @@ class SkuPricesRepository:
         return [*statements, Statement(SAVE_SHOWN_DIGESTS, digests)]
 
 
-@lru_cache(maxsize=SKUS_KEPT_MAX)
 def _sku_prices(rows: tuple[Row, ...]) -> SkuPrices:
     """The prices of sorted rows of READ_PRICES; the same ones for the same rows."""
+    return _kept_prices(rows) if len(rows) <= ROWS_KEPT_MAX else _made_prices(rows)
+
+
+def _made_prices(rows: tuple[Row, ...]) -> SkuPrices:
     tiers_by_list = {
         list_id: tuple(PriceTier(*row[2:4]) for row in tiers)
         for list_id, tiers in groupby(rows, key=itemgetter(1))
     }
     sku_id, *_, shown_digest = rows[0]
     return SkuPrices(sku_id, tiers_by_list, shown_digest)
+
+
+_kept_prices = lru_cache(maxsize=SKUS_KEPT_MAX)(_made_prices)
 
 
 def _replaced_lists(change: Changed[str, SkuPrices]) -> Iterable[tuple[str, str]]:
