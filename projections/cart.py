@@ -14,8 +14,10 @@ NOT_SHOWN: dict[str, str] = {}
 
 
 def cart_after_creation(_view: Cart | None, event: CartCreated) -> Cart:
-    """The new cart."""
-    return event.cart
+    """The new cart: a copy, since later events change it."""
+    cart = Cart()
+    cart.CopyFrom(event.cart)
+    return cart
 
 
 def cart_after_change(view: Cart | None, event: CartChanged) -> Cart:

@@ -44,8 +44,10 @@ Progressed = (
 
 
 def order_after_placing(_view: Order | None, event: OrderPlaced) -> Order:
-    """The new order."""
-    return event.order
+    """The new order: a copy, since later events change it."""
+    order = Order()
+    order.CopyFrom(event.order)
+    return order
 
 
 def order_after_progress(view: Order | None, event: Progressed) -> Order:

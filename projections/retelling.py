@@ -17,7 +17,11 @@ from read_models.partitions import Address, EntryAddress
 from read_models.writing import Change, What
 
 Fold = Callable[[Any, Any], Message | None]
-"""(view or None, event) -> view or None. The view is the fold's own: it may change and return it."""
+"""(view or None, event) -> view or None. The view is the fold's own: it may change and return it.
+
+The event is not: it is told to other views and generations as well. What a fold returns of it is only to
+be replaced by those after it, never changed.
+"""
 
 Derive = Callable[[Any], Mapping[Address, bytes]]
 """What else stands in a document's partition because of it: values by address, entries included."""

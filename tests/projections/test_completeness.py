@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from projections.contexts import CONTEXTS, PROJECTIONS
-from projections.retelling import steps_of
+from projections.retelling import retell, steps_of
 from read_models.partitions import PARTITION_COUNT
 from tests.projections.shop_events import a_day
 from tests.read_side import stored
@@ -49,6 +49,17 @@ def test_what_is_derived_from_a_document_lies_in_its_partition() -> None:
                 view = step.retelling.fold(view, step.event)
             for derived in derive(view) if derive else ():
                 assert derived.partition == address.partition
+
+
+def test_no_view_changes_the_events_that_it_is_told_of() -> None:
+    """Other views are told of them as well, and other generations."""
+    for number in range(PARTITION_COUNT):
+        steps = steps_of(stored(a_day(number)), PROJECTIONS)
+        events = [step.event for its_steps in steps.values() for step in its_steps]
+        before = [event.SerializeToString(deterministic=True) for event in events]
+        for address, its_steps in steps.items():
+            retell(address, None, its_steps)
+        assert [event.SerializeToString(deterministic=True) for event in events] == before
 
 
 @pytest.mark.parametrize("event_type", event_types(), ids=lambda each: each.DESCRIPTOR.name)

@@ -1,5 +1,7 @@
 """What each event makes of a view: pure."""
 
+from collections.abc import Callable
+
 import pytest
 
 from projections.cart import (
@@ -9,6 +11,7 @@ from projections.cart import (
     skus_beside,
 )
 from projections.catalog import product_after_sku, product_after_upsert, product_without_sku
+from projections.contexts import PROJECTIONS
 from projections.inventory import stock_after_movement, stock_after_repair
 from projections.ordering import (
     order_after_progress,
@@ -16,7 +19,7 @@ from projections.ordering import (
     summary_after_progress,
     summary_of,
 )
-from projections.retelling import ViewMissing
+from projections.retelling import ViewMissing, retell, steps_of
 from read_models.views import cart_skus_address
 from shopkeeper.cart.v1.cart_pb2 import CART_STATE_ORDERED, Cart
 from shopkeeper.catalog.v1.catalog_query_service_pb2 import ProductView
@@ -42,7 +45,7 @@ from tests.projections.shop_events import (
     sku,
     sku_upserted,
 )
-from tests.read_side import stock_moved
+from tests.read_side import stock_moved, stored
 
 
 def new_cart() -> Cart:
@@ -179,8 +182,15 @@ def test_a_summary_follows_its_order() -> None:
     assert summary_after_progress(summary, order_paid(placed)) == summary_of(paid)
 
 
+def test_a_batch_makes_the_same_of_every_generation() -> None:
+    added, removed = cart_changed("c", cart_line("a", 1)), cart_changed("c", removed=("a",))
+    events = [cart_created("c"), added, removed, added, cart_changed("c", cart_line("b", 1))]
+    [(address, steps)] = steps_of(stored(events), PROJECTIONS).items()
+    assert retell(address, None, steps) == retell(address, None, steps)
+
+
 @pytest.mark.parametrize(
-    "retell",
+    "tell",
     [
         lambda: product_without_sku(None, sku_upserted("A", "q", moved_from="p")),
         lambda: cart_after_change(None, cart_changed("c")),
@@ -189,6 +199,6 @@ def test_a_summary_follows_its_order() -> None:
         lambda: summary_after_progress(None, order_paid(order("o"))),
     ],
 )
-def test_an_event_about_what_was_never_told_stops_the_projector(retell: object) -> None:
+def test_an_event_about_what_was_never_told_stops_the_projector(tell: Callable[[], object]) -> None:
     with pytest.raises(ViewMissing):
-        retell()  # type: ignore[operator]
+        tell()
