@@ -12,7 +12,7 @@ class Repository(Protocol[KeyT, AggregateT]):
     """Rows to aggregates and back, many at a time.
 
     `load` returns statements that first make key rows (INSERT ... ON CONFLICT DO NOTHING), then lock
-    (SELECT ... ORDER BY key FOR NO KEY UPDATE, or FOR KEY SHARE for shared keys), and read in later
+    (SELECT ... ORDER BY key FOR NO KEY UPDATE, or FOR SHARE for shared keys), and read in later
     statements, so that what they read is as new as the lock. `assemble` gets the rows of each of them.
     """
 

@@ -1,11 +1,9 @@
 """How events enter the log: under one lock, in commit order.
 
-Writers run LOCK_LOG alone in its statement as the last thing that can wait, then RECORD in a later
+Writers run LOCK_LOG alone in its statement as the last thing that can wait, then APPEND in a later
 statement of the same transaction, then COMMIT. Positions are max + 1, 2, ... drawn under that lock,
 so position order is commit order and there are no gaps: a reader simply asks for what is greater.
 """
-
-from typing import NamedTuple
 
 # Two-integer advisory locks are a space of their own, apart from the 64-bit ones of request ids.
 LOCK_LOG = "SELECT pg_advisory_xact_lock(1, 1)"
@@ -27,14 +25,3 @@ FROM base, unnest(%(contexts)s::text[], %(types)s::text[], %(keys)s::text[],
     WITH ORDINALITY AS row(context, type, key, payload, actor, request_id, ordinal)
 """
 """Belongs into a statement that defines `base(position)`: the last position under the lock."""
-
-
-class EncodedEvent(NamedTuple):
-    """An event as it is written. `type` is the payload's full protobuf name."""
-
-    context: str
-    type: str
-    key: str
-    payload: bytes
-    actor: str
-    request_id: str

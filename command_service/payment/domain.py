@@ -114,19 +114,6 @@ _STATE_WITHOUT_TRACE = {
     Task.VOID: PaymentState.VOIDED,
 }
 
-LIVE = frozenset(
-    {
-        PaymentState.STARTING,
-        PaymentState.AWAITING_CUSTOMER,
-        PaymentState.PROCESSING,
-        PaymentState.AUTHORIZED,
-        PaymentState.CAPTURING,
-        PaymentState.VOIDING,
-        PaymentState.UNKNOWN,
-    }
-)
-"""States in which money may still come."""
-
 
 # --- payments ---------------------------------------------------------------------------------
 

@@ -15,7 +15,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from command_service.keyed_rows import columns
 from command_service.payment.domain import (
-    LIVE,
     ORDER_PAYMENTS,
     CaptureMode,
     OrderPayments,
@@ -192,11 +191,6 @@ SELECT DISTINCT order_id FROM (
 ) AS due
 """
 """Orders with a call that waits for somebody to make it."""
-
-WITH_PAYMENTS = "SELECT DISTINCT order_id FROM payments WHERE order_id = ANY(%s::text[])"
-"""Which of these orders have payments at a provider."""
-
-LIVE_STATES_SQL = ", ".join(str(int(state)) for state in sorted(LIVE))
 
 
 class OrderPaymentsRepository:
