@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from command_service.lone_worker import LoneWorker, WorkerLock
 from command_service.pipeline import Statement
-from command_service.session import Session
+from command_service.session import Session, Timeouts
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""
@@ -28,8 +28,9 @@ STALE_LOOKS = 4
 """What is older than so many is not reported: some looks may fail, but not all."""
 
 _STAY = Statement("SELECT 1")
-_TAKE_TIME = Statement("SET statement_timeout = '9s'")
-"""Below what a session waits for an answer."""
+
+_PATIENCE = Timeouts(statement_seconds_max=9.0, transaction_seconds_max=9.5)
+"""A look holds nobody up, so it may take longer than a batch; but no longer than a session waits."""
 
 COUNT = """
 SELECT substr(relname, length('alarm_') + 1), count(alarms.id)
@@ -55,7 +56,7 @@ class PaymentAlarms(Collector):
         self._counts: Mapping[str, int] = {}
         self._look_time = float("-inf")
         self._pause_seconds = LOOK_SECONDS
-        session = Session(database_url, "shopkeeper payment alarms")
+        session = Session(database_url, "shopkeeper payment alarms", _PATIENCE)
         self._worker = LoneWorker(
             WorkerLock.PAYMENT_ALARMS, session, self.look, pause_seconds=PAUSE_SECONDS
         )
@@ -76,7 +77,7 @@ class PaymentAlarms(Collector):
             await session.run([_STAY])
             return
         begin_time = self._monotonic()
-        _, rows = await session.run([_TAKE_TIME, Statement(COUNT)])
+        [rows] = await session.run([Statement(COUNT)])
         self._counts = dict(rows)
         self._look_time = self._monotonic()
         self._pause_seconds = max(LOOK_SECONDS, (self._look_time - begin_time) / LOOK_SHARE_MAX)

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry, generate_latest
 
+from command_service.checkout import payment_alarms
 from command_service.checkout.payment_alarms import LOOK_SECONDS, STALE_LOOKS, PaymentAlarms
 from command_service.metrics import PROVIDER_CALL_SECONDS, PROVIDER_CALLS, of_provider_call
 from command_service.session import Session
@@ -80,6 +81,27 @@ async def test_one_process_reports_and_the_next_takes_over(database_url: str) ->
         assert told(registries[0]) == {}
     finally:
         await second.drain()
+
+
+async def test_a_look_may_take_longer_than_a_batch(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the server's limits comes first; a shop of two million payments needs six seconds."""
+    limits = "statement_timeout", "transaction_timeout"
+    count = f"SELECT name, setting::int FROM pg_settings WHERE name IN {limits}"
+    monkeypatch.setattr(payment_alarms, "COUNT", count)
+    registry = CollectorRegistry()
+    alarms = PaymentAlarms(database_url, registry=registry)
+    await alarms.start()
+    try:
+        await eventually(lambda: is_anything_told(registry), seconds=30)
+        assert min(told(registry).values()) >= 9_000
+    finally:
+        await alarms.drain()
+
+
+async def is_anything_told(registry: CollectorRegistry) -> bool:
+    return bool(told(registry))
 
 
 def lose_money(database_url: str) -> None:
