@@ -31,11 +31,13 @@ class Timeouts:
     @property
     def options(self) -> str:
         """What the server is told of them."""
-        return (
-            f"-c lock_timeout={self.lock_seconds_max * 1000:.0f}"
-            f" -c statement_timeout={self.statement_seconds_max * 1000:.0f}"
-            f" -c transaction_timeout={self.transaction_seconds_max * 1000:.0f}"
-        )
+        seconds_by_setting = {
+            "lock_timeout": self.lock_seconds_max,
+            "statement_timeout": self.statement_seconds_max,
+            "transaction_timeout": self.transaction_seconds_max,
+        }
+        # In milliseconds, of which none would be no limit at all.
+        return " ".join(f"-c {n}={max(1, round(s * 1000))}" for n, s in seconds_by_setting.items())
 
 
 TIMEOUTS = Timeouts()

@@ -1,7 +1,7 @@
 """The session of the committer: its limits are the server's, not only ours."""
 
 from command_service.pipeline import Statement
-from command_service.session import Session
+from command_service.session import Session, Timeouts
 
 LIMITS = {
     "lock_timeout": "2s",
@@ -19,3 +19,8 @@ async def test_the_server_knows_the_limits_of_a_session(database_url: str) -> No
     rows = await session.run([Statement(f"SHOW {name}") for name in LIMITS])
     await session.close()
     assert {name: value for name, [(value,)] in zip(LIMITS, rows, strict=True)} == LIMITS
+
+
+def test_the_shortest_limit_is_a_limit_all_the_same() -> None:
+    shortest = Timeouts(lock_seconds_max=0.0001, statement_seconds_max=0.0001)
+    assert shortest.options == "-c lock_timeout=1 -c statement_timeout=1 -c transaction_timeout=5000"
