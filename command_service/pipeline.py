@@ -191,8 +191,9 @@ class Pipeline:
         while self._all_there is not None and not self._pgconn.is_busy():
             result = self._pgconn.get_result()
             if result is None:
-                # It stands once behind the results of each statement; twice where nothing follows.
+                # It stands once behind the results of each statement; twice where libpq has given up.
                 if is_between:
+                    self._break(psycopg.OperationalError("the server is not understood"))
                     return
                 is_between = True
                 continue

@@ -1,12 +1,13 @@
 """Trips to PostgreSQL: what comes back, in which order, and what is left when one goes wrong."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
 import uvloop
+from psycopg.conninfo import make_conninfo
 
 from command_service.database_failures import (
     ConnectionLost,
@@ -198,6 +199,40 @@ def test_a_trip_to_a_server_that_has_just_left_does_not_wait_for_it(
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(ask())
+
+
+async def test_a_server_that_is_not_understood_is_left_at_once(database_url: str) -> None:
+    noise: list[bytes] = []
+
+    links: list[asyncio.Future[tuple[None, None]]] = []
+
+    async def pass_on(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter, noise: Sequence[bytes] = ()
+    ) -> None:
+        while told := await reader.read(2**16):
+            writer.write(b"".join(noise) + told)
+        writer.close()
+        await writer.wait_closed()
+
+    async def serve(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        with psycopg.connect(database_url) as known:
+            server, to_server = await asyncio.open_connection(known.info.host, known.info.port)
+        links.append(asyncio.gather(pass_on(client, to_server), pass_on(server, to_client, noise)))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        session = Session(make_conninfo(database_url, port=port), "tests")
+        await session.connect()
+        # A row of a negative length.
+        noise.append(b"D" + b"\xff" * 40)
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionLost, match="synchronization"):
+                await session.run([PID])
+        noise.clear()
+        await session.connect()
+        await session.run([PID])
+        await session.close()
+        await asyncio.gather(*links, return_exceptions=True)
 
 
 async def test_what_the_server_says_as_it_leaves_is_heard(database_url: str) -> None:
