@@ -1,5 +1,6 @@
 """A disk that is full takes no more, whichever kind it is, until there is room again."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,3 +126,25 @@ def test_a_full_disk_takes_no_more_until_there_is_room_again(
         assert process.write() in {"No space left on device", "File too large"}
         disk.free(process.pid)
         assert process.write() == "written"
+
+
+def test_a_disk_is_filled_while_somebody_writes_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        temporary_data_dir() as folder,
+        small_disk(folder / "disk") as disk,
+        writer(disk.path) as process,
+    ):
+        look = shutil.disk_usage
+        looks = 0
+
+        def look_and_be_overtaken(path: Path) -> object:
+            nonlocal looks
+            looks += 1
+            seen = look(path)
+            if looks <= 3:
+                assert process.write() == "written"
+            return seen
+
+        monkeypatch.setattr(shutil, "disk_usage", look_and_be_overtaken)
+        disk.fill(process.pid)
+        assert process.write() in {"No space left on device", "File too large"}
