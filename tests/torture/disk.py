@@ -53,15 +53,12 @@ class MountedDisk(Disk):
         used_bytes = shutil.disk_usage(self.path).used
         if used_bytes + slack_bytes > DISK_BYTES:
             raise OSError(f"{self.path} cannot be made smaller than it is")
-        size = f"size={used_bytes + slack_bytes}"
-        shrunk = subprocess.run(
-            ["mount", "-o", f"remount,{size}", str(self.path)], capture_output=True, check=False
-        )
-        return shrunk.returncode == 0
+        return _run("mount", "-o", f"remount,size={used_bytes + slack_bytes}", str(self.path))
 
     def free(self, postgres_pid: int | None) -> None:
         """Gives it its size back."""
-        _run("mount", "-o", f"remount,size={DISK_BYTES}", str(self.path))
+        if not _run("mount", "-o", f"remount,size={DISK_BYTES}", str(self.path)):
+            raise OSError(f"{self.path} cannot be given its size back")
 
 
 class LimitedDisk(Disk):
@@ -113,12 +110,12 @@ def _unmounted_when_we_end(path: Path) -> Iterator[None]:
 def _may_mount(path: Path) -> bool:
     if os.geteuid() != 0:
         return False
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "torture", str(path)]
-    return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    return _run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=711", "torture", str(path))
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, capture_output=True, check=True)
+def _run(*command: str) -> bool:
+    """Whether it did what it was to."""
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _owner_of(pid: int) -> Account:
