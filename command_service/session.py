@@ -42,6 +42,9 @@ class Timeouts:
 
 TIMEOUTS = Timeouts()
 
+PATIENT = Timeouts(statement_seconds_max=9.0, transaction_seconds_max=9.5)
+"""Of a worker that looks through everything and holds nobody up: no longer than its session waits."""
+
 SESSION_OPTIONS = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c client_connection_check_interval=1s"

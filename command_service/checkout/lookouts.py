@@ -10,7 +10,7 @@ from command_service.inventory.repository import DUE_RESERVATIONS
 from command_service.ordering.repository import DUE_ORDERS
 from command_service.payment.repository import DUE_ERRANDS
 from command_service.pipeline import Statement
-from command_service.session import Session
+from command_service.session import PATIENT, Session
 from event_log.appending import LAST_POSITION
 
 _DUE: Mapping[str, str] = {
@@ -37,6 +37,7 @@ SELECT order_id FROM orders WHERE order_id IN (
 AND {_MAY_HAVE_STEPS}
 """
 
+# It takes a second and a half a million payments.
 _OF_ALL = f"SELECT order_id FROM orders WHERE {_MAY_HAVE_STEPS}"
 
 
@@ -52,6 +53,9 @@ class ExpiryLookout(Session):
 
 class PaymentLookout(Session):
     """Finds orders that somebody has to see to; each question is one trip."""
+
+    def __init__(self, conninfo: str, application_name: str) -> None:
+        super().__init__(conninfo, application_name, PATIENT)
 
     async def log_position(self) -> int:
         """See command_service.checkout.payment_worker.Lookout."""

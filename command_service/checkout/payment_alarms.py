@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from command_service.lone_worker import LoneWorker, WorkerLock
 from command_service.pipeline import Statement
-from command_service.session import Session, Timeouts
+from command_service.session import PATIENT, Session
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""
@@ -28,9 +28,6 @@ STALE_LOOKS = 4
 """What is older than so many is not reported: some looks may fail, but not all."""
 
 _STAY = Statement("SELECT 1")
-
-_PATIENCE = Timeouts(statement_seconds_max=9.0, transaction_seconds_max=9.5)
-"""A look holds nobody up, so it may take longer than a batch; but no longer than a session waits."""
 
 COUNT = """
 SELECT substr(relname, length('alarm_') + 1), count(alarms.id)
@@ -56,7 +53,7 @@ class PaymentAlarms(Collector):
         self._counts: Mapping[str, int] = {}
         self._look_time = float("-inf")
         self._pause_seconds = LOOK_SECONDS
-        session = Session(database_url, "shopkeeper payment alarms", _PATIENCE)
+        session = Session(database_url, "shopkeeper payment alarms", PATIENT)
         self._worker = LoneWorker(
             WorkerLock.PAYMENT_ALARMS, session, self.look, pause_seconds=PAUSE_SECONDS
         )
