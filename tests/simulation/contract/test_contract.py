@@ -405,16 +405,22 @@ def test_of_two_orders_with_one_number_the_second_is_unacceptable(
     play(history)
 
 
+async def written_by_the_first_alone(pair: Pair, unit: UnitOfWork, change: Change) -> None:
+    """Writes what the other one writes too: the first may, the second is refused."""
+    writing = unit.write(work((change, None)))
+    if unit is pair.first:
+        await writing
+    else:
+        with pytest.raises(Unacceptable):
+            await writing
+
+
 def test_a_fresh_row_that_is_there_already_is_unacceptable(play: Callable[[History], None]) -> None:
     async def history(pair: Pair) -> None:
         for number, unit in (("n1", pair.first), ("n2", pair.second)):
             await unit.claim([])
-            writing = unit.write(work((ORDER.changed("o", an_order("o", number=number)), None)))
-            if unit is pair.first:
-                await writing
-            else:
-                with pytest.raises(Unacceptable):
-                    await writing
+            change = ORDER.changed("o", an_order("o", number=number))
+            await written_by_the_first_alone(pair, unit, change)
 
     play(history)
 
@@ -484,12 +490,7 @@ def test_one_payment_of_a_provider_is_one_payment_of_ours(play: Callable[[Histor
                 provider_reference="pi",
             )
             change = ORDER_PAYMENTS.changed(order_id, OrderPayments(order_id, (payment,)))
-            writing = unit.write(work((change, None)))
-            if unit is pair.first:
-                await writing
-            else:
-                with pytest.raises(Unacceptable):
-                    await writing
+            await written_by_the_first_alone(pair, unit, change)
 
     play(history)
 
