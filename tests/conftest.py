@@ -108,6 +108,15 @@ def fresh_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterat
 @pytest.fixture
 def redis_url(valkey: EmbeddedValkey) -> str:
     """A Valkey without keys, scripts and functions."""
+    return emptied(valkey)
+
+
+def emptied(valkey: EmbeddedValkey) -> str:
+    """The URL of that Valkey, which nothing is left in.
+
+    Databases made of one template are of one incarnation: the read models of another test would pass
+    for those of a new database, and be ahead of it.
+    """
     with closing(redis.Redis.from_url(valkey.url)) as client:
         client.flushall()
         client.script_flush()

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.ports import free_port
-from tests.conftest import fresh_database
+from tests.conftest import emptied, fresh_database
 from tests.eventually import eventually
 from tests.ops.test_cli import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run
 from tests.system.client import Client
@@ -60,7 +60,7 @@ async def track(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Track]:
     with fresh_database(postgres, migrated_template) as url:
-        async with running_shop(url, valkey.url, QUERY_REDIS_ANSWER_SECONDS_MAX="10") as shop:
+        async with running_shop(url, emptied(valkey), QUERY_REDIS_ANSWER_SECONDS_MAX="10") as shop:
             yield Track(shop, tmp_path_factory.mktemp("race"))
 
 
