@@ -43,16 +43,12 @@ class Keys(Generic[KeyT]):
 
     def __post_init__(self) -> None:
         # Sorted out once: repositories ask again and again, of thousands of keys.
-        keys_by_mode: dict[Mode, list[KeyT]] = {mode: [] for mode in Mode}
-        for key, mode in self.modes:
-            keys_by_mode[mode].append(key)
-        created, changed = keys_by_mode[Mode.CREATE], keys_by_mode[Mode.CHANGE]
-        place = object.__setattr__
-        place(self, "all", [key for key, _ in self.modes])
-        place(self, "read", keys_by_mode[Mode.READ])
-        place(self, "shared", keys_by_mode[Mode.SHARE])
-        place(self, "locked", sorted(created + changed))
-        place(self, "created", created)
+        modes, place = self.modes, object.__setattr__
+        place(self, "all", [key for key, _ in modes])
+        place(self, "read", [key for key, mode in modes if mode is Mode.READ])
+        place(self, "shared", [key for key, mode in modes if mode is Mode.SHARE])
+        place(self, "locked", [key for key, mode in modes if mode > Mode.SHARE])
+        place(self, "created", [key for key, mode in modes if mode is Mode.CREATE])
 
 
 Named = tuple[Kind[Any, Any], Keys[Any]]

@@ -348,9 +348,8 @@ class Database:
         for kind, keys in named:
             rank = kind.rank
             if rank not in UNLOCKED_KINDS:
-                for key, mode in keys.modes:
-                    if mode is Mode.CREATE:
-                        await self.make(txn, (rank, key))
+                for key in keys.created:
+                    await self.make(txn, (rank, key))
                 await self.lock_rows(txn, rank, keys)
             of_kind = read(self.rows, rank, keys)
             found.append(of_kind)
@@ -398,13 +397,8 @@ class Database:
     async def lock_rows(self, txn: Txn, rank: LockRank, keys: Keys[Any]) -> None:
         """Locks the rows that are visible when the statement begins."""
         rows = self.rows
-        for is_exclusive in (True, False):
-            seen = [
-                (rank, key)
-                for key, mode in keys.modes
-                if (mode >= Mode.CHANGE if is_exclusive else mode is Mode.SHARE) and (rank, key) in rows
-            ]
-            for place in seen:
+        for is_exclusive, wanted in ((True, keys.locked), (False, keys.shared)):
+            for place in [(rank, key) for key in wanted if (rank, key) in rows]:
                 if place not in txn.own:
                     if self.step_rate and self.loop.chance() < self.step_rate:
                         await self.loop.later(self.loop.chance() * STEP_SECONDS_MAX)
