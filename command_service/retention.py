@@ -15,7 +15,7 @@ from command_service.committer import Committer
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.pipeline import Statement
 from command_service.requests import FORGET_OLD, STATE_RETENTION
-from command_service.session import Session
+from command_service.session import Session, Timeouts
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""
@@ -40,10 +40,12 @@ class Kept:
 class RetentionWorker:
     """Forgets what is older than it has to be; one process at a time does."""
 
-    def __init__(self, database_url: str, committer: Committer, kept: Kept) -> None:
+    def __init__(
+        self, database_url: str, committer: Committer, kept: Kept, timeouts: Timeouts | None = None
+    ) -> None:
         self._committer = committer
         self._kept = kept
-        session = Session(database_url, "shopkeeper retention")
+        session = Session(database_url, "shopkeeper retention", timeouts)
         self._worker = LoneWorker(
             WorkerLock.RETENTION, session, self.forget_old, pause_seconds=PAUSE_SECONDS
         )

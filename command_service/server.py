@@ -46,8 +46,9 @@ SERVICES = (
 
 async def serve(settings: Settings) -> None:
     """Serves commands until SIGTERM, then answers what was begun and stops."""
+    url, timeouts = settings.database_url, settings.timeouts
     sessions = {
-        name: Session(settings.database_url, f"shopkeeper {name}", settings.timeouts)
+        name: Session(url, f"shopkeeper {name}", timeouts)
         for name in ("short", "bulk", "rehearsal", "numbers")
     }
     kept = storage()
@@ -62,11 +63,11 @@ async def serve(settings: Settings) -> None:
     driver = PaymentDriver(committer, Gateway(providers, lease=settings.provider_lease))
     parts: list[Part] = [
         committer,
-        ExpiryWorker(ExpiryLookout(settings.database_url, "shopkeeper expiry"), committer),
-        PriceWindowWorker(settings.database_url, committer),
-        RetentionWorker(settings.database_url, committer, settings.kept),
-        PaymentWorker(PaymentLookout(settings.database_url, "shopkeeper payments"), driver),
-        PaymentAlarms(settings.database_url),
+        ExpiryWorker(ExpiryLookout(url, "shopkeeper expiry", timeouts), committer),
+        PriceWindowWorker(url, committer, timeouts),
+        RetentionWorker(url, committer, settings.kept, timeouts),
+        PaymentWorker(PaymentLookout(url, "shopkeeper payments", timeouts), driver),
+        PaymentAlarms(url, timeouts),
         GrpcServer(
             settings.command_address,
             SERVICES,

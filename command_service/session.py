@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -39,11 +39,14 @@ class Timeouts:
         # In milliseconds, of which none would be no limit at all.
         return " ".join(f"-c {n}={max(1, round(s * 1000))}" for n, s in seconds_by_setting.items())
 
+    @property
+    def patient(self) -> "Timeouts":
+        """Of a worker that looks through everything and holds nobody up: nearly as long as it waits."""
+        longest = self.trip_seconds_max
+        return replace(self, statement_seconds_max=0.9 * longest, transaction_seconds_max=0.95 * longest)
+
 
 TIMEOUTS = Timeouts()
-
-PATIENT = Timeouts(statement_seconds_max=9.0, transaction_seconds_max=9.5)
-"""Of a worker that looks through everything and holds nobody up: no longer than its session waits."""
 
 SESSION_OPTIONS = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"

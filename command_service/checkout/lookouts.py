@@ -10,7 +10,7 @@ from command_service.inventory.repository import DUE_RESERVATIONS
 from command_service.ordering.repository import DUE_ORDERS
 from command_service.payment.repository import DUE_ERRANDS
 from command_service.pipeline import Statement
-from command_service.session import PATIENT, Session
+from command_service.session import TIMEOUTS, Session, Timeouts
 from event_log.appending import LAST_POSITION
 
 _DUE: Mapping[str, str] = {
@@ -54,8 +54,8 @@ class ExpiryLookout(Session):
 class PaymentLookout(Session):
     """Finds orders that somebody has to see to; each question is one trip."""
 
-    def __init__(self, conninfo: str, application_name: str) -> None:
-        super().__init__(conninfo, application_name, PATIENT)
+    def __init__(self, conninfo: str, application_name: str, timeouts: Timeouts | None = None) -> None:
+        super().__init__(conninfo, application_name, (timeouts or TIMEOUTS).patient)
 
     async def log_position(self) -> int:
         """See command_service.checkout.payment_worker.Lookout."""

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from command_service.lone_worker import LoneWorker, WorkerLock
 from command_service.pipeline import Statement
-from command_service.session import PATIENT, Session
+from command_service.session import TIMEOUTS, Session, Timeouts
 
 PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""
@@ -44,6 +44,7 @@ class PaymentAlarms(Collector):
     def __init__(
         self,
         database_url: str,
+        timeouts: Timeouts | None = None,
         *,
         registry: CollectorRegistry = REGISTRY,
         monotonic: Callable[[], float] = time.monotonic,
@@ -53,7 +54,7 @@ class PaymentAlarms(Collector):
         self._counts: Mapping[str, int] = {}
         self._look_time = float("-inf")
         self._pause_seconds = LOOK_SECONDS
-        session = Session(database_url, "shopkeeper payment alarms", PATIENT)
+        session = Session(database_url, "shopkeeper payment alarms", (timeouts or TIMEOUTS).patient)
         self._worker = LoneWorker(
             WorkerLock.PAYMENT_ALARMS, session, self.look, pause_seconds=PAUSE_SECONDS
         )

@@ -14,7 +14,7 @@ from command_service.lone_worker import LoneWorker, WorkerLock, submit
 from command_service.pipeline import Statement
 from command_service.pricing.commands import ApplyPriceWindow, ApplyPromotionWindow
 from command_service.pricing.tables import DUE_PRICE_LISTS, DUE_PROMOTIONS, PRICE_LIST_SKUS
-from command_service.session import Session
+from command_service.session import Session, Timeouts
 
 PAUSE_SECONDS = 0.5
 """Between two looks: windows open on the second, and a view is allowed to follow within one."""
@@ -36,9 +36,11 @@ class DueList(NamedTuple):
 class PriceWindowWorker:
     """Finds windows that opened or closed and has them shown; one process at a time does."""
 
-    def __init__(self, database_url: str, committer: Committer) -> None:
+    def __init__(
+        self, database_url: str, committer: Committer, timeouts: Timeouts | None = None
+    ) -> None:
         self._committer = committer
-        session = Session(database_url, "shopkeeper price windows")
+        session = Session(database_url, "shopkeeper price windows", timeouts)
         self._worker = LoneWorker(
             WorkerLock.PRICE_WINDOWS, session, self.show_due, pause_seconds=PAUSE_SECONDS
         )

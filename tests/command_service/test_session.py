@@ -1,8 +1,12 @@
 """The session of the committer: its limits are the server's, not only ours."""
 
+import pytest
+
+from command_service import server
 from command_service.checkout.lookouts import PaymentLookout
 from command_service.pipeline import Statement
 from command_service.session import Session, Timeouts
+from command_service.settings import Settings
 
 LIMITS = {
     "lock_timeout": "2s",
@@ -36,3 +40,32 @@ async def test_a_worker_that_looks_through_all_payments_has_longer(database_url:
     )
     await session.close()
     assert rows == [[("9s",)], [("9500ms",)]]
+
+
+async def test_every_session_of_the_service_has_the_limits_that_are_set(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Timeouts(0.5, 1.0, 1.5, 4.0)
+    for name in ("lock", "statement", "transaction", "trip"):
+        value = getattr(limits, f"{name}_seconds_max")
+        monkeypatch.setenv(f"DATABASE_{name.upper()}_SECONDS_MAX", str(value))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    opened: dict[str, Timeouts | None] = {}
+    begin = Session.__init__
+
+    def begin_and_note(
+        self: Session, conninfo: str, application_name: str, timeouts: Timeouts | None = None
+    ) -> None:
+        opened[application_name] = timeouts
+        begin(self, conninfo, application_name, timeouts)
+
+    async def run_nothing(*_parts: object, **_options: object) -> None:
+        pass
+
+    monkeypatch.setattr(Session, "__init__", begin_and_note)
+    monkeypatch.setattr(server, "run", run_nothing)
+    await server.serve(Settings())
+    patient = {"shopkeeper payments", "shopkeeper payment alarms"}
+    assert len(opened) == 9
+    assert opened == {name: limits.patient if name in patient else limits for name in opened}
+    assert limits.patient == Timeouts(0.5, 3.6, 3.8, 4.0)
