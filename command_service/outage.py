@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from command_service.database_failures import DatabaseFailure
+from command_service.errors import Failure
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,8 @@ class Outage:
     def failed(self, error: Exception, *, lost_count: int = 0) -> None:
         """Counts a failure and says it, unless one of its kind was said since the last success.
 
+        As an error, with its traceback, if it is a mistake of ours.
+
         lost_count: commands that were given up because of it.
         """
         if not self._kinds:
@@ -38,8 +41,9 @@ class Outage:
         kind = "database" if is_of_database else type(error).__name__
         if kind not in self._kinds:
             self._kinds.add(kind)
+            tell = log.warning if isinstance(error, DatabaseFailure | Failure) else log.error
             facts = {**self._facts, "error": str(error).strip()}
-            log.warning("failing, trying again", exc_info=None if is_of_database else error, **facts)
+            tell("failing, trying again", exc_info=None if is_of_database else error, **facts)
 
     def succeeded(self) -> None:
         """Says that it is over, if there was one: at the level of its beginning, as one of a pair."""

@@ -85,6 +85,7 @@ def test_a_bug_during_an_outage_is_news_once_and_with_its_traceback() -> None:
         outage.failed(FellSilent("silent", code="08"))
         outage.failed(bug)
     assert [line["exc_info"] for line in lines] == [None, bug]
+    assert [line["log_level"] for line in lines] == ["warning", "error"]
 
 
 async def test_commands_that_an_outage_costs_are_counted_and_not_told_one_by_one(
@@ -156,4 +157,4 @@ async def test_a_bug_in_every_round_of_a_worker_is_told_once(carry_out: CarryOut
         await worker.start()
         await eventually(lambda: asyncio.sleep(0, round_count > 5), seconds=30)
         await worker.drain()
-    assert [type(line["exc_info"]) for line in lines] == [KeyError]
+    assert [(line["log_level"], type(line["exc_info"])) for line in lines] == [("error", KeyError)]

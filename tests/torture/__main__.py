@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -46,11 +47,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    file_path = Path(tempfile.gettempdir()) / f"torture-{given.seed}.jsonl"
-    with file_path.open("w", encoding="utf-8") as file, temporary_data_dir(memory()) as data_dir:
+    descriptor, name = tempfile.mkstemp(prefix=f"torture-{given.seed}-", suffix=".jsonl")
+    file_path = Path(name)
+    with (
+        os.fdopen(descriptor, "w", encoding="utf-8") as file,
+        temporary_data_dir(memory()) as data_dir,
+    ):
         result = asyncio.run(
             torture(data_dir, file, seed=given.seed, seconds=60 * given.minutes, tell=_tell)
         )
+    if not result.violations:
+        file_path.unlink()
     return _conclude(result, file_path, minutes=given.minutes)
 
 

@@ -130,7 +130,7 @@ class Caller:
             if operation.is_decided or self.chance.random() < ABANDON_PROBABILITY:
                 break
             await asyncio.sleep(self.chance.uniform(0.0, PAUSE_SECONDS_MAX))
-            operation, response = await self._once_or_twice(request, units)
+            operation, response = await self._once_or_twice(request, units, but=operation.door)
         if operation.is_decided and self.chance.random() < AGAIN_PROBABILITY:
             await self._attempt(request, self._some_door(), units)
         return operation, response
@@ -142,15 +142,19 @@ class Caller:
         door = self.chance.choice(sorted(doors))
         return await self._attempt(request, door, {})
 
-    async def _once_or_twice(self, request: Any, units: Mapping[str, int]) -> tuple[Operation, Any]:
-        doors = [self._some_door()]
+    async def _once_or_twice(
+        self, request: Any, units: Mapping[str, int], *, but: str = ""
+    ) -> tuple[Operation, Any]:
+        doors = [self._some_door(but=but)]
         if self.chance.random() < TWICE_PROBABILITY:
-            doors.append(self._some_door())
+            doors.append(self._some_door(but=doors[0]))
         tried = await asyncio.gather(*(self._attempt(request, door, units) for door in doors))
         return next((each for each in tried if each[0].is_decided), tried[0])
 
-    def _some_door(self) -> str:
-        return self.chance.choice(sorted(self._doors.commands))
+    def _some_door(self, *, but: str = "") -> str:
+        """Of a process for commands, if there are others another one than that."""
+        doors = sorted(self._doors.commands)
+        return self.chance.choice([door for door in doors if door != but] or doors)
 
     def _patience(self) -> float:
         if self.chance.random() < GIVE_UP_PROBABILITY:

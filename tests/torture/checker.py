@@ -19,13 +19,16 @@ SHOWN_OPERATIONS_MAX = 20
 
 NOT_FOUND = 5
 
-AS_THINGS_ARE = {"StartPayment", "RefundPayment"}
+AS_THINGS_ARE = {"StartPayment"}
 """Commands whose repetition tells how far their provider has come since, and so not the same bytes."""
 
 EVENT_OF_COMMAND = {
     "CreateCart": "CartCreated",
+    "AddCartLine": "CartChanged",
     "PlaceOrder": "OrderPlaced",
+    "StartPayment": "PaymentStarted",
     "RecordPayment": "PaymentRecorded",
+    "RecordRefund": "RefundRecorded",
     "CancelOrder": "OrderCancelled",
     "FulfillOrderLines": "OrderLinesFulfilled",
     "ReturnOrderLines": "OrderLinesReturned",
@@ -33,6 +36,9 @@ EVENT_OF_COMMAND = {
     "ReleaseReservation": "ReservationReleased",
 }
 """What a command that was carried out has written once, and one that was refused never."""
+
+NEVER_STORED = {"REQUEST_ID_REUSED", "INVALID_REQUEST"}
+"""Refusals of what could never be right."""
 
 MOVES_STOCK = {"ReceiveStock", "FulfillOrderLines", "ReturnOrderLines"}
 """Commands that change what is on the shelf, as their units say."""
@@ -105,7 +111,7 @@ def _bytes_differ(
 
 def _is_kept(call: Operation) -> bool:
     """Whether an answer is one that is stored: what could never be right is not."""
-    return call.is_decided and call.reason not in {"REQUEST_ID_REUSED", "INVALID_REQUEST"}
+    return call.is_decided and call.reason not in NEVER_STORED
 
 
 def check_effects(case: Case) -> Iterator[Violation]:
@@ -139,10 +145,12 @@ def _told(events: Iterable[LoggedEvent]) -> str:
 
 
 def check_failures(case: Case) -> Iterator[Violation]:
-    """Nobody is told that something is broken on our side."""
+    """Nobody is told that something is broken on our side, or of a mistake that they did not make."""
     for call in case.history:
         if call.reason == "INTERNAL" and call.code == 13:
             yield _of("internal error", "a client was told of a mistake of ours", [call])
+        elif call.reason in NEVER_STORED:
+            yield _of("wrong refusal", "nobody here sends such a request", [call])
 
 
 def check_explanations(case: Case) -> Iterator[Violation]:
@@ -186,7 +194,7 @@ def _levels_differ(case: Case) -> Iterator[Violation]:
 
 
 def check_oversell(case: Case) -> Iterator[Violation]:
-    """At no moment was more promised than could be had."""
+    """At no moment was more promised than was there: nobody here counts, or lets be backordered."""
     request_of = {event.position: event.request_id for event in case.evidence.events}
     by_place: dict[tuple[str, str], list[Movement]] = defaultdict(list)
     for movement in case.evidence.movements:
@@ -197,7 +205,10 @@ def check_oversell(case: Case) -> Iterator[Violation]:
             on_hand += movement.on_hand
             promised += movement.reserved + movement.allocated
             slack += movement.slack
-            if on_hand < 0 or promised > on_hand + slack:
+            if slack:
+                yield Violation("oversold", f"{sku_id}: a shortage at {movement.position}, and no count")
+                break
+            if on_hand < 0 or promised > on_hand:
                 told = f"{sku_id}: {promised} promised of {on_hand} at {movement.position}"
                 recent = [request_of.get(each.position, "") for each in movements[: index + 1][-3:]]
                 yield _of(
@@ -218,8 +229,9 @@ def check_stock_reads(case: Case) -> Iterator[Violation]:
         if read.method != "GetStock" or not read.is_decided:
             continue
         token_position = case.evidence.position_of(read.fresh_as)
-        if read.code == NOT_FOUND and _was_stocked(positions, read, token_position):
-            yield _of("stale read", "stock that had been told of is denied", [read])
+        if unseen := _stocked(positions, read, token_position) - read.told.get("levels", {}).keys():
+            told = f"stock at {', '.join(sorted(unseen))} that had been told of is denied"
+            yield _of("stale read", told, [read])
         for location_id, counters in read.told.get("levels", {}).items():
             place = (read.asked["sku_id"], location_id)
             since = bisect.bisect_right(positions.get(place, []), token_position)
@@ -230,14 +242,15 @@ def check_stock_reads(case: Case) -> Iterator[Violation]:
                 yield _of("stale read", f"{place} was {list(counters)} before the token only", [read])
 
 
-def _was_stocked(
+def _stocked(
     positions: dict[tuple[str, str], list[int]], read: Operation, token_position: int
-) -> bool:
-    """Whether the SKU had stock anywhere at the reader's token."""
-    return any(
-        sku_id == read.asked["sku_id"] and found[0] <= token_position
-        for (sku_id, _), found in positions.items()
-    )
+) -> set[str]:
+    """Where the SKU had ever had stock at the reader's token."""
+    return {
+        location_id
+        for (sku_id, location_id), found in positions.items()
+        if sku_id == read.asked["sku_id"] and found[0] <= token_position
+    }
 
 
 def _stock_states(

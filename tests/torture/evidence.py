@@ -38,7 +38,7 @@ class Movement(NamedTuple):
     reserved: int
     allocated: int
     slack: int
-    """What may be promised beyond on_hand: backorder_limit and shortage."""
+    """What may be promised beyond on_hand: backorder_limit and shortage; none here."""
 
 
 class StockLevel(NamedTuple):

@@ -70,9 +70,24 @@ class Kill(_OfProcess):
     async def begin(self, whole: WholeShop) -> None:
         """Kills."""
         member = self.member(whole.shop)
+        await whole.shop.note_deaths()
         member.is_wanted = False
         member.process.kill()
         await member.process.wait()
+
+    async def heal(self, whole: WholeShop) -> None:
+        """Starts."""
+        await whole.shop.start(self.member(whole.shop))
+
+
+class Drain(_OfProcess):
+    """SIGTERM, as when a new version is rolled out: it ends well, and is started again."""
+
+    kind = "drain"
+
+    async def begin(self, whole: WholeShop) -> None:
+        """Asks it to end."""
+        await whole.shop.drain(self.member(whole.shop))
 
     async def heal(self, whole: WholeShop) -> None:
         """Starts."""
@@ -331,6 +346,7 @@ class PauseValkey(_OfValkey):
 
 FAULTS: tuple[type[Fault], ...] = (
     Kill,
+    Drain,
     Pause,
     StepClock,
     Cut,

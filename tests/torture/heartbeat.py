@@ -17,6 +17,10 @@ PERIOD_SECONDS = 0.2
 ANSWER_SECONDS_MAX = 0.25
 """A shop that takes longer is not well: the machine is too busy to judge it by seconds."""
 
+PULSE_SECONDS_MAX = PERIOD_SECONDS + ANSWER_SECONDS_MAX
+"""What a pulse lasts when all answer in time. During a longer one this process itself stood still, and
+saw nothing of the shop."""
+
 COMMAND = inventory_pb.ReleaseReservationRequest()
 QUERY = stock_pb.GetStockRequest()
 
@@ -40,7 +44,8 @@ class Heartbeat:
                 await asyncio.sleep(PERIOD_SECONDS)
                 is_well = await self.is_well()
                 now = time.time()
-                self._history.pulses.append(Pulse(before, now, is_well and was_well))
+                is_seen = now - before <= PULSE_SECONDS_MAX
+                self._history.beat(Pulse(before, now, is_well and was_well and is_seen))
                 before, was_well = now, is_well
         finally:
             calls = [*self._commands, *self._queries]

@@ -93,8 +93,12 @@ class Pulse(NamedTuple):
     is_well: bool
 
 
+PULSE = "pulse"
+"""What a line of a pulse begins with."""
+
+
 class History:
-    """Grows while clients call; each operation is written to a file as it ends."""
+    """Grows while clients call; each operation is written to a file as it ends, and each pulse."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -118,6 +122,11 @@ class History:
         self._file.write(f"{ended.as_json()}\n")
         return ended
 
+    def beat(self, pulse: Pulse) -> None:
+        """Notes how the services were."""
+        self.pulses.append(pulse)
+        self._file.write(f"{json.dumps({PULSE: pulse})}\n")
+
     def mark(self) -> int:
         """This moment, for `as_of`."""
         return len(self.ended)
@@ -134,7 +143,8 @@ class History:
 
 def read(path: Path) -> list[Operation]:
     """The operations of a file that a run has written."""
-    return [operation_of(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [operation_of(line) for line in lines if not line.startswith(f'{{"{PULSE}"')]
 
 
 def operation_of(line: str) -> Operation:

@@ -4,7 +4,7 @@ import asyncio
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +20,11 @@ from tests.system.books import Books
 from tests.system.client import Client
 from tests.torture.calls import Caller
 from tests.torture.checker import Violation, check
-from tests.torture.evidence import Evidence, read_evidence
+from tests.torture.evidence import read_evidence
 from tests.torture.heartbeat import Heartbeat
-from tests.torture.history import History
+from tests.torture.history import History, Outcome
 from tests.torture.nemesis import Nemesis, schedule
-from tests.torture.shop import COMMAND, WholeShop, open_shop
+from tests.torture.shop import COMMAND, Shop, WholeShop, open_shop
 from tests.torture.till import StripeTill
 from tests.torture.workload import (
     OPENING_STOCK,
@@ -224,10 +224,7 @@ class Run:
             check, operations, evidence, list(self._history.pulses)
         )
         self.violations += await self._verify()
-        self.violations += [Violation("a process ended", death) for death in self._shop.deaths]
-        self.violations += [Violation("an error was logged", error) for error in self._shop.errors]
-        self._shop.deaths.clear()
-        self._shop.errors.clear()
+        self.violations += complaints_of(self._shop)
         self._say(f"judged {len(operations)} operations: {len(self.violations)} violations")
 
     async def _verify(self) -> list[Violation]:
@@ -270,6 +267,36 @@ class Run:
         self._tell(f"[{time.monotonic() - self._begun:6.1f} s] {text}")
 
 
+def complaints_of(shop: Shop) -> list[Violation]:
+    """Who has ended as it should not, and what was logged as a mistake of ours; once."""
+    found = [Violation("a process ended", death) for death in shop.deaths]
+    found += [Violation("an error was logged", error) for error in shop.errors]
+    shop.deaths.clear()
+    shop.errors.clear()
+    return found
+
+
+ACHIEVED = (
+    *("CreateCart", "AddCartLine", "PlaceOrder", "CancelOrder", "StartPayment", "RecordPayment"),
+    *("FulfillOrderLines", "ReturnOrderLines", "ReceiveStock", "ReserveStock", "ReleaseReservation"),
+    *("GetOrder", "GetStock", "ExplainStock"),
+)
+"""What has to have been done, each once at least: of a shop in which nothing can be done all is true."""
+
+
+def unproven(history: History, provider_money: Mapping[str, tuple[int, int]]) -> list[Violation]:
+    """What nobody has succeeded in, so that nothing is known of it."""
+    done = {operation.method for operation in history.ended if operation.outcome is Outcome.OK}
+    missing = [f"{method} was never answered" for method in ACHIEVED if method not in done]
+    if not any(captured_minor for captured_minor, _ in provider_money.values()):
+        missing.append("no money was captured")
+    if not any(pulse.is_well for pulse in history.pulses):
+        missing.append("not for a moment was everything well")
+    if not any(each.fresh_as for each in history.ended if each.outcome is Outcome.OK):
+        missing.append("no fresh answer was given")
+    return [Violation("nothing proven", what) for what in missing]
+
+
 def _as_violation(found: ops.verify.Violation) -> Violation:
     return Violation(found.check, f"{found.subject}: {found.explanation}")
 
@@ -299,8 +326,12 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         run = Run(whole, till, history, seed, tell)
         try:
             await run.torture(seconds)
+            if not run.violations:
+                run.violations += unproven(history, till.money())
         except Exception:  # noqa: BLE001 told as what it is: nothing was proven
             run.violations.append(Violation("no verdict", traceback.format_exc()))
+    # Until its last process has drained.
+    run.violations += complaints_of(whole.shop)
     history.flush()
     commands = {operation.request_id for operation in history.ended if operation.request_id}
     return Result(
@@ -316,6 +347,3 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         # What an inspection has seen the next one sees again.
         list({str(each): each for each in run.violations}.values()),
     )
-
-
-__all__ = ["Evidence", "Result", "torture"]

@@ -136,6 +136,17 @@ class Shop:
                 if not await member.is_well()
             ]
 
+    async def drain(self, member: Member) -> None:
+        """Has a process end by itself; that it does, and well, is part of what is judged."""
+        await self.note_deaths()
+        member.is_wanted = False
+        if not member.process.is_running:
+            return
+        await member.process.end(seconds_max=END_SECONDS_MAX)
+        status = await member.process.wait()
+        if status != 0:
+            self.deaths.append(f"{member.name} was to drain, and ended with status {status}")
+
     async def note_deaths(self) -> None:
         """Remembers who has ended unasked, and how; once."""
         for member in self.members.values():
@@ -298,9 +309,5 @@ async def _lead(shop: Shop, link: Link, url: str) -> None:
 async def _close(shop: Shop) -> None:
     for link in shop.links.values():
         link.release()
-    for member in shop.members.values():
-        member.is_wanted = False
-    await asyncio.gather(
-        *(member.process.end(seconds_max=END_SECONDS_MAX) for member in shop.members.values())
-    )
+    await asyncio.gather(*(shop.drain(member) for member in shop.members.values()))
     await asyncio.gather(*(link.close() for link in shop.links.values()))

@@ -199,6 +199,12 @@ def oversell(story: Story) -> None:
     story.evidence.levels[0] = StockLevel("cup", "main", 5, 5, 1)
 
 
+def oversell_as_a_shortage(story: Story) -> None:
+    story.moved(6, story.command("ReserveStock", position=7), reserved=5, slack=1)
+    story.event(7, "ReservationMade", "hold", story.history[-1])
+    story.evidence.levels[0] = StockLevel("cup", "main", 5, 5, 1)
+
+
 def read_old_stock(story: Story) -> None:
     story.change(3, told={"levels": {"main": [5, 1, 0]}})
 
@@ -213,6 +219,10 @@ def read_old_order(story: Story) -> None:
 
 def deny_order(story: Story) -> None:
     story.change(4, outcome=Outcome.REFUSED, code=5, reason="ORDER_NOT_FOUND", told={})
+
+
+def show_no_level(story: Story) -> None:
+    story.change(3, told={})
 
 
 def deny_stock(story: Story) -> None:
@@ -270,6 +280,15 @@ def fail(story: Story) -> None:
     )
 
 
+def refuse_as_another_request(story: Story) -> None:
+    refused = Operation(9, "b", "c", "PlaceOrder", request_id="new", outcome=Outcome.REFUSED)
+    story.history.append(replace(refused, code=3, reason="REQUEST_ID_REUSED"))
+
+
+def lose_line(story: Story) -> None:
+    story.command("AddCartLine", position=5)
+
+
 @pytest.mark.parametrize(
     ("break_it", "name"),
     [
@@ -281,14 +300,17 @@ def fail(story: Story) -> None:
         (carry_out_twice, "two effects"),
         (carry_out_twice_in_a_row, "two effects"),
         (lose_effect, "not one effect"),
+        (lose_line, "not one effect"),
         (move_less, "stock not conserved"),
         (forget_movement, "stock not conserved"),
         (oversell, "oversold"),
+        (oversell_as_a_shortage, "oversold"),
         (read_old_stock, "stale read"),
         (read_what_never_was, "read of nothing"),
         (read_old_order, "stale read"),
         (deny_order, "stale read"),
         (deny_stock, "stale read"),
+        (show_no_level, "stale read"),
         (ship_what_was_cancelled, "impossible history"),
         (hold_for_too_long, "overdue hold"),
         (expire_too_late, "overdue hold"),
@@ -299,6 +321,7 @@ def fail(story: Story) -> None:
         (refund_less_than_told, "money not conserved"),
         (explain_wrongly, "unexplained stock"),
         (fail, "internal error"),
+        (refuse_as_another_request, "wrong refusal"),
     ],
 )
 def test_what_is_broken_is_seen(break_it: Break, name: str) -> None:

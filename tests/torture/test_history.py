@@ -3,13 +3,14 @@
 from io import StringIO
 from pathlib import Path
 
-from tests.torture.history import History, Operation, Outcome, commands_by_request, read
+from tests.torture.history import History, Operation, Outcome, Pulse, commands_by_request, read
 
 
 def test_operations_are_read_as_they_were_written(tmp_path: Path) -> None:
     file = StringIO()
     history = History(file)
     begun = history.begin(Operation(0, "buyer 0", "door", "PlaceOrder", request_id="a"))
+    history.beat(Pulse(1.0, 1.25, is_well=True))
     ended = history.end(begun, outcome=Outcome.OK, told={"order_id": "o"}, units={"cup": -1})
     path = tmp_path / "history.jsonl"
     path.write_text(file.getvalue())
