@@ -367,12 +367,18 @@ def _calls_by_order(history: Iterable[Operation]) -> dict[str, list[Operation]]:
 
 HELD = 1
 
+ENDS_HOLD = {
+    *("OrderExpired", "OrderCancelled", "PaymentRecorded"),
+    *("ReservationReleased", "ReservationCommitted"),
+}
+"""The first of these ends a hold. Whoever pays or cancels late finds an order that has expired."""
+
 
 def check_holds(case: Case) -> Iterator[Violation]:
     """No hold outlives its time by more than a second of healthy service."""
     ends: dict[str, float] = {}
     for event in case.evidence.events:
-        if event.type in {"OrderExpired", "ReservationReleased"}:
+        if event.type in ENDS_HOLD:
             ends.setdefault(event.key, event.recorded_time.timestamp())
     calls = _calls_by_order(case.history)
     for hold in case.evidence.holds:

@@ -248,6 +248,10 @@ def expire_too_late(story: Story) -> None:
     )
 
 
+def pay_for_what_should_have_expired(story: Story) -> None:
+    story.evidence.holds[0] = Hold("order", 2, at(1.5))
+
+
 def forget_claimed_call(story: Story) -> None:
     story.evidence.errands.append(Errand("order.1", "order", at(98.5), is_in_flight=True))
 
@@ -314,6 +318,7 @@ def lose_line(story: Story) -> None:
         (ship_what_was_cancelled, "impossible history"),
         (hold_for_too_long, "overdue hold"),
         (expire_too_late, "overdue hold"),
+        (pay_for_what_should_have_expired, "overdue hold"),
         (forget_claimed_call, "abandoned call"),
         (forget_due_call, "abandoned call"),
         (lose_money, "money not conserved"),
