@@ -125,9 +125,14 @@ async def submit(
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[AnswerT]):
-    """How a command of ours went. decided: None when it was refused, or answered before."""
+    """How a command of ours went.
+
+    decided: None when it was refused, or answered before. decided_seconds: when, by the loop's clock;
+    the commit came later, and may have taken long.
+    """
 
     decided: AnswerT | None
+    decided_seconds: float
     token: ConsistencyToken
     is_refused: bool
 
@@ -140,15 +145,20 @@ async def ask(
     Raises:
         Failure: of a category that is not stored; to be sent again.
     """
+    clock = asyncio.get_running_loop().time
     decided: list[AnswerT] = []
+    decided_seconds = clock()
 
     def encode(answer: AnswerT) -> bytes:
+        nonlocal decided_seconds
         decided.append(answer)
+        decided_seconds = clock()
         return b""
 
     answer = await committer.submit(_submission(command, request_id, actor, encode))
     is_refused = answer.code != SUCCESS
-    return Asked(decided[-1] if decided and not is_refused else None, answer.token, is_refused)
+    last = decided[-1] if decided and not is_refused else None
+    return Asked(last, decided_seconds, answer.token, is_refused)
 
 
 def _submission(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4, uuid5
 
 import structlog
@@ -53,6 +53,13 @@ class Driven:
     token: ConsistencyToken
 
 
+class _Claimed(NamedTuple):
+    """Calls that are ours to make. seconds: when that was decided, by the loop's clock."""
+
+    claims: Claims
+    seconds: float
+
+
 class PaymentDriver:
     """Makes claimed calls and reports them. new_id: makes request ids that nobody else has."""
 
@@ -62,8 +69,8 @@ class PaymentDriver:
         self._committer = committer
         self._new_id = new_id
         self._gateway = gateway
-        # The call and its report are to be within the lease of the claim yet. After it somebody else may
-        # make the call, and a second one without a key would give back twice.
+        # From the claim on, whose commit may take long. The call and its report are to be within its
+        # lease yet: after it somebody else may make the call, and two without a key give back twice.
         self._wait_seconds_max = WAIT_SHARE * gateway.lease.total_seconds()
         self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
         self._driving: dict[str, asyncio.Task[Driven]] = {}
@@ -85,13 +92,19 @@ class PaymentDriver:
         """Returns when the calls in hand are reported; what is not done in time is left as an errand."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def drive(self, payment: Payment) -> Driven:
-        """Makes the call of a payment that the caller has claimed. Who asks meanwhile waits as well."""
+    async def drive(self, payment: Payment, *, claimed_seconds: float) -> Driven:
+        """Makes the call of a payment that the caller has claimed. Who asks meanwhile waits as well.
+
+        claimed_seconds: when that was decided, by the loop's clock.
+
+        Raises:
+            PaymentProviderUnavailable: too long ago to make the call.
+        """
         assert payment.errand is not None
         attempt = payment.errand.attempt(payment.payment_id)
         task = self._driving.get(attempt)
         if task is None:
-            task = self._begun(self._drive_payment(payment))
+            task = self._begun(self._drive_payment(payment, claimed_seconds))
             self._driving[attempt] = task
             task.add_done_callback(lambda _: self._driving.pop(attempt, None))
         return await asyncio.shield(task)
@@ -108,7 +121,7 @@ class PaymentDriver:
         if claimed is None:
             raise PaymentProviderUnavailable
         if claimed.is_ours:
-            return await self.drive(claimed.payment)
+            return await self.drive(claimed.payment, claimed_seconds=found.decided_seconds)
         errand = claimed.payment.errand
         task = None if errand is None else self._driving.get(errand.attempt(payment_id))
         if task is not None:
@@ -127,9 +140,18 @@ class PaymentDriver:
             log.info("nothing to hand over", payment_id=payment.payment_id, code=failure.code)
             raise PaymentProviderUnavailable from failure
 
-    async def drive_refunds(self, asked: AskedBack) -> tuple[list[Refund], ConsistencyToken]:
-        """Makes the calls of refunds that the caller just asked for; the refunds as they are then."""
-        tasks = [self._begun(self._drive_refund(each, asked.payments)) for each in asked.refunds]
+    async def drive_refunds(
+        self, asked: AskedBack, *, claimed_seconds: float
+    ) -> tuple[list[Refund], ConsistencyToken]:
+        """Makes the calls of refunds that the caller just asked for; the refunds as they are then.
+
+        Raises:
+            PaymentProviderUnavailable: as `drive`.
+        """
+        tasks = [
+            self._begun(self._drive_refund(each, asked.payments, claimed_seconds))
+            for each in asked.refunds
+        ]
         # A caller that goes away leaves the calls to themselves.
         driven = await asyncio.shield(asyncio.gather(*tasks))
         return [refund for refund, _ in driven], _newest(token for _, token in driven)
@@ -138,8 +160,8 @@ class PaymentDriver:
         self, order_id: str, refund_ids: Collection[str]
     ) -> tuple[list[Refund], ConsistencyToken]:
         """Goes on with refunds that somebody has left; these of them as they are then."""
-        claims, token = await self._claims(order_id)
-        driven = self._all_begun(claims)
+        claimed, token = await self._claims(order_id)
+        claims, driven = claimed.claims, self._all_begun(claimed)
         refunds = []
         for refund in claims.all.refunds:
             if refund.refund_id in refund_ids:
@@ -149,28 +171,31 @@ class PaymentDriver:
 
     async def advance(self, order_id: str) -> None:
         """Takes the order's next steps, and begins the calls that they need."""
-        claims, _ = await self._claims(order_id)
-        self._all_begun(claims)
+        claimed, _ = await self._claims(order_id)
+        self._all_begun(claimed)
 
-    def _all_begun(self, claims: Claims) -> dict[str, asyncio.Task[tuple[Refund, ConsistencyToken]]]:
+    def _all_begun(
+        self, claimed: "_Claimed"
+    ) -> dict[str, asyncio.Task[tuple[Refund, ConsistencyToken]]]:
         """Begins every call that was claimed; those for refunds, by their ids."""
+        claims, seconds = claimed
         for payment in claims.payments:
-            self._begun(self.drive(payment))
+            self._begun(self.drive(payment, claimed_seconds=seconds))
         return {
-            refund.refund_id: self._begun(self._drive_refund(refund, claims.all))
+            refund.refund_id: self._begun(self._drive_refund(refund, claims.all, seconds))
             for refund in claims.refunds
         }
 
-    async def _claims(self, order_id: str) -> tuple[Claims, ConsistencyToken]:
+    async def _claims(self, order_id: str) -> tuple["_Claimed", ConsistencyToken]:
         advance = AdvanceOrder(order_id, self.lease)
         asked = await ask(self._committer, advance, request_id=self._new_id(), actor=ACTOR)
         assert asked.decided is not None, "an order with payments exists"
-        return asked.decided, asked.token
+        return _Claimed(asked.decided, asked.decided_seconds), asked.token
 
     async def _drive_refund(
-        self, refund: Refund, payments: OrderPayments
+        self, refund: Refund, payments: OrderPayments, claimed_seconds: float
     ) -> tuple[Refund, ConsistencyToken]:
-        async with self._a_place():
+        async with self._a_place(claimed_seconds):
             report = await of_provider_call(
                 self._gateway.run_refund(refund, payments),
                 provider=payments.payment(refund.payment_id).provider,
@@ -187,9 +212,9 @@ class PaymentDriver:
             log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
         return reported.decided or refund, reported.token
 
-    async def _drive_payment(self, payment: Payment) -> Driven:
+    async def _drive_payment(self, payment: Payment, claimed_seconds: float) -> Driven:
         assert payment.errand is not None
-        async with self._a_place():
+        async with self._a_place(claimed_seconds):
             outcome = await of_provider_call(
                 self._gateway.run_payment(payment),
                 provider=payment.provider,
@@ -219,18 +244,22 @@ class PaymentDriver:
             )
 
     @asynccontextmanager
-    async def _a_place(self) -> AsyncIterator[None]:
+    async def _a_place(self, claimed_seconds: float) -> AsyncIterator[None]:
         """A place for one call.
 
         Raises:
             PaymentProviderUnavailable: none became free while the claim was sure to outlast the call.
         """
+        until = claimed_seconds + self._wait_seconds_max
         try:
-            async with asyncio.timeout(self._wait_seconds_max):
+            async with asyncio.timeout_at(until):
                 await self._room.acquire()
         except TimeoutError:
             raise PaymentProviderUnavailable from None
         try:
+            # Who finds a place at once does not wait, and so meets no timeout.
+            if asyncio.get_running_loop().time() > until:
+                raise PaymentProviderUnavailable
             yield
         finally:
             self._room.release()

@@ -4,11 +4,14 @@ A request that is sent again finds its intent answered already: then the rest is
 left, and what is a secret is asked for again.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
+
+from google.protobuf.message import Message
 
 from command_service.checkout.capture_payment import CapturePayment, VoidPayment
 from command_service.checkout.payment_driver import Driven, PaymentDriver
@@ -23,7 +26,7 @@ from command_service.payment.gateway import NOTHING_TO_HAND_OVER
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Told
 from command_service.servicing import Door
-from command_service.world import Command
+from command_service.world import AnswerT, Command
 from event_log.codec import to_message
 from payment_providers.port import (
     Flow,
@@ -109,18 +112,14 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
             units=tuple(Units(line.line_id, line.quantity) for line in request.lines),
             lease=self._driver.lease,
         )
-        asked: list[AskedBack] = []
-
-        def respond(answer: AskedBack) -> service.RefundPaymentResponse:
-            asked.append(answer)
-            return _refunds_response(answer.refunds)
-
-        answer = await self._door.settle(request, context, command, respond)
+        decided = _Decided[AskedBack](lambda asked: _refunds_response(asked.refunds))
+        answer = await self._door.settle(request, context, command, decided.respond)
         stored = service.RefundPaymentResponse.FromString(answer.body)
         if request.validate_only:
             return self._door.reply(stored, answer.token, context)
-        if asked:
-            refunds, token = await self._driver.drive_refunds(asked[-1])
+        asked = decided.answered(stored)
+        if asked is not None:
+            refunds, token = await self._driver.drive_refunds(asked, claimed_seconds=decided.seconds)
         else:
             refund_ids = {refund.refund_id for refund in stored.refunds}
             refunds, token = await self._driver.take_up_refunds(request.order_id, refund_ids)
@@ -146,21 +145,39 @@ class PaymentServicer(payment_command_service_pb2_grpc.PaymentCommandServiceServ
         response_type: type[_PaymentResponseT],
     ) -> Driven:
         """The payment after its call, made by the request that decided it; any later one takes it up."""
-        decided: list[Payment] = []
-
-        def respond(payment: Payment) -> _PaymentResponseT:
-            decided.append(payment)
-            return response_type(payment=_message(payment))
-
-        answer = await self._door.settle(request, context, command, respond)
+        decided = _Decided[Payment](lambda payment: response_type(payment=_message(payment)))
+        answer = await self._door.settle(request, context, command, decided.respond)
         stored = response_type.FromString(answer.body)
-        # What was decided here may have been rolled back, and decided anew by another process.
-        is_ours = bool(decided) and _message(decided[-1]) == stored.payment
-        if is_ours and (request.validate_only or decided[-1].errand is None):
-            return Driven(decided[-1], NOTHING_TO_HAND_OVER, answer.token)
-        if is_ours:
-            return await self._driver.drive(decided[-1])
-        return await self._driver.take_up(stored.payment.payment_id)
+        payment = decided.answered(stored)
+        if payment is None:
+            return await self._driver.take_up(stored.payment.payment_id)
+        if request.validate_only or payment.errand is None:
+            return Driven(payment, NOTHING_TO_HAND_OVER, answer.token)
+        return await self._driver.drive(payment, claimed_seconds=decided.seconds)
+
+
+class _Decided(Generic[AnswerT]):
+    """What a request decided in this process, last. seconds: when, by the loop's clock."""
+
+    def __init__(self, response_of: Callable[[AnswerT], Message]) -> None:
+        self._response_of = response_of
+        self._last: tuple[AnswerT, Message] | None = None
+        self.seconds = 0.0
+
+    def respond(self, answer: AnswerT) -> Message:
+        """The response, of whose answer note is taken."""
+        response = self._response_of(answer)
+        self._last = answer, response
+        self.seconds = asyncio.get_running_loop().time()
+        return response
+
+    def answered(self, stored: Message) -> AnswerT | None:
+        """The answer, if it is the one that was stored.
+
+        What was decided here may have been rolled back, and decided anew by another process: its calls
+        are not ours to make.
+        """
+        return self._last[0] if self._last is not None and self._last[1] == stored else None
 
 
 def _start_command(

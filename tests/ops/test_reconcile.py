@@ -102,7 +102,7 @@ async def listed(shop: PaidShop) -> list[ProviderPayment]:
 
 async def give_back(shop: PaidShop, order: Order, amount_minor: int) -> None:
     asked = await shop.ask(RefundPayment(order.order_id, "", Money("GBP", amount_minor), ()))
-    await shop.driver.drive_refunds(asked)
+    await shop.give_back(asked)
 
 
 async def refund_by_hand(shop: PaidShop, payment: Payment, amount_minor: int) -> str:

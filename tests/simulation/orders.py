@@ -216,7 +216,7 @@ async def _pay_at_provider(shop: Shop, order: Order) -> None:
             return
         payment: Payment = request.answer
         if draw() < 0.9:
-            await shop.drive(payment)
+            await shop.drive(request)
         await shop.database.loop.pause(draw() * 2)
         if draw() < 0.85:
             shop.provider.pay(payment.payment_id)
@@ -230,4 +230,4 @@ async def _give_back(shop: Shop, order: Order) -> None:
     request = shop.request(RefundPayment(order.order_id, "", amount, ()))
     await shop.carry_out(request)
     if request.is_done and shop.chance.random() < 0.9:
-        await shop.drive_refunds(request.answer)
+        await shop.drive_refunds(request)

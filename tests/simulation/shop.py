@@ -13,11 +13,9 @@ from command_service.checkout.expiry import ExpiryWorker
 from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.payment_worker import PaymentWorker
 from command_service.checkout.process import next_steps
-from command_service.checkout.refund_payment import AskedBack
 from command_service.checkout.report_payment import ReportProviderEvent
 from command_service.committer import Committer, Lane, Limits
 from command_service.errors import Failure, Internal, RequestIdReused
-from command_service.payment.domain import Payment
 from command_service.payment.gateway import Gateway
 from command_service.payment.reports import Told
 from command_service.rehearsal import Rehearsal
@@ -68,7 +66,7 @@ class Request:
     is_hurried: bool = False
     is_doubled: bool = False
     answers: list[Answer] = field(default_factory=list)
-    decided: dict[bytes, Any] = field(default_factory=dict)
+    decided: dict[bytes, tuple[Any, float]] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -81,7 +79,16 @@ class Request:
     @property
     def answer(self) -> Any:
         """What its command decided; None if it was refused."""
-        return self.decided.get(self.answers[0].body)
+        return self._decided[0]
+
+    @property
+    def decided_seconds(self) -> float:
+        """When it did."""
+        return self._decided[1]
+
+    @property
+    def _decided(self) -> tuple[Any, float]:
+        return self.decided.get(self.answers[0].body, (None, 0.0))
 
 
 Client = Callable[["Shop"], Coroutine[Any, Any, None]]
@@ -297,7 +304,7 @@ class Shop:
     def _submission(self, request: Request, seconds: float) -> Submission:
         def encode(answer: Any) -> bytes:
             body = b"%d" % next(self._answer_numbers)
-            request.decided[body] = answer
+            request.decided[body] = answer, self.database.loop.time()
             return body
 
         return Submission(
@@ -323,15 +330,17 @@ class Shop:
         await self.database.loop.pause(seconds)
         await self.carry_out(request)
 
-    async def drive(self, payment: Payment) -> None:
+    async def drive(self, started: Request) -> None:
         """Makes the call that was claimed; whoever should may not be there any more."""
-        process = self._any_process()
-        await self._driven(process, process.drivers[0].drive(payment))
+        process, seconds = self._any_process(), started.decided_seconds
+        driving = process.drivers[0].drive(started.answer, claimed_seconds=seconds)
+        await self._driven(process, driving)
 
-    async def drive_refunds(self, asked: AskedBack) -> None:
+    async def drive_refunds(self, asked: Request) -> None:
         """Likewise."""
-        process = self._any_process()
-        await self._driven(process, process.drivers[0].drive_refunds(asked))
+        process, seconds = self._any_process(), asked.decided_seconds
+        driving = process.drivers[0].drive_refunds(asked.answer, claimed_seconds=seconds)
+        await self._driven(process, driving)
 
     async def _driven(self, process: Process, driving: Coroutine[Any, Any, object]) -> None:
         try:

@@ -1,5 +1,6 @@
 """A shop on PostgreSQL whose customers pay at the sandbox of Stripe, all in one process."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from uuid import uuid4
 from command_service.checkout.lookouts import PaymentLookout
 from command_service.checkout.payment_driver import Driven, PaymentDriver
 from command_service.checkout.payment_worker import PaymentWorker
+from command_service.checkout.refund_payment import AskedBack
 from command_service.checkout.report_payment import ReportProviderEvent
 from command_service.checkout.start_payment import StartPayment, payments_of
 from command_service.committer import Committer, Lane, Limits
@@ -26,6 +28,7 @@ from command_service.payment.domain import (
     Wish,
 )
 from command_service.payment.gateway import Gateway
+from command_service.payment.refunds import Refund
 from command_service.payment.reports import Told
 from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.session import Session
@@ -43,6 +46,11 @@ from tests.sandboxes.stripe_connection import Connection, connected
 
 LIMITS = CallLimits(attempt_seconds_max=2.0, total_seconds_max=2.0, repeat_count_max=0)
 """Short, since some calls never get an answer; one that is late for another reason is made again."""
+
+
+def just_now() -> float:
+    """By the loop's clock, as claims are timed."""
+    return asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,13 @@ class PaidShop:
 
     async def start(self, order: Order, **other: Any) -> Driven:
         """Intent, call and report."""
-        return await self.driver.drive(await self.intend(order, **other))
+        intended = await self.intend(order, **other)
+        return await self.driver.drive(intended, claimed_seconds=just_now())
+
+    async def give_back(self, asked: AskedBack) -> list[Refund]:
+        """The calls of refunds that were asked for, and their reports."""
+        refunds, _ = await self.driver.drive_refunds(asked, claimed_seconds=just_now())
+        return refunds
 
     async def act(self, payment: Payment, act: str, **arguments: Any) -> None:
         """What the customer does at Stripe."""

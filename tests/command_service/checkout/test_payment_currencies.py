@@ -19,7 +19,7 @@ from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertP
 from command_service.pricing.domain import PriceList, PriceTier
 from payment_providers.port import ProviderPayment, ProviderState
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, placing
-from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
+from tests.command_service.checkout.paid_shop import PaidShop, just_now, paid_shop
 from tests.command_service.checkout.shop_in_memory import add, create
 from tests.command_service.conftest import CarryOut
 
@@ -77,7 +77,7 @@ async def test_an_amount_is_exact_on_its_way_there_and_back(
     await shop.deliver()
     assert (await shop.order(order)).state is OrderState.PAID
     asked = await shop.ask(RefundPayment(order.order_id, "", Money(currency_code, refund_minor), ()))
-    [[refund], _] = await shop.driver.drive_refunds(asked)
+    [refund] = await shop.give_back(asked)
     assert (refund.state, refund.amount_minor) == (RefundState.SUCCEEDED, refund_minor)
     await shop.deliver()
     [payment] = (await shop.payments(order)).payments
@@ -110,7 +110,7 @@ async def test_money_of_another_currency_is_refused_loudly(shop: PaidShop) -> No
     payment = await shop.intend(order)
     driver = PaymentDriver(shop.committer, ToldInDollars({}))
     with capture_logs() as lines:
-        assert (await driver.drive(payment)).payment == payment
+        assert (await driver.drive(payment, claimed_seconds=just_now())).payment == payment
     [line] = [line for line in lines if line["event"] == "what a provider told is refused"]
     assert (line["log_level"], line["payment_id"]) == ("error", payment.payment_id)
     assert "'USD'" in repr(line["told"])

@@ -162,7 +162,7 @@ async def test_a_refund_that_went_wrong_gives_back_once(shop: PaidShop, kind: Fa
     order = await paid(shop)
     await arm(shop, kind, REFUNDS)
     asked = await shop.ask(RefundPayment(order.order_id, "", Money("GBP", 50), ()))
-    await shop.driver.drive_refunds(asked)
+    await shop.give_back(asked)
     assert (await shop.order(order)).refunded_minor == 50
     await settle(shop)
     [refund] = (await shop.payments(order)).refunds
@@ -174,7 +174,7 @@ async def test_a_refund_that_went_wrong_gives_back_once(shop: PaidShop, kind: Fa
 async def test_a_refund_that_fails_later_is_refundable_again(shop: PaidShop) -> None:
     order = await paid(shop)
     asked = await shop.ask(RefundPayment(order.order_id, "", Money("GBP", 50), ()))
-    [[refund], _] = await shop.driver.drive_refunds(asked)
+    [refund] = await shop.give_back(asked)
     await shop.sandbox.act(f"refunds/{refund.provider_reference}/fail")
     await shop.deliver(times=2)
     payments = await shop.payments(order)

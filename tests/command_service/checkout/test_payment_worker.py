@@ -11,6 +11,7 @@ from command_service.checkout.payment_worker import Lookout, PaymentWorker, Stre
 from command_service.committer import Committer
 from command_service.errors import DatabaseUnavailable, PaymentProviderUnavailable
 from command_service.payment.gateway import Gateway
+from tests.command_service.checkout.paid_shop import just_now
 from tests.command_service.payment.tellings import new_payment
 
 ORDER_COUNT = 250
@@ -65,5 +66,5 @@ async def test_a_claim_that_waits_too_long_for_a_place_is_let_go() -> None:
     driver = PaymentDriver(cast("Committer", None), gateway)
     driver._room = asyncio.Semaphore(0)
     with pytest.raises(PaymentProviderUnavailable):
-        await driver.drive(new_payment())
+        await driver.drive(new_payment(), claimed_seconds=just_now())
     await driver.drain()
