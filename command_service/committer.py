@@ -175,7 +175,7 @@ class Lane:
                 break
             self._queue.popleft()
             if submission.deadline <= loop_now:
-                _fail(submission, DeadlineMissed())
+                _fail(submission, RequestInProgress() if submission.is_begun else DeadlineMissed())
             else:
                 batch.append(submission)
         self._queue_length.set(len(self._queue))
@@ -184,6 +184,8 @@ class Lane:
     async def _carry_out(self, batch: list[Submission]) -> None:
         """Commits a batch, whatever it takes, and answers each of its callers."""
         self._batch_size.observe(len(batch))
+        for submission in batch:
+            submission.is_begun = True
         with self._commit_seconds.time():
             try:
                 outcome = await self._attempt(batch)

@@ -45,7 +45,7 @@ class DatabaseUnavailable(Unavailable):
 
 
 class RequestInProgress(Unavailable):
-    """The same request is still being worked on; send it again for its answer."""
+    """The request was begun and its outcome is not known yet; send the same again for its answer."""
 
 
 class Draining(Unavailable):

@@ -32,6 +32,7 @@ class Submission:
 
     encode: turns the command's answer into response bytes; runs inside the batch, since the bytes are
     stored with the effect. deadline: loop time in seconds after which it is not begun any more.
+    is_begun: it may have been carried out, if only elsewhere, so nobody may be told that nothing was done.
     """
 
     request_id: UUID
@@ -41,6 +42,7 @@ class Submission:
     command: Command[Any]
     encode: Callable[[Any], bytes]
     deadline: float
+    is_begun: bool = False
     future: asyncio.Future[Answer] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

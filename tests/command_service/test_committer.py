@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from command_service.committer import Committer, Lane, Limits
+from command_service.database_failures import FellSilent, TookTooLong
 from command_service.errors import (
     DatabaseUnavailable,
     DeadlineMissed,
@@ -21,6 +22,7 @@ from command_service.errors import (
     QueueFull,
     Refusal,
     RequestIdReused,
+    RequestInProgress,
 )
 from command_service.pipeline import Row, Statement
 from command_service.postgresql import PostgresqlUnitOfWork, Storage
@@ -28,12 +30,13 @@ from command_service.requests import CLAIM
 from command_service.session import Session, Timeouts
 from command_service.submission import SUCCESS, Answer, Submission
 from command_service.transaction import Outcome, Transaction
-from command_service.unit_of_work import Changed, Keys
+from command_service.unit_of_work import Changed, Claimed, Keys, Work
 from command_service.world import Command, Decision, Kind, LockRank, Touch, World
 from event_log.appending import LOG_END
 from event_log.events import Event
 from event_log.tokens import ConsistencyToken
 from serving.status import encode_failure
+from tests.eventually import eventually
 
 COUNTER: Kind[str, int] = Kind("counter", LockRank.CART)
 
@@ -449,6 +452,54 @@ async def test_a_command_whose_deadline_has_passed_is_dropped_unexecuted(counter
         with pytest.raises(DeadlineMissed):
             await committer.submit(submission(Count("a"), seconds=-1))
     assert value_of(counters, "a") is None
+
+
+async def test_a_command_that_may_have_been_committed_is_never_said_not_to_have_been_begun(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commit is lost, it is put back, and its deadline passes before it has its turn again."""
+    write, claim = PostgresqlUnitOfWork.write, PostgresqlUnitOfWork.claim
+    mishaps: list[str] = []
+
+    async def write_and_lose(self: PostgresqlUnitOfWork, work: Work) -> ConsistencyToken:
+        await write(self, work)
+        monkeypatch.setattr(PostgresqlUnitOfWork, "write", write)
+        monkeypatch.setattr(PostgresqlUnitOfWork, "claim", claim_too_slowly)
+        mishaps.append("lost")
+        raise FellSilent("the database did not answer", code="08")
+
+    async def claim_too_slowly(self: PostgresqlUnitOfWork, request_ids: Sequence[UUID]) -> Claimed:
+        monkeypatch.setattr(PostgresqlUnitOfWork, "claim", claim)
+        mishaps.append("slow")
+        for item in items:
+            item.deadline = 0
+        raise TookTooLong("statement timeout", code="57")
+
+    monkeypatch.setattr(PostgresqlUnitOfWork, "write", write_and_lose)
+    async with committing(counters) as committer:
+        items = [submission(Count(name)) for name in "ab"]
+        answers = await asyncio.gather(*(answer_of(committer, item) for item in items))
+        again = await committer.submit(submission(Count("a"), items[0].request_id))
+    assert mishaps == ["lost", "slow"]
+    assert [type(answer) for answer in answers] == [RequestInProgress] * 2
+    assert again.body == b"1"
+    assert value_of(counters, "a") == 1
+
+
+async def test_a_command_in_flight_elsewhere_is_never_said_not_to_have_been_begun(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = sizes_of_batches(monkeypatch)
+    held = submission(Count("held"))
+    async with (
+        await psycopg.AsyncConnection.connect(counters) as elsewhere,
+        committing(counters) as committer,
+    ):
+        await elsewhere.execute(CLAIM.encode(), ([str(held.request_id)],))
+        waiting = asyncio.create_task(answer_of(committer, held))
+        await eventually(lambda: asyncio.sleep(0, len(sizes) > 0))
+        held.deadline = 0
+        assert isinstance(await waiting, RequestInProgress)
 
 
 async def test_a_duplicate_that_can_wait_longer_than_the_first_is_still_executed(
