@@ -1,6 +1,6 @@
 """What the workers of checkout find in PostgreSQL: their ports stand beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from command_service.cart.repository import DUE_CARTS
@@ -62,9 +62,12 @@ class PaymentLookout(Session):
         [[(end,)]] = await self.run([Statement(LAST_POSITION)])
         return int(end)
 
-    async def orders_to_advance(self, told: Stretch | None, due_count_max: int) -> set[str]:
+    async def orders_to_advance(
+        self, told: Stretch | None, due_count_max: int, *, resting: Collection[str]
+    ) -> set[str]:
         """See command_service.checkout.payment_worker.Lookout."""
-        statements = [Statement(DUE_ERRANDS, (due_count_max, due_count_max))]
+        limits = {"resting": list(resting), "count_max": due_count_max}
+        statements = [Statement(DUE_ERRANDS, limits)]
         if told is None:
             statements.append(Statement(_OF_ALL))
         elif told.after < told.through:

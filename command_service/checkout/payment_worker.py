@@ -2,13 +2,17 @@
 
 One process at a time does. When it takes over it looks at every order once, then at those of which the
 log tells; what it does with an order rests on where the order is, so to look twice does no harm.
+An order that fails is remembered and tried again, so that one does not make every look a look at all.
 """
 
 import asyncio
+from collections.abc import Collection
 from typing import NamedTuple, Protocol
 
 from command_service.checkout.payment_driver import PaymentDriver
+from command_service.errors import Failure, Internal
 from command_service.lone_worker import LoneWorker, WorkerLock, WorkerSession
+from command_service.outage import Outage
 
 PAUSE_SECONDS = 0.1
 """Between two looks at the log: what an authorized payment waits for its capture."""
@@ -21,6 +25,15 @@ DUE_COUNT_MAX = 200
 
 ADVANCED_AT_ONCE_MAX = 100
 """Orders whose next steps are decided together: half a batch of the committer."""
+
+REST_SECONDS = 60.0
+"""How long an order that hit a mistake of ours is left alone, unless the log tells of it."""
+
+REST_OF_PASSING_SECONDS = 1.0
+"""Likewise one that failed for want of a database or of room: what holds it up may hold up others."""
+
+FAILED_COUNT_MAX = EVENT_COUNT_MAX
+"""Orders that are remembered to be tried again: all that one round's part of the log can tell of."""
 
 
 class Stretch(NamedTuple):
@@ -37,10 +50,13 @@ class Lookout(WorkerSession, Protocol):
         """How far the log has come."""
         ...
 
-    async def orders_to_advance(self, told: Stretch | None, due_count_max: int) -> set[str]:
+    async def orders_to_advance(
+        self, told: Stretch | None, due_count_max: int, *, resting: Collection[str]
+    ) -> set[str]:
         """Orders with a call that is due, up to so many, and those that may have next steps.
 
         told: where of the latter only those are looked for that the log tells of there; None: all.
+        resting: orders whose due calls are left alone; they take nobody's place.
         """
         ...
 
@@ -51,6 +67,9 @@ class PaymentWorker:
     def __init__(self, lookout: Lookout, driver: PaymentDriver) -> None:
         self._driver = driver
         self._told_through: int | None = None
+        self._rest_until: dict[str, float] = {}
+        """Orders that failed, which the log need not tell of again, by the loop's time."""
+        self._outage = Outage(worker=WorkerLock.PAYMENTS.name, at="orders")
         self._worker = LoneWorker(WorkerLock.PAYMENTS, lookout, self.look, pause_seconds=PAUSE_SECONDS)
 
     async def start(self) -> None:
@@ -63,22 +82,46 @@ class PaymentWorker:
         await self._driver.drain()
 
     async def look(self, lookout: Lookout) -> None:
-        """One round: what the log tells since the last one, and the calls that are due."""
+        """One round: what the log tells since the last one, the calls that are due, and what failed.
+
+        Only what the database does not answer fails the round.
+        """
+        # The lock may be lost with the answer, and somebody else be the worker meanwhile: until it is
+        # there, the next round has to look at all.
+        told_through, self._told_through = self._told_through, None
         end = await lookout.log_position()
-        told_through = self._told_through
-        # Until this round is done, the next one has to look at all.
-        self._told_through = None
         told = None
         if told_through is not None and end >= told_through:
             end = min(end, told_through + EVENT_COUNT_MAX)
             told = Stretch(told_through, end)
-        failures: list[BaseException] = []
-        order_ids = sorted(await lookout.orders_to_advance(told, DUE_COUNT_MAX))
+        else:
+            self._rest_until.clear()
+        loop_now = asyncio.get_running_loop().time()
+        again = {order_id for order_id, rest_end in self._rest_until.items() if rest_end <= loop_now}
+        resting = self._rest_until.keys() - again
+        found = await lookout.orders_to_advance(told, DUE_COUNT_MAX, resting=resting)
+        await self._advance_all(sorted(found | again))
+        if len(self._rest_until) <= FAILED_COUNT_MAX:
+            self._told_through = end
+
+    async def _advance_all(self, order_ids: list[str]) -> None:
+        """One that fails keeps no other waiting."""
         for start in range(0, len(order_ids), ADVANCED_AT_ONCE_MAX):
             part = order_ids[start : start + ADVANCED_AT_ONCE_MAX]
             done = await asyncio.gather(*map(self._driver.advance, part), return_exceptions=True)
-            failures.extend(each for each in done if each is not None)
-        if failures:
-            # One order that fails must not keep the others waiting, nor be forgotten.
-            raise failures[0]
-        self._told_through = end
+            for order_id, error in zip(part, done, strict=True):
+                self._note(order_id, error)
+        if not self._rest_until:
+            self._outage.succeeded()
+
+    def _note(self, order_id: str, error: BaseException | None) -> None:
+        """Keeps in mind what failed, until it is done."""
+        if error is None:
+            self._rest_until.pop(order_id, None)
+            return
+        if not isinstance(error, Exception):
+            raise error
+        self._outage.failed(error)
+        is_passing = isinstance(error, Failure) and not isinstance(error, Internal)
+        rest_seconds = REST_OF_PASSING_SECONDS if is_passing else REST_SECONDS
+        self._rest_until[order_id] = asyncio.get_running_loop().time() + rest_seconds

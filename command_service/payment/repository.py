@@ -184,13 +184,13 @@ _WRITE_PAYMENTS, _WRITE_REFUNDS = _write(PAYMENTS), _write(REFUNDS)
 DUE_ERRANDS = """
 SELECT DISTINCT order_id FROM (
     (SELECT order_id FROM payments WHERE errand_due_time <= clock_timestamp()
-     ORDER BY errand_due_time LIMIT %s::bigint)
+     AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
     UNION ALL
     (SELECT order_id FROM refunds WHERE errand_due_time <= clock_timestamp()
-     ORDER BY errand_due_time LIMIT %s::bigint)
+     AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
 ) AS due
 """
-"""Orders with a call that waits for somebody to make it."""
+"""Orders with a call that waits for somebody to make it, but for those that rest."""
 
 
 class OrderPaymentsRepository:

@@ -1,6 +1,6 @@
 """What the workers find in the database in memory: equal in meaning to checkout/lookouts.py."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from command_service.checkout.expiry import EXPIRABLES
@@ -78,7 +78,9 @@ class PaymentLookoutInMemory(LookoutInMemory):
         await self._trip()
         return self.database.last_position
 
-    async def orders_to_advance(self, told: Stretch | None, due_count_max: int) -> set[str]:
+    async def orders_to_advance(
+        self, told: Stretch | None, due_count_max: int, *, resting: Collection[str]
+    ) -> set[str]:
         await self._trip()
         named = None
         if told is not None:
@@ -89,7 +91,8 @@ class PaymentLookoutInMemory(LookoutInMemory):
             if rank is LockRank.ORDER_PAYMENTS and payments is not KEY_ROW:
                 is_named = named is None or order_id in named
                 order = self.database.rows[LockRank.ORDER, order_id]
-                if (is_named and may_have_steps(order, payments)) or self._is_due(payments):
+                is_due = order_id not in resting and self._is_due(payments)
+                if is_due or (is_named and may_have_steps(order, payments)):
                     found.add(order_id)
         return found
 

@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.payment_worker import Stretch
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
@@ -105,6 +106,20 @@ async def test_a_process_that_died_before_the_call_is_replaced(shop: PaidShop) -
     await die(shop)
     await shop.round()
     assert (await shop.payments(order)).payments[0].state is PaymentState.AWAITING_CUSTOMER
+
+
+async def test_a_call_that_is_due_is_left_alone_while_its_order_rests(shop: PaidShop) -> None:
+    orders = [await shop.place(name, sku0=1) for name in ("c1", "c2")]
+    for order in orders:
+        await shop.intend(order)
+    await die(shop)
+    await shop.session.connect()
+    first, second = (order.order_id for order in orders)
+    nothing = Stretch(0, 0)
+    assert await shop.session.orders_to_advance(nothing, 10, resting=()) == {first, second}
+    # The first has been due for longest; it takes no place from the second.
+    assert await shop.session.orders_to_advance(nothing, 1, resting={first}) == {second}
+    assert await shop.session.orders_to_advance(nothing, 10, resting={first, second}) == set()
 
 
 async def test_a_process_that_died_after_the_call_is_replaced(shop: PaidShop) -> None:
