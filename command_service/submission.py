@@ -32,7 +32,7 @@ class Submission:
 
     encode: turns the command's answer into response bytes; runs inside the batch, since the bytes are
     stored with the effect. deadline: loop time in seconds after which it is not begun any more.
-    is_begun: it may have been carried out, if only elsewhere, so nobody may be told that nothing was done.
+    is_begun: it may have been carried out, here or elsewhere: nobody is told that nothing was done.
     """
 
     request_id: UUID
