@@ -111,7 +111,7 @@ class Lane:
         self._outage = Outage(lane=name)
 
     def put(self, submission: Submission) -> None:
-        """Queues a command.
+        """Queues a command; an urgent one in front, whatever the queue's length.
 
         Raises:
             QueueFull: too many are waiting.
@@ -119,6 +119,10 @@ class Lane:
         """
         if self._is_draining:
             raise Draining
+        if submission.is_urgent:
+            self._put_first([submission])
+            self._wake.set()
+            return
         if len(self._queue) >= self._limits.queue_length_max:
             raise QueueFull
         self._requeue([submission])

@@ -172,4 +172,5 @@ def _submission(
         command=command,
         encode=encode,
         deadline=asyncio.get_running_loop().time() + DEADLINE_SECONDS,
+        is_urgent=True,
     )

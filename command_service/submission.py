@@ -33,6 +33,8 @@ class Submission:
     encode: turns the command's answer into response bytes; runs inside the batch, since the bytes are
     stored with the effect. deadline: loop time in seconds after which it is not begun any more.
     is_begun: it may have been carried out, here or elsewhere: nobody is told that nothing was done.
+    is_urgent: of a worker of ours. It is let in where callers are refused, and comes first: they will
+    ask again, but what a provider told would be lost, and what is overdue stays so.
     """
 
     request_id: UUID
@@ -43,6 +45,7 @@ class Submission:
     encode: Callable[[Any], bytes]
     deadline: float
     is_begun: bool = False
+    is_urgent: bool = False
     future: asyncio.Future[Answer] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

@@ -531,6 +531,16 @@ async def test_a_full_queue_refuses_and_tells_when_to_come_back(counters: str) -
     assert value_of(counters, "a") == 3
 
 
+async def test_what_a_worker_brings_is_let_into_a_full_queue_and_comes_first(counters: str) -> None:
+    async with committing(counters, Limits(queue_length_max=2, batch_rows_max=1)) as committer:
+        waiting = [submission(Count("a")) for _ in range(2)]
+        answers = [asyncio.create_task(committer.submit(each)) for each in waiting]
+        await asyncio.sleep(0)
+        urgent = replace(submission(Count("a")), is_urgent=True)
+        assert await committer.submit(urgent) == Answer(SUCCESS, b"1", log_end(counters))
+        assert [answer.body for answer in await asyncio.gather(*answers)] == [b"2", b"3"]
+
+
 async def test_a_drained_committer_finishes_what_it_took_and_takes_no_more(counters: str) -> None:
     async with committing(counters) as committer:
         taken = [asyncio.create_task(committer.submit(submission(Count("a")))) for _ in range(5)]
