@@ -194,6 +194,7 @@ class Lane:
             try:
                 outcome = await self._attempt(batch)
             except _BatchTooLong as error:
+                await self._unit.roll_back()
                 self._put_back(batch, error)
             except Exception as error:  # noqa: BLE001 the lane must live on
                 await self._unit.roll_back()
@@ -212,29 +213,35 @@ class Lane:
             Exception: one command is to blame, or the database is unavailable.
         """
         for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
-            begun = asyncio.get_running_loop().time()
             try:
                 await self._unit.connect()
-                outcome = await Transaction(self._unit).run(batch)
+                return await self._run(batch)
             except DatabaseFailure as error:
                 await self._unit.roll_back()
                 if isinstance(error, Unacceptable) or attempt == ATTEMPT_COUNT_MAX:
                     raise
-                if len(batch) > 1 and self._took_too_long(error, begun):
-                    raise _BatchTooLong from error
                 RETRIES.labels(self._name, error.code).inc()
                 self._outage.failed(error)
-            else:
-                self._outage.succeeded()
-                self._learn(outcome, seconds=asyncio.get_running_loop().time() - begun)
-                return outcome
             await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._jitter())
         raise AssertionError("the last attempt returns or raises")
 
-    def _took_too_long(self, error: DatabaseFailure, begun: float) -> bool:
+    async def _run(self, batch: list[Submission]) -> Outcome:
+        """Tries a batch once, on a connection: how long it took to get one is no matter of size."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            outcome = await Transaction(self._unit).run(batch)
+        except DatabaseFailure as error:
+            if len(batch) > 1 and self._took_too_long(error, seconds=loop.time() - begun):
+                raise _BatchTooLong from error
+            raise
+        self._outage.succeeded()
+        self._learn(outcome, seconds=loop.time() - begun)
+        return outcome
+
+    def _took_too_long(self, error: DatabaseFailure, seconds: float) -> bool:
         """True when the server put an end to it, not when it fell silent: that is no matter of size."""
         was_cut_off = isinstance(error, ConnectionLost) and not isinstance(error, FellSilent)
-        seconds = asyncio.get_running_loop().time() - begun
         is_too_long = seconds >= TOO_LONG * self._limits.statement_seconds_max
         return isinstance(error, TookTooLong) or (was_cut_off and is_too_long)
 

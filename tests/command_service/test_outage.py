@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import psycopg
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from command_service.committer import ATTEMPT_COUNT_MAX
+from command_service.committer import ATTEMPT_COUNT_MAX, Limits
 from command_service.database_failures import ConnectionLost, FellSilent
 from command_service.errors import DatabaseUnavailable
 from command_service.lone_worker import LoneWorker, WorkerLock
@@ -106,6 +107,26 @@ async def test_commands_that_an_outage_costs_are_counted_and_not_told_one_by_one
         {**SAID, "lane": "short", "event": "failing, trying again", "exc_info": None},
         {**SAID, "lane": "short", "event": "working again", **counts},
     ]
+
+
+async def test_a_server_that_nobody_can_reach_in_time_is_an_outage_and_no_matter_of_size(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To find that out takes longer than any statement may."""
+    limits = Limits(statement_seconds_max=0.05)
+
+    async def reach_nobody(self: Session) -> NoReturn:
+        await asyncio.sleep(limits.statement_seconds_max)
+        raise psycopg.errors.ConnectionTimeout("connection timeout expired")
+
+    monkeypatch.setattr(Session, "_open", reach_nobody)
+    with capture_logs() as lines:
+        async with committing(database_url, limits) as committer:
+            commands = [committer.submit(submission(Count("a"))) for _ in range(2)]
+            answers = await asyncio.gather(*commands, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 2
+    begun = {**SAID, "lane": "short", "event": "failing, trying again", "exc_info": None}
+    assert list(map(untimed, lines)) == [begun]
 
 
 async def test_a_worker_tells_an_outage_in_two_lines(
