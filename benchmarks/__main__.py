@@ -29,6 +29,7 @@ from rich.console import Console
 from benchmarks.bench import Extent
 from benchmarks.figures.catalogue import names
 from benchmarks.reporting import Report, print_table, write_report
+from benchmarks.rounds import ROUND_COUNT_MIN
 from benchmarks.running import run
 
 DEFAULT = Extent()
@@ -47,10 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = set(asked.only.split(",")) if asked.only else set(names())
     if unknown := wanted - set(names()):
         parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are: {', '.join(names())}")
+    is_whole = not asked.only or asked.into is not None
+    if is_whole and not asked.quick and asked.rounds < ROUND_COUNT_MIN:
+        parser.error(f"a report that is kept takes {ROUND_COUNT_MIN} rounds at least")
     console = Console()
     # Into a file too, the table keeps its lines.
     console.width = max(console.width, LINE_WIDTH_MIN)
-    is_whole = not asked.only or asked.into is not None
     extent, say = _extent(asked), _sayer(console)
     measuring = run(extent, wanted, say, worker_count=asked.workers, with_curves=is_whole)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.bulk import checkpoint
 from benchmarks.load import AnyLoad, Load, Measured, measure
 from benchmarks.pgbench import PlainShop
 from benchmarks.rounds import interleaved
@@ -124,7 +125,7 @@ class Bench:
 
 
 async def settle(shop: ShopUnderTest) -> None:
-    """Waits until the views show everything: no turn is to pay for the one before."""
+    """Waits until views and disk have everything: no turn is to pay for the one before."""
     connection = connect(shop.servers.redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
     reader = LogReader(shop.servers.database_url, application_name="shopkeeper benchmarks")
     try:
@@ -134,6 +135,7 @@ async def settle(shop: ShopUnderTest) -> None:
     finally:
         await reader.close()
         await connection.close()
+    await asyncio.to_thread(checkpoint, shop.servers.database_url)
 
 
 async def _is_level(connection: Connection, reader: LogReader) -> bool:

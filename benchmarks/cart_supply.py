@@ -1,4 +1,4 @@
-"""Carts that are ready to be ordered, made before a clock runs and used up by it."""
+"""Carts that are ready, made before a clock runs and used up by the calls that follow."""
 
 from collections.abc import Mapping
 
@@ -12,9 +12,9 @@ RESERVE_FACTOR = 1.5
 
 
 class CartSupply:
-    """A series of carts; each may be ordered once.
+    """A series of carts; each may be used once: ordered, or changed.
 
-    Whoever puts on a load of orders tells with `used` how many that took.
+    Whoever puts on a load tells with `used` how many that took.
     """
 
     def __init__(self, command_address: str, copies: CartCopies) -> None:
@@ -60,6 +60,6 @@ class CartSupply:
         )
 
     def used(self, measured: Measured) -> None:
-        """Takes note of the carts that are orders now."""
+        """Takes note of the carts that a load has used up."""
         self._used_count += measured.sent_count
         self._rate = max(self._rate, measured.per_second)

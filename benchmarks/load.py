@@ -122,6 +122,13 @@ class Measured:
         return quantile_ms(self.latencies_seconds, share)
 
 
+def spent_of(measured: Sequence[Measured]) -> dict[str, list[float]]:
+    """Processor time for a call, of each process that was watched and of the client, round by round."""
+    names = measured[0].processor_seconds
+    spent = {f"{name}_us": [each.processor_us(name) for each in measured] for name in names}
+    return {**spent, "client_us": [each.client_us for each in measured]}
+
+
 def quantile_ms(sorted_seconds: Sequence[float], share: float) -> float:
     """The smallest time that `share` of all do not exceed, in milliseconds."""
     return sorted_seconds[math.ceil(share * len(sorted_seconds)) - 1] * 1000

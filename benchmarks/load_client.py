@@ -82,12 +82,15 @@ class _Client:
 
     def _attend(self, connection: Connection, begin: float, end: float) -> None:
         now = time.monotonic()
+        is_paced = self._pause_seconds < math.inf
         for answered in connection.read(now):
+            # A call that was due within the span counts however late it was answered.
+            moment = now - answered.seconds if is_paced else now
             # On a machine that freezes, the first answer after the span is better than none.
-            if begin <= now < end or (now >= end and not self.seconds):
+            if begin <= moment < end or (now >= end and not self.seconds):
                 self.seconds.append(answered.seconds)
                 self.answer_bytes += answered.answer_bytes
-            if now < end and self._next_call == math.inf:
+            if now < end and not is_paced:
                 self._begin_call(connection, now)
         self._flush(connection)
 

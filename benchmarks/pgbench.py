@@ -11,19 +11,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from benchmarks.bulk import analyze, checkpoint
 from ops.account import postgres_programs, unprivileged
 
 SCRIPTS = Path(__file__).parent / "plain"
 THREAD_COUNT = 2
 ATTEMPTS_MAX = 4
 SPAN_SECONDS_MIN = 2
-"""It takes whole seconds, and needs one to connect on a busy machine."""
+WARM_UP_SECONDS = 1
+"""Sessions begin without plans and caches; it tells its rate second by second."""
 
-_RATE = re.compile(r"^tps = ([0-9.]+) \(without initial connection time\)$", re.MULTILINE)
+_RATE = re.compile(r"^progress: [0-9.]+ s, ([0-9.]+) tps", re.MULTILINE)
 _COUNT = re.compile(r"^number of transactions actually processed: (\d+)$", re.MULTILINE)
 _FAILED = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
 
@@ -54,6 +57,7 @@ class PlainShop:
     def open(self) -> None:
         """Fills it; its tables are there."""
         self._execute("open_shop.sql", {"sku_count": self._sku_count})
+        analyze(self.url, ("stock_items", "stock_levels"))
 
     def fill_carts(self, client_count: int, count_each: int) -> int:
         """Makes carts of two lines for each client; the number before that of their first one."""
@@ -61,6 +65,7 @@ class PlainShop:
         self._cart_count_by_client += count_each
         numbers = {"first": before + 1, "last": self._cart_count_by_client}
         self._execute("fill_carts.sql", {"client_count": client_count, **numbers})
+        analyze(self.url, ("carts", "cart_lines"))
         return before
 
     def count(self, table: str) -> int:
@@ -78,29 +83,31 @@ class PlainShop:
         Raises:
             PgbenchFailed: it, or a transaction of it, failed.
         """
-        whole_seconds = max(SPAN_SECONDS_MIN, round(span_seconds))
+        await asyncio.to_thread(checkpoint, self.url)
+        seconds = whole_seconds(span_seconds)
         arguments = {**variables, "sku_count": self._sku_count}
         for attempt in range(ATTEMPTS_MAX):
-            done = read(await self._run(script, whole_seconds << attempt, client_count, arguments))
+            done = read(await self._run(script, seconds << attempt, client_count, arguments))
             if done is not None:
                 return done
         raise PgbenchFailed(f"not one transaction of {script} came to its end")
 
     async def _run(
-        self, script: str, whole_seconds: int, client_count: int, variables: Mapping[str, int]
+        self, script: str, seconds: int, client_count: int, variables: Mapping[str, int]
     ) -> str:
         process = await asyncio.create_subprocess_exec(
             *(str(postgres_programs(unprivileged()) / "pgbench"), "--no-vacuum", "--protocol=prepared"),
-            *(f"--client={client_count}", f"--jobs={THREAD_COUNT}", f"--time={whole_seconds}"),
+            *(f"--client={client_count}", f"--jobs={THREAD_COUNT}", f"--time={seconds}"),
+            "--progress=1",
             *(f"--define={name}={value}" for name, value in variables.items()),
             f"--file={SCRIPTS / script}",
             env=_environment(self.url),
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
-        output, errors = await process.communicate()
+        output, _ = await process.communicate()
         if process.returncode:
-            raise PgbenchFailed(errors.decode())
+            raise PgbenchFailed(output.decode())
         return output.decode()
 
     def _execute(self, script: str, parameters: Mapping[str, int]) -> None:
@@ -117,12 +124,17 @@ def _environment(url: str) -> dict[str, str]:
     return {**{name: str(told[key]) for name, key in names.items()}, "PGDATABASE": str(told["dbname"])}
 
 
+def whole_seconds(span_seconds: float) -> int:
+    """How long it works for a figure of that span, at the most."""
+    return WARM_UP_SECONDS + max(SPAN_SECONDS_MIN, round(span_seconds))
+
+
 def read(output: str) -> Plain | None:
-    """What pgbench tells at its end; None if there was no time for a single transaction."""
-    number = _COUNT.search(output)
-    if number is not None and number[1] == "0":
-        return None
-    rate, failed = _RATE.search(output), _FAILED.search(output)
-    if rate is None or number is None or failed is None or failed[1] != "0":
+    """What pgbench tells, the first second left out; None if no transaction came to its end after it."""
+    number, failed = _COUNT.search(output), _FAILED.search(output)
+    if number is None or failed is None or failed[1] != "0":
         raise PgbenchFailed(output)
-    return Plain(per_second=float(rate[1]), count=int(number[1]))
+    rates = [float(rate) for rate in _RATE.findall(output)[WARM_UP_SECONDS:]]
+    if not any(rates):
+        return None
+    return Plain(per_second=mean(rates), count=int(number[1]))

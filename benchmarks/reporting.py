@@ -70,9 +70,10 @@ class Figure:
         *,
         against: str,
         told: Mapping[str, Any] | None = None,
+        holds: bool = True,
     ) -> "Figure":
         """A figure beside its baseline."""
-        return cls(name, unit, reach, compared.value, against, compared, told or {})
+        return cls(name, unit, reach, compared.value, against, compared, told or {}, holds)
 
     @property
     def is_reached(self) -> bool:
@@ -130,6 +131,15 @@ class Report:
             return ""
         return " **Others were at work on it: these figures say little, run it again.**"
 
+    @property
+    def _rounds(self) -> str:
+        counts = self.settings["worker_processes"]
+        workers = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        return (
+            f"{self.extent['round_count']} rounds, turns of {self.extent['span_seconds']:g} s;"
+            f" processes: {workers}."
+        )
+
     def as_markdown(self) -> str:
         """For docs/benchmarks/last_run.md."""
         machine = self.machine
@@ -138,6 +148,7 @@ class Report:
             "",
             f"{self.time}, {machine['processor_count']} x {machine['processor']}, {machine['system']}.",
             f"Load average of the machine before it began: {machine['load_before'][0]}.{self._warning}",
+            f"{self._rounds}",
             "Written by `make bench`; [README.md](README.md) says how it is measured and what it means.",
             "",
             f"| {' | '.join(HEADS)} |",

@@ -1,7 +1,7 @@
 """Rounds in which each subject has its turn, and what is made of their figures. Pure, but for the turns.
 
 A machine is never twice the same: what is compared is measured in turns, A B A B A B, and each ratio is
-of two neighbours. Medians of the rounds leave out the one that somebody else's work fell into.
+of one round. Medians of the rounds leave out the one that somebody else's work fell into.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import TypeVar
 ResultT = TypeVar("ResultT")
 
 ROUND_COUNT_MIN = 3
+"""Of which the median is told."""
 
 
 @dataclass(frozen=True, slots=True)

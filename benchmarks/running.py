@@ -30,11 +30,12 @@ async def run(
         await bench.open()
         for name, pids in shop.pids.items():
             say(f"{name}: process {', '.join(map(str, pids))}")
-        told: dict[str, Any] = settings(shop)
         for group in GROUPS:
             if wanted & set(group.names):
                 figures += await group.measure(bench)
         drawn: Curves = await curves(bench) if with_curves else {}
+        # Now that all were at work: sessions are opened when they are first used.
+        told: dict[str, Any] = settings(shop)
     shown = [figure for name in names() for figure in figures if figure.name == name]
     return Report(
         time=time,

@@ -10,6 +10,7 @@ from benchmarks.filling import open_shop
 from benchmarks.shop_copies import TEMPLATE_SKU_COUNT, place_template_order
 from benchmarks.shop_under_test import ShopUnderTest
 from benchmarks.shoppers import cart_id, sku_id
+from event_log.appending import LAST_POSITION
 
 SKU_COUNT = 10_000
 TEMPLATE_CART = "model-template"
@@ -68,6 +69,6 @@ def _events_after(connection: Connection, position: int) -> list[Event]:
 
 def _last_position(database_url: str) -> int:
     with psycopg.connect(database_url) as connection:
-        row = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+        row = connection.execute(LAST_POSITION.encode()).fetchone()
     assert row is not None
     return int(row[0])

@@ -8,6 +8,7 @@ import psycopg
 
 from benchmarks.load import Measured
 from benchmarks.pgbench import Plain
+from event_log.appending import LAST_POSITION
 
 STATISTICS_SECONDS = 10.5
 """A session that has nothing more to do tells its counts after ten seconds, or when it ends."""
@@ -16,7 +17,6 @@ STATISTICS_SECONDS = 10.5
 _WRITTEN = """
 SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables
 """
-_LAST_POSITION = "SELECT coalesce(max(position), 0) FROM events"
 _EVENTS = (
     "SELECT count(*), coalesce(avg(octet_length(payload)), 0)::float8 FROM events WHERE position > %s"
 )
@@ -42,7 +42,7 @@ async def written_by(database_url: str, work: Callable[[], Awaitable[Measured]])
     """What some work, and nothing else meanwhile, writes for each of its requests."""
     await asyncio.sleep(STATISTICS_SECONDS)
     position, rows_before = (
-        _numbers(database_url, _LAST_POSITION)[0],
+        _numbers(database_url, LAST_POSITION)[0],
         _numbers(database_url, _WRITTEN)[0],
     )
     measured = await work()

@@ -143,7 +143,7 @@ async def run(parts: Sequence[Part], *, metrics_port: int = 0) -> None:
         _serve_metrics(metrics_port)
     for part in parts:
         await part.start()
-    _spare_what_stays()
+    spare_what_stays()
     log.info("serving")
     await asked_to_stop.wait()
     log.info("draining")
@@ -152,7 +152,7 @@ async def run(parts: Sequence[Part], *, metrics_port: int = 0) -> None:
     log.info("stopped")
 
 
-def _spare_what_stays() -> None:
+def spare_what_stays() -> None:
     """Has the garbage collector leave alone what was made so far: modules and descriptors, for good.
 
     To look through all of it takes 30 ms, in which no call is answered.

@@ -13,7 +13,8 @@ from benchmarks.shoppers import new_id
 
 GET_STOCK = "/shopkeeper.inventory.v1.InventoryQueryService/GetStock"
 GET_CART = "/shopkeeper.cart.v1.CartQueryService/GetCart"
-REQUEST_COUNT = 5_000
+REQUEST_COUNT = 20_000
+"""Of which each SKU of a shop of 10,000 has its share."""
 CART_COUNT, CART_LINE_COUNT = 200, 20
 
 

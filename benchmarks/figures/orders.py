@@ -9,8 +9,8 @@ from benchmarks.bench import FIRST_LOOK_SECONDS, Bench, Turn, settle
 from benchmarks.cart_copies import CartCopies
 from benchmarks.cart_supply import CartSupply
 from benchmarks.echo_server import PATH as ECHO
-from benchmarks.load import Load, Measured
-from benchmarks.pgbench import Plain, PlainShop
+from benchmarks.load import Load, Measured, spent_of
+from benchmarks.pgbench import Plain, PlainShop, whole_seconds
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
 from benchmarks.shop_under_test import echo
@@ -21,6 +21,8 @@ SCRIPT = "place_order.sql"
 PLAIN_CLIENT_COUNT = 16
 PLAIN_RATE_MAX = 10_000
 """Carts made for each second of pgbench: more than any machine orders."""
+
+ORDERED_CARTS = "carts WHERE state = 2"
 
 VS_PGBENCH, CPU_VS_ECHO = "place_order_vs_pgbench", "place_order_cpu_vs_echo"
 
@@ -113,22 +115,22 @@ async def _run_plain(
 ) -> Plain:
     """number: that before the first cart of each client; they are made if it is not said."""
     if number is None:
-        count_each = round(PLAIN_RATE_MAX * max(span_seconds, 1) / PLAIN_CLIENT_COUNT)
+        count_each = round(PLAIN_RATE_MAX * whole_seconds(span_seconds) / PLAIN_CLIENT_COUNT)
         number = plain.fill_carts(PLAIN_CLIENT_COUNT, count_each)
-    before = plain.count("orders")
+    before = plain.count(ORDERED_CARTS)
     done = await plain.run(
         SCRIPT,
         span_seconds,
         client_count=PLAIN_CLIENT_COUNT,
         variables={**variables, "number": number},
     )
-    assert plain.count("orders") - before == done.count, "an order from a cart that was not there"
+    assert plain.count(ORDERED_CARTS) - before == done.count, "an order from a cart that was not there"
     return done
 
 
 def _figures(results: Mapping[str, Sequence[Any]], told: Mapping[str, Any]) -> list[Figure]:
     ours: Sequence[Measured] = results["orders"]
-    told = {**told, **_told(ours)}
+    told = {**told, **_told(results)}
     figures = []
     if "pgbench" in results:
         rates = [each.per_second for each in ours], [each.per_second for each in results["pgbench"]]
@@ -154,9 +156,7 @@ def _figures(results: Mapping[str, Sequence[Any]], told: Mapping[str, Any]) -> l
     return figures
 
 
-def _told(ours: Sequence[Measured]) -> dict[str, Any]:
-    return {
-        "command_us": [each.processor_us("command_service") for each in ours],
-        "postgres_us": [each.processor_us("postgres") for each in ours],
-        "p99_ms": [each.latency_ms(0.99) for each in ours],
-    }
+def _told(results: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    ours: Sequence[Measured] = results["orders"]
+    echoes = {"echo_us": spent_of(results["echo"])["echo_us"]} if "echo" in results else {}
+    return {**spent_of(ours), **echoes, "p99_ms": [each.latency_ms(0.99) for each in ours]}

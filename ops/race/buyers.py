@@ -11,7 +11,7 @@ from uuid import uuid4
 from google.protobuf.duration_pb2 import Duration
 
 from ops.progress import OnProgress
-from ops.race.shop import Shop, Turnstile
+from ops.race.shop import Shop
 from ops.race.stake import Stake
 from ops.wire.calls import Refused
 from ops.wire.rpcs import ADD_CART_LINE, CREATE_CART, PLACE_ORDER
@@ -93,7 +93,7 @@ async def fill_carts(shop: Shop, stake: Stake, buyer_count: int, on_progress: On
         Refused: the SKU cannot be bought.
         Problem: the shop gives no answer.
     """
-    turnstile, done = Turnstile(CARTS_AT_ONCE), count(1)
+    turnstile, done = asyncio.Semaphore(CARTS_AT_ONCE), count(1)
 
     async def fill(buyer: int) -> Cart:
         async with turnstile:

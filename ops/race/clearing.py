@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops.race.buyers import CARTS_AT_ONCE, Finish, Finishes
-from ops.race.shop import Shop, Turnstile
+from ops.race.shop import Shop
 from ops.race.stake import TITLE, Stake, put_away
 from ops.wire.calls import Refused
 from ops.wire.rpcs import CANCEL_ORDER, REMOVE_CART_LINE
@@ -48,7 +48,7 @@ async def _each(
     finishes: Iterable[Finish], do: Callable[[Finish], Coroutine[Any, Any, str]]
 ) -> list[str]:
     """Does it for each; what was refused."""
-    turnstile = Turnstile(CARTS_AT_ONCE)
+    turnstile = asyncio.Semaphore(CARTS_AT_ONCE)
 
     async def in_turn(finish: Finish) -> str:
         async with turnstile:

@@ -91,17 +91,15 @@ class Level:
 class Account:
     """The ledger since the race began, added up.
 
-    ours: movements behind which an order of the race stands; others: what came between. held: units
+    others: movements behind which no order of the race stands. held: units
     that each of our orders holds. uncovered_max: the most units that were promised and not there, at
     any moment. available_min: the fewest that could be ordered, at any moment.
     """
 
-    since: Sequence[StockMovement]
     others: Sequence[StockMovement]
     held: Mapping[str, int]
     uncovered_max: int
     available_min: int
-    available_before: int
     available: int
 
 
@@ -117,12 +115,10 @@ def account(ledger: Ledger, *, after_position: int, order_ids: Iterable[str]) ->
         if movement.cause in ours:
             held[movement.cause] += movement.deltas.reserved + movement.deltas.allocated
     return Account(
-        since=since,
         others=[movement for movement in since if movement.cause not in ours],
         held=held,
         uncovered_max=max((uncovered for uncovered, _ in during), default=0),
         available_min=min([*before[-1:], *(rest for _, rest in during)], default=0),
-        available_before=before[-1] if before else 0,
         available=moments[-1][2] if moments else 0,
     )
 

@@ -1,6 +1,5 @@
 """The shop as the race calls it: over several connections, each command once."""
 
-import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -120,18 +119,3 @@ def _read(reply: Reply, response_type: type[ResponseT]) -> ResponseT:
     if reply.is_refusal:
         raise Refused(reply)
     return response_type.FromString(reply.body)
-
-
-class Turnstile:
-    """Lets a limited number work at once, and counts them."""
-
-    def __init__(self, count_max: int) -> None:
-        self.through_count = 0
-        self._free = asyncio.Semaphore(count_max)
-
-    async def __aenter__(self) -> None:
-        await self._free.acquire()
-
-    async def __aexit__(self, *_exception: object) -> None:
-        self.through_count += 1
-        self._free.release()

@@ -26,8 +26,8 @@ CURVES = {
 REPORT = Report(
     time="2026-11-21T12:00:00+00:00",
     machine={"processor": "a processor", "processor_count": 2, "system": "Linux", "load_before": [0.1]},
-    settings={"postgresql": {"fsync": "on"}},
-    extent={"round_count": 3},
+    settings={"postgresql": {"fsync": "on"}, "worker_processes": {"command_service": 2}},
+    extent={"round_count": 3, "span_seconds": 2.0},
     figures=[RATE, LAG],
     curves=CURVES,
 )
@@ -107,7 +107,7 @@ def test_a_report_is_kept_with_its_table_and_a_plot_for_each_curve(tmp_path: Pat
     kept = json.loads((tmp_path / "benchmarks" / "latest.json").read_text())
     assert [figure["name"] for figure in kept["figures"]] == ["rate", "lag"]
     assert kept["machine"]["processor_count"] == 2
-    assert kept["settings"] == {"postgresql": {"fsync": "on"}}
+    assert kept["settings"] == REPORT.settings
     assert kept["curves"]["stock lookups"][1]["per_second"] == 1500.0
     docs = tmp_path / "docs" / "benchmarks"
     assert "| rate | 1,235 | calls/s | 2,000 | 0.62 |" in (docs / "last_run.md").read_text()
