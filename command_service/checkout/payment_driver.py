@@ -73,6 +73,8 @@ class PaymentDriver:
         # lease yet: after it somebody else may make the call, and two without a key give back twice.
         self._wait_seconds_max = WAIT_SHARE * gateway.lease.total_seconds()
         self._room = asyncio.Semaphore(CALLS_AT_ONCE_MAX)
+        self._call_count = 0
+        """Calls that have a place, or wait for one."""
         self._driving: dict[str, asyncio.Task[Driven]] = {}
         """The calls in hand, by their attempt."""
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -87,6 +89,11 @@ class PaymentDriver:
     def lease(self) -> timedelta:
         """How long a call that was claimed is left to whoever claimed it."""
         return self._gateway.lease
+
+    @property
+    def free_place_count(self) -> int:
+        """Calls that would find a place at once; below 0 when some wait for one."""
+        return CALLS_AT_ONCE_MAX - self._call_count
 
     async def drain(self) -> None:
         """Returns when the calls in hand are reported; what is not done in time is left as an errand."""
@@ -250,19 +257,26 @@ class PaymentDriver:
         Raises:
             PaymentProviderUnavailable: none became free while the claim was sure to outlast the call.
         """
-        until = claimed_seconds + self._wait_seconds_max
+        self._call_count += 1
+        try:
+            await self._take_place(claimed_seconds + self._wait_seconds_max)
+            try:
+                yield
+            finally:
+                self._room.release()
+        finally:
+            self._call_count -= 1
+
+    async def _take_place(self, until: float) -> None:
         try:
             async with asyncio.timeout_at(until):
                 await self._room.acquire()
         except TimeoutError:
             raise PaymentProviderUnavailable from None
-        try:
-            # Who finds a place at once does not wait, and so meets no timeout.
-            if asyncio.get_running_loop().time() > until:
-                raise PaymentProviderUnavailable
-            yield
-        finally:
+        # Who finds a place at once does not wait, and so meets no timeout.
+        if asyncio.get_running_loop().time() > until:
             self._room.release()
+            raise PaymentProviderUnavailable
 
     def _begun(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

@@ -183,14 +183,18 @@ _WRITE_PAYMENTS, _WRITE_REFUNDS = _write(PAYMENTS), _write(REFUNDS)
 
 DUE_ERRANDS = """
 SELECT DISTINCT order_id FROM (
-    (SELECT order_id FROM payments WHERE errand_due_time <= clock_timestamp()
+    (SELECT order_id, errand_due_time FROM payments WHERE errand_due_time <= clock_timestamp()
      AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
     UNION ALL
-    (SELECT order_id FROM refunds WHERE errand_due_time <= clock_timestamp()
+    (SELECT order_id, errand_due_time FROM refunds WHERE errand_due_time <= clock_timestamp()
      AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
+    ORDER BY errand_due_time LIMIT %(count_max)s::bigint
 ) AS due
 """
-"""Orders with a call that waits for somebody to make it, but for those that rest."""
+"""Orders with a call that waits for somebody to make it, of the calls that have waited for longest.
+
+Not those that rest.
+"""
 
 
 class OrderPaymentsRepository:

@@ -87,20 +87,21 @@ class PaymentLookoutInMemory(LookoutInMemory):
             stretch = self.database.log[told.after : told.through]
             named = {logged.told.event.key for logged in stretch}
         found = set()
+        due: list[tuple[datetime, str]] = []
         for (rank, order_id), payments in self.database.rows.items():
             if rank is LockRank.ORDER_PAYMENTS and payments is not KEY_ROW:
-                is_named = named is None or order_id in named
+                if order_id not in resting:
+                    due += ((due_time, order_id) for due_time in self._due_times(payments))
                 order = self.database.rows[LockRank.ORDER, order_id]
-                is_due = order_id not in resting and self._is_due(payments)
-                if is_due or (is_named and may_have_steps(order, payments)):
+                if (named is None or order_id in named) and may_have_steps(order, payments):
                     found.add(order_id)
-        return found
+        return found.union(order_id for _, order_id in sorted(due)[:due_count_max])
 
-    def _is_due(self, payments: OrderPayments) -> bool:
+    def _due_times(self, payments: OrderPayments) -> list[datetime]:
         now = self.database.now
         subjects: tuple[Payment | Refund, ...] = (*payments.payments, *payments.refunds)
         errands = [each.errand for each in subjects]
-        return any(errand is not None and errand.due_time <= now for errand in errands)
+        return [each.due_time for each in errands if each is not None and each.due_time <= now]
 
 
 def may_have_steps(order: Order, payments: OrderPayments) -> bool:

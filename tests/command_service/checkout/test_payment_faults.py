@@ -122,6 +122,20 @@ async def test_a_call_that_is_due_is_left_alone_while_its_order_rests(shop: Paid
     assert await shop.session.orders_to_advance(nothing, 10, resting={first, second}) == set()
 
 
+async def test_no_more_calls_are_looked_for_than_there_is_room_for_payments_and_refunds_together(
+    shop: PaidShop,
+) -> None:
+    paid_order, new_order = await paid(shop), await shop.place("c2", sku0=1)
+    await shop.ask(RefundPayment(paid_order.order_id, "", Money("GBP", 50), ()))
+    await shop.intend(new_order)
+    await die(shop)
+    await shop.carry_out.fetch("UPDATE refunds SET errand_due_time = now() - interval '1 minute'")
+    refunded, begun = paid_order.order_id, new_order.order_id
+    await shop.session.connect()
+    for room, found in ((0, set()), (1, {refunded}), (2, {refunded, begun})):
+        assert await shop.session.orders_to_advance(Stretch(0, 0), room, resting=()) == found
+
+
 async def test_a_process_that_died_after_the_call_is_replaced(shop: PaidShop) -> None:
     order = await shop.place(sku0=2)
     intended = await shop.intend(order)

@@ -24,6 +24,8 @@ ORDER_COUNT = 250
 class Driver:
     """Notes who is advanced; fails for some."""
 
+    free_place_count = 100
+
     def __init__(self) -> None:
         self.errors: dict[str, Exception] = {}
         self.advanced: list[str] = []
@@ -40,6 +42,7 @@ class Log:
     def __init__(self) -> None:
         self.looked_at_all_count = 0
         self.told: set[str] = set()
+        self.due_count_max = 0
         self.lost_at = ""
 
     async def log_position(self) -> int:
@@ -50,6 +53,7 @@ class Log:
         self, told: Stretch | None, due_count_max: int, *, resting: Collection[str]
     ) -> set[str]:
         self._answer("orders_to_advance")
+        self.due_count_max = due_count_max
         if told is not None:
             return self.told
         self.looked_at_all_count += 1
@@ -115,6 +119,18 @@ async def test_more_failures_than_are_remembered_make_the_next_look_one_at_all(
     assert len(await look()) == ORDER_COUNT
     assert await look() == []
     assert look.log.looked_at_all_count == 2
+
+
+async def test_what_failed_and_what_is_due_share_the_places_that_customers_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(payment_worker, "REST_OF_PASSING_SECONDS", 0.0)
+    look = Round()
+    look.driver.errors = {f"o00{number}": DatabaseUnavailable() for number in range(4)}
+    await look()
+    for free, tried, due in ((30, 4, 6), (23, 3, 0), (20, 0, 0), (-7, 0, 0)):
+        look.driver.free_place_count = free
+        assert (len(await look()), look.log.due_count_max) == (tried, due)
 
 
 @pytest.mark.parametrize("question", ["log_position", "orders_to_advance"])
