@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import pytest
 from command_service import transaction
 from command_service.cart.domain import Cart
 from command_service.checkout import place_order, process
+from command_service.checkout.expiry import ExpiryWorker
 from command_service.checkout.holdings import Holdings
 from command_service.checkout.pricing_of_cart import PricedCart
 from command_service.committer import Lane
@@ -307,6 +309,21 @@ def leave_surplus_money_where_it_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(process, "_surplus_minor", lambda order: 0)
 
 
+# --- workers ---------------------------------------------------------------------------------------
+
+
+def stumble_now_and_then(patch: pytest.MonkeyPatch) -> None:
+    """One round in ten of the expiry worker fails by a mistake; the next one does its work as well."""
+    expire_due, rounds = ExpiryWorker.expire_due, count(1)
+
+    async def stumble(self: ExpiryWorker, lookout: Any) -> None:
+        if next(rounds) % 10 == 0:
+            raise KeyError("a mistake")
+        await expire_due(self, lookout)
+
+    patch.setattr(ExpiryWorker, "expire_due", stumble)
+
+
 MUTANTS: tuple[Plant, ...] = (
     drop_the_row_lock,
     drop_the_row_lock_and_the_check,
@@ -336,4 +353,5 @@ MUTANTS: tuple[Plant, ...] = (
     take_an_unknown_outcome_for_a_failure,
     call_with_a_new_key_each_time,
     leave_surplus_money_where_it_is,
+    stumble_now_and_then,
 )

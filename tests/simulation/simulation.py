@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -131,11 +131,22 @@ def at_leisure() -> Iterator[None]:
             setattr(module, name, value)
 
 
+_ERRORS_LOGGED: list[str] = []
+"""In the seed that is being played."""
+
+
+def _note(_logger: object, _level: str, said: MutableMapping[str, Any]) -> Any:
+    _ERRORS_LOGGED.append(f"{said['event']}: {said.get('exc_info') or said}")
+    raise structlog.DropEvent
+
+
 @contextmanager
 def in_silence() -> Iterator[None]:
-    """Without log lines, which seeds that go wrong on purpose are full of."""
+    """Prints no log lines, which seeds that go wrong on purpose are full of; an error breaks a seed."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), processors=[_note]
+    )
     try:
         yield
     finally:
@@ -144,6 +155,7 @@ def in_silence() -> Iterator[None]:
 
 def simulate(seed: int, only: str = "") -> Result:
     """Plays a seed through. only: a kind of workload, or "" for the one that the seed draws."""
+    _ERRORS_LOGGED.clear()
     with at_leisure():
         return _simulate(seed, only)
 
@@ -169,6 +181,7 @@ def _simulate(seed: int, only: str) -> Result:
             database.violations.extend(broken_serially(database, workload.rows, shop.commands))
         if workload.is_paid_at_provider:
             database.violations.extend(broken_at_provider(database, shop.provider))
+    database.violations.extend(f"logged: {said}" for said in _ERRORS_LOGGED)
     for context in loop.errors:
         database.violations.append(f"asyncio: {context}")
     return Result(

@@ -37,7 +37,16 @@ SHOWN_BY: dict[Plant, str] = {
 def test_a_mistake_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     only = SHOWN_BY.get(plant, "")
-    assert any(simulate(seed, only).violations for seed in range(SEED_COUNT_MAX))
+    assert any(
+        is_of_a_promise(violation)
+        for seed in range(SEED_COUNT_MAX)
+        for violation in simulate(seed, only).violations
+    )
+
+
+def is_of_a_promise(violation: str) -> bool:
+    """A mistake that merely fits no more, and so ends in a TypeError, shows nothing."""
+    return not ("TypeError" in violation or "AttributeError" in violation)
 
 
 def test_no_mistake_is_left_out() -> None:
