@@ -248,6 +248,8 @@ class Shop:
         return self.processes[int(self.chance.random() * len(self.processes))]
 
     async def close(self) -> None:
+        # What comes late, and who was replaced: one that fails, or never ends, is found by it.
+        await asyncio.gather(*self.deliveries)
         for process in self.processes:
             await process.drain()
 
