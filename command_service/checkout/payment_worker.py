@@ -30,8 +30,9 @@ ADVANCED_AT_ONCE_MAX = 100
 REST_SECONDS = 60.0
 """How long an order that hit a mistake of ours is left alone, unless the log tells of it."""
 
-REST_OF_PASSING_SECONDS = 1.0
-"""Likewise one that failed for want of a database or of room: what holds it up may hold up others."""
+REST_OF_PASSING_SECONDS = 0.25
+"""Likewise one that failed for want of a database or of room: what holds it up may hold up others. Short,
+for its call is to be made within a second of healthy service."""
 
 FAILED_COUNT_MAX = EVENT_COUNT_MAX
 """Orders that are remembered to be tried again: all that one round's part of the log can tell of."""
