@@ -31,8 +31,8 @@ REST_SECONDS = 60.0
 """How long an order that hit a mistake of ours is left alone, unless the log tells of it."""
 
 REST_OF_PASSING_SECONDS = 0.25
-"""Likewise one that failed for want of a database or of room: what holds it up may hold up others. Short,
-for its call is to be made within a second of healthy service."""
+"""Likewise one that failed for want of a database or of room: what holds it up may hold up others.
+Short, for its call is to be made within a second of healthy service."""
 
 FAILED_COUNT_MAX = EVENT_COUNT_MAX
 """Orders that are remembered to be tried again: all that one round's part of the log can tell of."""
