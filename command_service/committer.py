@@ -16,6 +16,7 @@ from command_service.database_failures import (
     ConnectionLost,
     DatabaseFailure,
     FellSilent,
+    LockedOut,
     TookTooLong,
     Unacceptable,
 )
@@ -41,6 +42,13 @@ IN_FLIGHT_RETRY_SECONDS = 0.01
 
 ATTEMPT_COUNT_MAX = 6
 """Tries of a batch after serialization failures, lock timeouts and lost connections."""
+
+LOCKOUT_COUNT_MAX = 3
+"""Lock timeouts of a batch that together take longer than transaction_timeout: whoever still has the
+lock is none of us, but somebody with psql, say."""
+
+SORTING_SECONDS_MAX = 4.0
+"""How long a batch that is locked out may hold up the next ones, to find out whom the lock concerns."""
 
 BACKOFF_SECONDS = 0.02
 """First pause between tries; doubled each time and jittered."""
@@ -147,7 +155,7 @@ class Lane:
             await self._gather()
             batch = self._next_batch()
             if batch:
-                await self._carry_out(batch)
+                await self._see_through(batch)
 
     async def _gather(self) -> None:
         """Lets in who is at the door: commands that have reached this process but not yet the queue."""
@@ -185,14 +193,44 @@ class Lane:
         self._queue_length.set(len(self._queue))
         return batch
 
-    async def _carry_out(self, batch: list[Submission]) -> None:
-        """Commits a batch, whatever it takes, and answers each of its callers."""
+    async def _see_through(self, batch: list[Submission]) -> None:
+        """Commits a batch; if it is locked out, those of it who do not need what is locked."""
+        lockout = await self._carry_out(batch)
+        kept_out = await self._sort_out(batch) if lockout else []
+        if lockout and kept_out:
+            await self._give_up(kept_out, lockout)
+
+    async def _sort_out(self, batch: list[Submission]) -> list[Submission]:
+        """Commits smaller and smaller parts of a batch. Returns whom the lock, or the time, kept out."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SORTING_SECONDS_MAX
+        parts = deque([batch])
+        kept_out: list[Submission] = []
+        while parts:
+            part = parts.popleft()
+            if len(part) == 1 or loop.time() >= until:
+                kept_out.extend(part)
+                continue
+            length = -(-len(part) // 4)
+            for few in (part[first : first + length] for first in range(0, len(part), length)):
+                if await self._carry_out(few, is_hasty=True):
+                    parts.append(few)
+        return kept_out
+
+    async def _carry_out(self, batch: list[Submission], *, is_hasty: bool = False) -> LockedOut | None:
+        """Commits a batch, whatever it takes, and answers each of its callers.
+
+        But if it is locked out, nobody is answered, and that is returned.
+        """
         self._batch_size.observe(len(batch))
         for submission in batch:
             submission.is_begun = True
         with self._commit_seconds.time():
             try:
-                outcome = await self._attempt(batch)
+                outcome = await self._attempt(batch, is_hasty=is_hasty)
+            except LockedOut as error:
+                await self._unit.roll_back()
+                return error
             except _BatchTooLong as error:
                 await self._unit.roll_back()
                 self._put_back(batch, error)
@@ -201,8 +239,9 @@ class Lane:
                 await self._give_up(batch, error)
             else:
                 self._answer(outcome)
+        return None
 
-    async def _attempt(self, batch: list[Submission]) -> Outcome:
+    async def _attempt(self, batch: list[Submission], *, is_hasty: bool) -> Outcome:
         """Tries a batch again as long as that may help.
 
         A lost connection leaves the outcome unknown; to claim the ids again settles it, since whoever
@@ -210,27 +249,31 @@ class Lane:
 
         Raises:
             _BatchTooLong: it would take too long again.
+            LockedOut: it would be locked out again.
             Exception: one command is to blame, or the database is unavailable.
         """
+        lockouts_left = 1 if is_hasty else LOCKOUT_COUNT_MAX
         for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
             try:
                 await self._unit.connect()
-                return await self._run(batch)
+                return await self._run(batch, is_hasty=is_hasty)
             except DatabaseFailure as error:
                 await self._unit.roll_back()
-                if isinstance(error, Unacceptable) or attempt == ATTEMPT_COUNT_MAX:
+                lockouts_left -= isinstance(error, LockedOut)
+                is_last = attempt == ATTEMPT_COUNT_MAX or lockouts_left == 0
+                if isinstance(error, Unacceptable) or is_last:
                     raise
                 RETRIES.labels(self._name, error.code).inc()
                 self._outage.failed(error)
             await asyncio.sleep(BACKOFF_SECONDS * 2**attempt * self._jitter())
         raise AssertionError("the last attempt returns or raises")
 
-    async def _run(self, batch: list[Submission]) -> Outcome:
+    async def _run(self, batch: list[Submission], *, is_hasty: bool) -> Outcome:
         """Tries a batch once, on a connection: how long it took to get one is no matter of size."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            outcome = await Transaction(self._unit).run(batch)
+            outcome = await Transaction(self._unit, is_hasty=is_hasty).run(batch)
         except DatabaseFailure as error:
             if len(batch) > 1 and self._took_too_long(error, seconds=loop.time() - begun):
                 raise _BatchTooLong from error
@@ -265,8 +308,8 @@ class Lane:
         else:
             log.warning("batch is halved", size=len(batch), error=str(error).strip())
             middle = len(batch) // 2
-            await self._carry_out(batch[:middle])
-            await self._carry_out(batch[middle:])
+            await self._see_through(batch[:middle])
+            await self._see_through(batch[middle:])
 
     def _answer(self, outcome: Outcome) -> None:
         for submission, answer in outcome.answers:

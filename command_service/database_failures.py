@@ -4,6 +4,7 @@
     ├── Unacceptable       what was sent is to blame: to send it again would not help
     ├── TookTooLong        the server put an end to it: the same again would take as long
     ├── Interrupted        it collided with somebody else's work, or the server is on its way down
+    │   └── LockedOut      likewise: somebody kept a lock for longer than is waited
     └── ConnectionLost     whether it was carried out is unknown
         └── FellSilent     likewise, and nobody said anything: that is no matter of size
 
@@ -29,6 +30,10 @@ class TookTooLong(DatabaseFailure):
 
 class Interrupted(DatabaseFailure):
     """A deadlock, a lock not had in time, a server that shuts down: later it may go well."""
+
+
+class LockedOut(Interrupted):
+    """A lock was not had in time: only who needs it has to wait."""
 
 
 class ConnectionLost(DatabaseFailure):

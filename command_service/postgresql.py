@@ -18,7 +18,16 @@ from command_service.repository import Repository
 from command_service.requests import CLAIM, KNOWN
 from command_service.session import Session
 from command_service.submission import Answer
-from command_service.unit_of_work import Claimed, Found, Known, Named, NewAnswer, Told, Work
+from command_service.unit_of_work import (
+    HASTE_SECONDS,
+    Claimed,
+    Found,
+    Known,
+    Named,
+    NewAnswer,
+    Told,
+    Work,
+)
 from command_service.world import LockRank
 from event_log.appending import (
     APPEND,
@@ -35,6 +44,7 @@ from event_log.tokens import ConsistencyToken
 BEGIN = Statement("BEGIN ISOLATION LEVEL READ COMMITTED")
 BEGIN_SNAPSHOT = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 COMMIT = Statement("COMMIT")
+HURRY = Statement(f"SET LOCAL lock_timeout = {round(HASTE_SECONDS * 1000)}")
 CLOCK = Statement("SELECT clock_timestamp()")
 
 APPEND_EVENTS = f"""
@@ -92,11 +102,12 @@ class PostgresqlUnitOfWork:
         """Opens the session's connection if there is none."""
         await self._session.connect()
 
-    async def claim(self, request_ids: Sequence[UUID]) -> Claimed:
+    async def claim(self, request_ids: Sequence[UUID], *, is_hasty: bool = False) -> Claimed:
         """One trip."""
         ids = sorted(map(str, request_ids))
-        _, claimed, known = await self._session.run(
-            [BEGIN, Statement(CLAIM, (ids,)), Statement(KNOWN, (ids,))]
+        begin = [BEGIN, HURRY] if is_hasty else [BEGIN]
+        *_, claimed, known = await self._session.run(
+            [*begin, Statement(CLAIM, (ids,)), Statement(KNOWN, (ids,))]
         )
         return Claimed({request_id for (request_id,) in claimed}, dict(map(_known, known)))
 

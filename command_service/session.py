@@ -11,6 +11,7 @@ from command_service.database_failures import (
     DatabaseFailure,
     FellSilent,
     Interrupted,
+    LockedOut,
     TookTooLong,
     Unacceptable,
 )
@@ -87,6 +88,8 @@ def _translated(error: psycopg.Error) -> DatabaseFailure:
     told = str(error).strip()
     if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout):
         return TookTooLong(told, code=code)
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        return LockedOut(told, code=code)
     return _FAILURES_BY_SQLSTATE_CLASS.get(code, Interrupted)(told, code=code)
 
 

@@ -73,10 +73,14 @@ class _Decided:
 
 
 class Transaction:
-    """Carries out one batch. Made anew for each; `run` may raise any DatabaseFailure."""
+    """Carries out one batch. Made anew for each; `run` may raise any DatabaseFailure.
 
-    def __init__(self, unit: UnitOfWork) -> None:
+    is_hasty: it waits for no lock for long.
+    """
+
+    def __init__(self, unit: UnitOfWork, *, is_hasty: bool = False) -> None:
         self._unit = unit
+        self._is_hasty = is_hasty
         self._world = World()
         self._outcome = Outcome()
         self._decided: list[_Decided] = []
@@ -125,7 +129,8 @@ class Transaction:
     # --- claim ---------------------------------------------------------------------------------
 
     async def _claim(self, submissions: Sequence[Submission]) -> list[Submission]:
-        claimed = await self._unit.claim([submission.request_id for submission in submissions])
+        ids = [submission.request_id for submission in submissions]
+        claimed = await self._unit.claim(ids, is_hasty=self._is_hasty)
         return [submission for submission in submissions if self._is_live(submission, claimed)]
 
     def _is_live(self, submission: Submission, claimed: Claimed) -> bool:

@@ -16,6 +16,9 @@ from command_service.world import AggregateT, KeyT, Kind, Mode
 from event_log.events import Event
 from event_log.tokens import ConsistencyToken
 
+HASTE_SECONDS = 0.1
+"""How long a hasty transaction waits for a lock: several times what a full batch takes to commit."""
+
 
 class Changed(NamedTuple, Generic[KeyT, AggregateT]):
     """One aggregate to save: as it was loaded (None: absent) and as it shall be."""
@@ -113,11 +116,13 @@ class UnitOfWork(Protocol):
         """Makes it ready for a transaction, if it is not."""
         ...
 
-    async def claim(self, request_ids: Sequence[UUID]) -> Claimed:
+    async def claim(self, request_ids: Sequence[UUID], *, is_hasty: bool = False) -> Claimed:
         """Begins, takes those ids that nobody else holds, and reads what was answered.
 
         Waits for nobody. Who holds an id holds it until the commit is visible, so an id that is ours
         and not known was never answered.
+
+        is_hasty: a lock that the transaction does not have within HASTE_SECONDS is not had in time.
         """
         ...
 

@@ -351,6 +351,52 @@ async def test_a_batch_is_about_no_more_rows_than_it_may_and_a_longer_command_go
     assert sizes == [2, 2, 1, 1, 5, 1]
 
 
+@asynccontextmanager
+async def held_from_outside(database_url: str, name: str) -> AsyncIterator[None]:
+    """Somebody with psql keeps the row of a counter."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("INSERT INTO counters VALUES (%s, 0)", (name,))
+        await connection.commit()
+        await connection.execute("SELECT FROM counters WHERE name = %s FOR UPDATE", (name,))
+        yield
+
+
+async def test_a_row_that_is_locked_from_outside_fails_only_the_commands_that_need_it(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(lock_seconds_max=0.2))
+    monkeypatch.setattr("command_service.committer.SORTING_SECONDS_MAX", 60)
+    sizes = sizes_of_batches(monkeypatch)
+    names = ["held" if n in (3, 13) else f"n{n}" for n in range(20)]
+    async with committing(counters) as committer:
+        items = [submission(Count(name)) for name in names]
+        async with held_from_outside(counters, "held"):
+            answers = await asyncio.gather(*(answer_of(committer, item) for item in items))
+        again = await committer.submit(submission(Count("held"), items[3].request_id))
+    failed = [
+        name for name, answer in zip(names, answers, strict=True) if not isinstance(answer, Answer)
+    ]
+    assert failed == ["held", "held"]
+    assert [type(answers[n]) for n in (3, 13)] == [DatabaseUnavailable] * 2
+    assert [value_of(counters, name) for name in names if name != "held"] == [1] * 18
+    assert again.body == b"1"
+    assert sizes == [20, 20, 20, 5, 5, 5, 5, 2, 2, 1, 2, 2, 1, 1, 1, 1, 1, 1]
+
+
+async def test_to_find_out_whom_a_lock_concerns_does_not_hold_up_the_others_for_long(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(lock_seconds_max=0.2))
+    monkeypatch.setattr("command_service.committer.SORTING_SECONDS_MAX", 0)
+    sizes = sizes_of_batches(monkeypatch)
+    async with committing(counters) as committer, held_from_outside(counters, "held"):
+        commands = [submission(Count(name)) for name in ("a", "held", "b")]
+        answers = await asyncio.gather(*(answer_of(committer, item) for item in commands))
+        assert (await committer.submit(submission(Count("a")))).body == b"1"
+    assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 3
+    assert sizes == [3, 3, 3, 1]
+
+
 async def test_an_id_in_flight_elsewhere_does_not_hold_up_its_neighbours(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,7 +514,9 @@ async def test_a_command_that_may_have_been_committed_is_never_said_not_to_have_
         mishaps.append("lost")
         raise FellSilent("the database did not answer", code="08")
 
-    async def claim_too_slowly(self: PostgresqlUnitOfWork, request_ids: Sequence[UUID]) -> Claimed:
+    async def claim_too_slowly(
+        self: PostgresqlUnitOfWork, request_ids: Sequence[UUID], *, is_hasty: bool
+    ) -> Claimed:
         monkeypatch.setattr(PostgresqlUnitOfWork, "claim", claim)
         mishaps.append("slow")
         for item in items:

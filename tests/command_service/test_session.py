@@ -5,8 +5,10 @@ import pytest
 from command_service import server
 from command_service.checkout.lookouts import PaymentLookout
 from command_service.pipeline import Statement
+from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.session import Session, Timeouts
 from command_service.settings import Settings
+from command_service.storage import storage
 
 LIMITS = {
     "lock_timeout": "2s",
@@ -24,6 +26,20 @@ async def test_the_server_knows_the_limits_of_a_session(database_url: str) -> No
     rows = await session.run([Statement(f"SHOW {name}") for name in LIMITS])
     await session.close()
     assert {name: value for name, [(value,)] in zip(LIMITS, rows, strict=True)} == LIMITS
+
+
+async def test_only_a_hasty_transaction_waits_less_for_locks(database_url: str) -> None:
+    session = Session(database_url, "tests")
+    unit = PostgresqlUnitOfWork(session, storage())
+    await unit.connect()
+    waits = []
+    for is_hasty in (False, True, False):
+        await unit.claim([], is_hasty=is_hasty)
+        [[(wait,)]] = await session.run([Statement("SHOW lock_timeout")])
+        waits.append(wait)
+        await unit.end()
+    await session.close()
+    assert waits == ["2s", "100ms", "2s"]
 
 
 def test_the_shortest_limit_is_a_limit_all_the_same() -> None:

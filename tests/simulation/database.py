@@ -12,7 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from command_service.database_failures import DatabaseFailure, Interrupted, TookTooLong, Unacceptable
+from command_service.database_failures import (
+    DatabaseFailure,
+    Interrupted,
+    LockedOut,
+    TookTooLong,
+    Unacceptable,
+)
 from command_service.storage import KEY_TABLES
 from command_service.submission import Answer
 from command_service.unit_of_work import Claimed, Keys, Known, Named, NewAnswer, Told, Work
@@ -104,6 +110,7 @@ class Txn:
 
     name: str
     begun: float
+    lock_seconds_max: float = LOCK_SECONDS_MAX
     held: list[Place | str] = field(default_factory=list)
     own: set[Place | str] = field(default_factory=set)
     """Places that are locked for change, or made, by it."""
@@ -289,13 +296,13 @@ class Database:
             txn.waits_for = txn.waiting = None
             raise Interrupted("deadlock detected", code="40")
         remaining = txn.begun + TRANSACTION_SECONDS_MAX - self.loop.time()
-        is_last = remaining < LOCK_SECONDS_MAX
+        is_last = remaining < txn.lock_seconds_max
         failure: DatabaseFailure = (
             TookTooLong("transaction timeout", code="25")
             if is_last
-            else Interrupted("lock timeout", code="55")
+            else LockedOut("lock timeout", code="55")
         )
-        timer = self.loop.call_later(min(remaining, LOCK_SECONDS_MAX), _fail, future, failure)
+        timer = self.loop.call_later(min(remaining, txn.lock_seconds_max), _fail, future, failure)
         try:
             await future
         finally:

@@ -17,11 +17,19 @@ from command_service.database_failures import (
     TookTooLong,
 )
 from command_service.errors import Failure
-from command_service.unit_of_work import Claimed, Found, Named, Work
+from command_service.unit_of_work import HASTE_SECONDS, Claimed, Found, Named, Work
 from command_service.world import Mode
 from event_log.events import Event
 from event_log.tokens import ConsistencyToken
-from tests.simulation.database import INCARNATION, TRANSACTION_SECONDS_MAX, Database, Place, Txn, read
+from tests.simulation.database import (
+    INCARNATION,
+    LOCK_SECONDS_MAX,
+    TRANSACTION_SECONDS_MAX,
+    Database,
+    Place,
+    Txn,
+    read,
+)
 from tests.simulation.loop import SimulatedLoop
 
 ResultT = TypeVar("ResultT")
@@ -109,8 +117,9 @@ class MemoryUnitOfWork:
         if self._link is None or self._link.is_dead:
             self._link = Link()
 
-    async def claim(self, request_ids: Sequence[UUID]) -> Claimed:
-        return await self._trip(lambda link: self._claim(link, request_ids))
+    async def claim(self, request_ids: Sequence[UUID], *, is_hasty: bool = False) -> Claimed:
+        seconds = HASTE_SECONDS if is_hasty else LOCK_SECONDS_MAX
+        return await self._trip(lambda link: self._claim(link, request_ids, seconds))
 
     async def load(self, named: Sequence[Named]) -> list[Found]:
         if not named:
@@ -153,9 +162,10 @@ class MemoryUnitOfWork:
 
     # --- what the server does ----------------------------------------------------------------------
 
-    async def _claim(self, link: Link, request_ids: Sequence[UUID]) -> Claimed:
+    async def _claim(self, link: Link, request_ids: Sequence[UUID], lock_seconds_max: float) -> Claimed:
         assert link.txn is None, "one transaction at a time"
         link.txn = self.database.begin(self.name)
+        link.txn.lock_seconds_max = lock_seconds_max
         return self.database.claim(link.txn, request_ids)
 
     async def _load_last(self, link: Link, named: Sequence[Named]) -> tuple[list[Found], datetime]:

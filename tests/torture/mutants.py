@@ -70,8 +70,7 @@ ACKNOWLEDGED_BEFORE_COMMIT = Mutant(
     (
         Mutation("command_service.postgresql", "answers, COMMIT])", "answers])"),
         Mutation("command_service.postgresql", "results[-2][0]", "results[-1][0]"),
-        Mutation("command_service.postgresql", "_, claimed, known = ", "*_, claimed, known = "),
-        Mutation("command_service.postgresql", "[BEGIN, Statement(C", "[COMMIT, BEGIN, Statement(C"),
+        Mutation("command_service.postgresql", "else [BEGIN]", "else [COMMIT, BEGIN]"),
     ),
 )
 

@@ -9,7 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from command_service.database_failures import ConnectionLost, DatabaseFailure, Interrupted, Unacceptable
+from command_service.database_failures import (
+    ConnectionLost,
+    DatabaseFailure,
+    Interrupted,
+    LockedOut,
+    Unacceptable,
+)
 from command_service.inventory.domain import LOCATION, RESERVATION, STOCK, Location
 from command_service.ordering.domain import ORDER
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
@@ -232,12 +238,30 @@ def test_a_lock_that_is_not_had_in_time_interrupts_and_lets_go(play: Callable[[H
     async def history(pair: Pair) -> None:
         await with_stock(pair.first, cup=1, mug=1)
         await begin(pair.first, STOCK.change("mug"))
-        with pytest.raises(Interrupted) as interrupted:
+        with pytest.raises(LockedOut) as interrupted:
             await begin(pair.second, STOCK.change("cup"), STOCK.change("mug"))
         assert interrupted.value.code == "55"
         assert await load(pair.first, STOCK.change("cup")) == [stock("cup", 1)]
         await pair.second.roll_back()
         assert await seen(pair.second, STOCK.read("mug")) == [stock("mug", 1)]
+
+    play(history)
+
+
+def test_a_hasty_transaction_does_not_have_a_lock_in_time_either(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await with_stock(pair.first, mug=1)
+        await begin(pair.first, STOCK.change("mug"))
+        await pair.second.claim([], is_hasty=True)
+        with pytest.raises(LockedOut):
+            await load(pair.second, STOCK.change("mug"))
+        await pair.second.roll_back()
+        await pair.first.end()
+        await pair.second.claim([], is_hasty=True)
+        assert await load(pair.second, STOCK.change("mug")) == [stock("mug", 1)]
+        await pair.second.end()
 
     play(history)
 
