@@ -54,7 +54,7 @@ class OrderNumbers:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._serials = iter(range(0))
-        self._lock = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
 
     async def next(self) -> str:
         """A number never given out before. A number whose order is refused is not used again.
@@ -62,13 +62,26 @@ class OrderNumbers:
         Raises:
             DatabaseUnavailable: the block is used up and the next cannot be had.
         """
-        # Held while a block is fetched, so that those who wait share it.
-        async with self._lock:
-            serial = next(self._serials, None)
-            if serial is None:
-                self._serials = iter(await self._next_block())
-                serial = next(self._serials)
+        # Again and again: a block may be used up before whoever waited for it has its turn.
+        while (serial := next(self._serials, None)) is None:
+            await self._fetched()
         return order_number(serial)
+
+    async def _fetched(self) -> None:
+        # All who wait share one attempt, and its failure: in a row they would wait for each other.
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
+            self._fetching.add_done_callback(self._has_fetched)
+        await asyncio.shield(self._fetching)
+
+    def _has_fetched(self, task: asyncio.Task[None]) -> None:
+        self._fetching = None
+        if not task.cancelled():
+            # Asking for it tells asyncio that it is known, when nobody waits any more.
+            task.exception()
+
+    async def _fetch(self) -> None:
+        self._serials = iter(await self._next_block())
 
     async def _next_block(self) -> range:
         try:

@@ -2,7 +2,9 @@
 
 import asyncio
 from itertools import pairwise
+from typing import NoReturn
 
+import psycopg
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -78,6 +80,30 @@ async def test_two_processes_never_give_out_the_same_number(database_url: str) -
     assert [session.trip_count for session in sessions] == [2, 2]
     for session in sessions:
         await session.close()
+
+
+async def test_those_who_wait_share_one_attempt_and_its_failure(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a row each would wait for all before it, seconds each, to hear the same."""
+    open_session = Session._open
+    attempt_count = 0
+
+    async def reach_nobody(self: Session) -> NoReturn:
+        nonlocal attempt_count
+        attempt_count += 1
+        await asyncio.sleep(0)
+        raise psycopg.errors.ConnectionTimeout("connection timeout expired")
+
+    session = Session(database_url, "numbers")
+    numbers = OrderNumbers(session)
+    monkeypatch.setattr(Session, "_open", reach_nobody)
+    answers = await asyncio.gather(*(numbers.next() for _ in range(5)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
+    assert attempt_count == 1
+    monkeypatch.setattr(Session, "_open", open_session)
+    assert is_valid(digits_of(await numbers.next()))
+    await session.close()
 
 
 async def test_without_a_database_the_caller_may_come_back() -> None:
