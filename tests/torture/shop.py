@@ -142,9 +142,11 @@ class Shop:
         member.is_wanted = False
         if not member.process.is_running:
             return
+        # One that has only just been started has nothing in hand yet, and may end as Python does.
+        was_serving = member.process.is_serving
         await member.process.end(seconds_max=END_SECONDS_MAX)
         status = await member.process.wait()
-        if status != 0:
+        if status != 0 and was_serving:
             self.deaths.append(f"{member.name} was to drain, and ended with status {status}")
 
     async def note_deaths(self) -> None:
