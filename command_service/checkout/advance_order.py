@@ -30,11 +30,15 @@ from event_log.events import Event
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Calls that whoever claimed them makes now. all: the order's money as it is, they included."""
+    """Calls that whoever claimed them makes now.
+
+    all: the order's money as it is, they included. is_wanted: whether the order can still be paid.
+    """
 
     all: OrderPayments
     payments: tuple[Payment, ...]
     refunds: tuple[Refund, ...]
+    is_wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class AdvanceOrder(Command[Claims]):
         for step in next_steps(order, payments, now, can_be_had=can_be_had):
             state = state.after(step)
         claims = _claimed(payments, state.payments, now, self.lease)
+        claims = replace(claims, is_wanted=state.order.holds_stock(now))
         changes = list(state.changes)
         if state.order is not order:
             changes.append(ORDER.changed(self.order_id, state.order))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from command_service.checkout.start_payment import payments_of
+from command_service.ordering.commands import order_of
 from command_service.ordering.domain import ORDER
 from command_service.payment.domain import ORDER_PAYMENTS, Payment, order_id_of
 from command_service.payment.errands import LEASE
@@ -13,10 +14,14 @@ from command_service.world import Command, Decision, Touch, World
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A payment as it is. is_ours: whether its call is now ours to make."""
+    """A payment as it is.
+
+    is_ours: whether its call is now ours to make. is_wanted: whether its order can still be paid.
+    """
 
     payment: Payment
     is_ours: bool
+    is_wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,4 +44,5 @@ class ClaimPayment(Command[Claimed]):
             return Decision(Claimed(before, is_ours=False))
         after = before.claimed(now, lease=self.lease)
         change = ORDER_PAYMENTS.changed(payments.order_id, payments.with_payment(after))
-        return Decision(Claimed(after, is_ours=True), [change])
+        is_wanted = order_of(world, payments.order_id).holds_stock(now)
+        return Decision(Claimed(after, is_ours=True, is_wanted=is_wanted), [change])

@@ -99,10 +99,11 @@ class PaymentDriver:
         """Returns when the calls in hand are reported; what is not done in time is left as an errand."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def drive(self, payment: Payment, *, claimed_seconds: float) -> Driven:
+    async def drive(self, payment: Payment, *, claimed_seconds: float, is_wanted: bool = True) -> Driven:
         """Makes the call of a payment that the caller has claimed. Who asks meanwhile waits as well.
 
-        claimed_seconds: when that was decided, by the loop's clock.
+        claimed_seconds: when that was decided, by the loop's clock. is_wanted: whether its order can
+        still be paid.
 
         Raises:
             PaymentProviderUnavailable: too long ago to make the call.
@@ -111,7 +112,7 @@ class PaymentDriver:
         attempt = payment.errand.attempt(payment.payment_id)
         task = self._driving.get(attempt)
         if task is None:
-            task = self._begun(self._drive_payment(payment, claimed_seconds))
+            task = self._begun(self._drive_payment(payment, claimed_seconds, is_wanted=is_wanted))
             self._driving[attempt] = task
             task.add_done_callback(lambda _: self._driving.pop(attempt, None))
         return await asyncio.shield(task)
@@ -128,7 +129,11 @@ class PaymentDriver:
         if claimed is None:
             raise PaymentProviderUnavailable
         if claimed.is_ours:
-            return await self.drive(claimed.payment, claimed_seconds=found.decided_seconds)
+            return await self.drive(
+                claimed.payment,
+                claimed_seconds=found.decided_seconds,
+                is_wanted=claimed.is_wanted,
+            )
         errand = claimed.payment.errand
         task = None if errand is None else self._driving.get(errand.attempt(payment_id))
         if task is not None:
@@ -187,7 +192,7 @@ class PaymentDriver:
         """Begins every call that was claimed; those for refunds, by their ids."""
         claims, seconds = claimed
         for payment in claims.payments:
-            self._begun(self.drive(payment, claimed_seconds=seconds))
+            self._begun(self.drive(payment, claimed_seconds=seconds, is_wanted=claims.is_wanted))
         return {
             refund.refund_id: self._begun(self._drive_refund(refund, claims.all, seconds))
             for refund in claims.refunds
@@ -219,11 +224,13 @@ class PaymentDriver:
             log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
         return reported.decided or refund, reported.token
 
-    async def _drive_payment(self, payment: Payment, claimed_seconds: float) -> Driven:
+    async def _drive_payment(
+        self, payment: Payment, claimed_seconds: float, *, is_wanted: bool
+    ) -> Driven:
         assert payment.errand is not None
         async with self._a_place(claimed_seconds):
             outcome = await of_provider_call(
-                self._gateway.run_payment(payment),
+                self._gateway.run_payment(payment, is_wanted=is_wanted),
                 provider=payment.provider,
                 task=payment.errand.task.name.lower(),
                 outcome_of=lambda outcome: _word_for(outcome.report),

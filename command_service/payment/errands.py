@@ -108,6 +108,11 @@ class Errand:
             return False
         return self.claim_time - first_sent_time > KEY_LIFE
 
+    @property
+    def may_have_been_sent(self) -> bool:
+        """True when a call before the one in hand may have had an effect."""
+        return self.is_unknown or self.last_sent_time is not None
+
     def attempt(self, subject_id: str) -> str:
         """The name of the call in hand: one that was claimed again has another."""
         return f"{self.key(subject_id)}:{self.attempt_count}"

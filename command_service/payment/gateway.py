@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -35,6 +35,9 @@ AnswerT = TypeVar("AnswerT")
 
 NOTHING_TO_HAND_OVER = Handover()
 
+NOT_WANTED = "order_closed"
+"""The code of a payment that was let go: its order could not be paid any more when its call was due."""
+
 UNREADABLE = "unreadable_answer"
 """The code of an answer of a form that we do not know. The call may have had its effect."""
 
@@ -55,11 +58,14 @@ class Gateway:
         self.lease = lease
         self._calls_seconds_max = CALLS_SHARE * lease.total_seconds()
 
-    async def run_payment(self, payment: Payment) -> Outcome:
-        """Makes the call that the payment's errand asks for, or asks what became of it."""
+    async def run_payment(self, payment: Payment, *, is_wanted: bool = True) -> Outcome:
+        """Makes the call that the payment's errand asks for, or asks what became of it.
+
+        is_wanted: whether its order can still be paid; nobody is asked for money that is not wanted.
+        """
         try:
             async with asyncio.timeout(self._calls_seconds_max):
-                return await self._run_payment(payment)
+                return await self._run_payment(payment, is_wanted=is_wanted)
         except TimeoutError:
             return Outcome(Lost("timeout"))
         except MISREADINGS:
@@ -77,13 +83,21 @@ class Gateway:
             log.exception("a provider's answer cannot be read", refund_id=refund.refund_id)
             return Lost(UNREADABLE)
 
-    async def _run_payment(self, payment: Payment) -> Outcome:
+    async def _run_payment(self, payment: Payment, *, is_wanted: bool) -> Outcome:
         errand = payment.errand
         assert errand is not None
+        is_let_go = errand.task is Task.BEGIN and not is_wanted
+        if is_let_go and not errand.may_have_been_sent:
+            return Outcome(Refused(NOT_WANTED))
         provider = self._provider(payment)
         if provider is None:
             return Outcome(Postponed("provider_not_configured"))
         try:
+            if is_let_go:
+                # Not by its key, which would begin it if the earlier call never arrived.
+                name = name_of(payment, until=errand.last_sent_time)
+                found = await _answered(provider.read(name))
+                return Outcome(Refused(NOT_WANTED) if found is None else Told(found))
             if errand.must_ask:
                 return await self._resolve_payment(provider, payment, errand)
             return await _call(provider, payment, errand)
@@ -196,8 +210,12 @@ def _of_begun(begun: Begun) -> Outcome:
     return Outcome(Told(begun.payment), begun.handover)
 
 
-def name_of(payment: Payment) -> PaymentName:
-    """The payment as its provider is asked for it."""
+def name_of(payment: Payment, *, until: datetime | None = None) -> PaymentName:
+    """The payment as its provider is asked for it.
+
+    until: when it was last sent, where that is known for another reason than that its key is spent.
+    """
+    last_sent_time = until or (payment.errand.key_spent_time if payment.errand else None)
     return PaymentName(
         payment_id=payment.payment_id,
         provider_reference=payment.provider_reference,
@@ -205,7 +223,7 @@ def name_of(payment: Payment) -> PaymentName:
         flow=payment.flow,
         create_time=payment.create_time,
         reader_id=payment.wish.reader_id,
-        last_sent_time=payment.errand.key_spent_time if payment.errand else None,
+        last_sent_time=last_sent_time,
     )
 
 

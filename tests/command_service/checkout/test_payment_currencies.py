@@ -99,7 +99,7 @@ async def test_an_amount_that_stripe_cannot_state_is_refused_before_anything_is_
 class ToldInDollars(Gateway):
     """Whatever is asked for, the provider answers with dollars."""
 
-    async def run_payment(self, payment: Payment) -> Outcome:
+    async def run_payment(self, payment: Payment, *, is_wanted: bool = True) -> Outcome:
         captured = ProviderState.CAPTURED
         told = ProviderPayment(payment.payment_id, "pi_1", captured, "USD", 0, payment.amount_minor)
         return Outcome(Told(told))

@@ -11,7 +11,7 @@ from command_service.checkout.payment_worker import Stretch
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
-from command_service.payment.domain import CaptureMode, PaymentState
+from command_service.payment.domain import CaptureMode, PaymentState, Wish
 from command_service.payment.refunds import RefundState
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
@@ -184,6 +184,21 @@ async def test_a_void_that_went_wrong_is_made_in_the_end(shop: PaidShop, kind: F
 
 
 # --- giving back -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RATE_LIMITED, FaultKind.RESET_BEFORE])
+async def test_a_saved_card_is_not_charged_for_an_order_that_was_called_off_meanwhile(
+    shop: PaidShop, kind: FaultKind
+) -> None:
+    order = await shop.place(sku0=2)
+    await arm(shop, kind, INTENTS)
+    driven = await shop.start(order, wish=Wish(payment_method="pm_card_visa"))
+    assert driven.payment.errand is not None
+    await shop.ask(CancelOrder(order.order_id))
+    await settle(shop)
+    [payment] = (await shop.payments(order)).payments
+    assert (payment.state, payment.failure_code) == (PaymentState.FAILED, "order_closed")
+    assert await shop.totals() == (0, 0)
 
 
 @pytest.mark.parametrize("kind", FaultKind)

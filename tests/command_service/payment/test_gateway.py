@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from command_service.payment.domain import OrderPayments, Payment, PaymentState
 from command_service.payment.errands import KEY_LIFE, Errand, Task
-from command_service.payment.gateway import UNREADABLE, Gateway, name_of
+from command_service.payment.gateway import NOT_WANTED, UNREADABLE, Gateway, name_of
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (
@@ -164,6 +164,32 @@ async def test_a_call_of_yesterday_is_asked_about_before_its_key_is_used_again()
     provider = Provider(found=by_provider(told(ProviderState.AWAITING_CUSTOMER)))
     await gateway(provider).run_payment(payment)
     assert provider.asked == ["read"]
+
+
+async def test_nobody_is_asked_for_money_that_is_not_wanted_any_more() -> None:
+    postponed = Errand.claimed_at_once(Task.BEGIN, NOW).postponed(NOW, None).claimed(LATER)
+    provider = Provider(answer=by_provider(captured()))
+    outcome = await gateway(provider).run_payment(new_payment(errand=postponed), is_wanted=False)
+    assert outcome.report == Refused(NOT_WANTED)
+    assert provider.asked == []
+
+
+@pytest.mark.parametrize(("found", "report"), [(captured(), captured()), (None, Refused(NOT_WANTED))])
+async def test_a_lost_call_for_money_that_is_not_wanted_is_looked_for_and_not_repeated(
+    found: Told | None, report: object
+) -> None:
+    provider = Provider(found=by_provider(found) if found else None, answer=by_provider(captured()))
+    outcome = await gateway(provider).run_payment(lost(Task.BEGIN), is_wanted=False)
+    assert outcome.report == report
+    assert provider.asked == ["read"]
+
+
+async def test_money_that_is_held_is_taken_or_let_go_whatever_is_wanted() -> None:
+    for task in (Task.CAPTURE, Task.VOID):
+        provider = Provider(answer=by_provider(captured()))
+        payment = new_payment(errand=Errand.claimed_at_once(task, NOW), provider_reference="pi_1")
+        await gateway(provider).run_payment(payment, is_wanted=False)
+        assert provider.asked == [f"{task.name.lower()} o1.1:{task.name.lower()}:1"]
 
 
 async def test_a_provider_that_is_not_configured_any_more_is_waited_for() -> None:
