@@ -5,6 +5,7 @@ after they had their effect; its webhooks come doubled, late and in any order.
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from ops.child_process import Watcher
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -93,7 +96,8 @@ async def running_provider(webhook_url: str) -> AsyncIterator[Provider]:
     """The sandbox, for as long as the block runs.
 
     Raises:
-        TimeoutError: it does not start.
+        TimeoutError: it does not start in time.
+        RuntimeError: it ended instead.
     """
     options = [f"--{name}={value}" for name, value in _MANNERS.items()]
     process = await asyncio.create_subprocess_exec(
@@ -106,10 +110,13 @@ async def running_provider(webhook_url: str) -> AsyncIterator[Provider]:
         # In a group of its own: Ctrl-C is for us, who end it when our services need it no more.
         start_new_session=True,
     )
+    watcher = Watcher(process.pid, signal.SIGKILL)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(START_SECONDS_MAX):
             url = (await process.stdout.readline()).decode().strip()
+        if not url:
+            raise RuntimeError("the payment provider of the demo ended as it was started")
         provider = Provider(url)
         try:
             yield provider
@@ -117,6 +124,7 @@ async def running_provider(webhook_url: str) -> AsyncIterator[Provider]:
             await provider.close()
     finally:
         await _end(process)
+        watcher.dismiss()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -118,7 +118,9 @@ class _Comparison:
                 expected = await _views_of(tables, self.suspects)
                 self.suspects = await self._differing(expected, list(self.suspects))
             touched = await self._touched_since(tables)
-            proven = {address for address in self.suspects if not _is_touched(address, touched)}
+            # Who was once seen to be wrong, and differs still, is: it need not be quiet again.
+            proven |= {address for address in self.suspects if not _is_touched(address, touched)}
+            proven &= set(self.suspects)
         unproven = set(self.suspects) - proven
         if unproven:
             some = sorted(map(subject, unproven))[:UNPROVEN_SHOWN]

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -25,6 +26,8 @@ from event_log.reader import LogReader
 from ops.embedded import EmbeddedPostgres
 from ops.failures import Problem
 from ops.verify import Violation, verify
+from ops.verify.served import ServedViews
+from ops.verify.verification import ROUNDS_MAX, _Comparison
 from projections.contexts import PROJECTIONS
 from projections.feeding import Feeder
 from projections.projector import Projector
@@ -391,3 +394,35 @@ async def test_a_wrong_view_is_found_in_spite_of_traffic(
         is_done.set()
         await selling
     assert found == [Violation("view stock", "stock:sku9", "Available is 7, the tables say 100.")]
+
+
+async def test_a_view_that_was_proven_wrong_stays_so_while_others_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One SKU is sold all the time, and never proven; the other one when the last look is taken."""
+    busy, quiet = STOCK.address("busy"), STOCK.address("quiet")
+
+    class Scripted(_Comparison):
+        round_count = 0
+
+        async def _late(self, tables: Any) -> list[Violation]:
+            return []
+
+        async def _differing(self, expected: Any, addresses: Any) -> dict[Address, str]:
+            return {busy: "available is 7", quiet: "available is 8"}
+
+        async def _touched_since(self, tables: Any) -> set[tuple[str, str]]:
+            Scripted.round_count += 1
+            is_last = Scripted.round_count == ROUNDS_MAX
+            return {("inventory", "busy"), *([("inventory", "quiet")] if is_last else [])}
+
+    async def none_of_them(*_given: Any) -> Any:
+        return {}
+
+    monkeypatch.setattr(ops.verify.verification, "ROUND_SECONDS", 0)
+    monkeypatch.setattr(ops.verify.verification, "snapshot", lambda _url: nullcontext())
+    monkeypatch.setattr(ops.verify.verification, "_views_of", none_of_them)
+    suspects: dict[Address, str] = {busy: "", quiet: ""}
+    comparison = Scripted("", cast("ServedViews", None), lambda *_: None, suspects)
+    assert await comparison.settle() == [Violation("view stock", "stock:quiet", "Available is 8.")]
+    assert Scripted.round_count == ROUNDS_MAX
