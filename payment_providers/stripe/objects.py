@@ -1,6 +1,7 @@
 """Stripe's objects as plain JSON, in our words."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,7 +52,10 @@ def session_payment(session: Json) -> ProviderPayment:
     """A Checkout Session, with its PaymentIntent expanded as soon as it has one."""
     intent = session.get("payment_intent")
     if isinstance(intent, Mapping) and session["status"] != "expired":
-        return intent_payment(intent, session_id=session["id"])
+        told = intent_payment(intent, session_id=session["id"])
+        is_over = session["status"] == "complete" and intent["status"] == "requires_payment_method"
+        # A slow method that failed in the end: the page is closed, and nobody can try another one there.
+        return replace(told, state=ProviderState.VOIDED) if is_over else told
     is_expired = session["status"] == "expired"
     return ProviderPayment(
         payment_id=session.get("metadata", {}).get(PAYMENT_ID, ""),

@@ -25,6 +25,7 @@ from payment_providers.port import (
     PaymentWanted,
     ProviderPayment,
     ProviderRefund,
+    ProviderState,
     RefundWanted,
 )
 from payment_providers.stripe.amounts import to_stripe
@@ -212,6 +213,9 @@ class StripeProvider:
 
     async def _void_session(self, session_id: str, key: str) -> ProviderPayment:
         session = await self._session(session_id)
+        told = session_payment(session)
+        if told.state is ProviderState.VOIDED:
+            return told
         if session["status"] != "complete":
             # A key of its own: the customer may complete the session meanwhile, and Stripe refuses a key
             # that comes again with another call.

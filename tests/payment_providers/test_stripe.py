@@ -187,6 +187,19 @@ async def test_a_page_that_nobody_used_is_closed(both: Any) -> None:
     assert (await provider.void(name, key="v")).state is ProviderState.VOIDED
 
 
+async def test_a_slow_method_that_fails_after_the_page_was_used_is_the_end_of_it(both: Any) -> None:
+    provider, sandbox = both
+    wish = wanted(flow=Flow.HOSTED)
+    begun = await provider.begin(wish, key="k")
+    name = name_of(wish, begun.payment.provider_reference)
+    debit = {"payment_method": "pm_usBankAccount_success"}
+    await sandbox.act(f"checkout/sessions/{name.provider_reference}/pay", **debit)
+    assert (await provider.read(name)).state is ProviderState.PROCESSING
+    await sandbox.act(f"checkout/sessions/{name.provider_reference}/fail")
+    assert (await provider.read(name)).state is ProviderState.VOIDED
+    assert (await provider.void(name, key="v")).state is ProviderState.VOIDED
+
+
 async def test_a_page_that_is_used_while_it_is_closed_is_called_off_under_the_same_key(
     both: Any,
 ) -> None:
