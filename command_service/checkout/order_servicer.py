@@ -80,7 +80,7 @@ class OrderingServicer(ordering_command_service_pb2_grpc.OrderingCommandServiceS
         """Records money that was received."""
         command = RecordPayment(
             order_id=request.order_id,
-            payment_reference=request.payment_reference,
+            payment_reference=_reference(request.payment_reference, "payment_reference"),
             amount=_received_or_given(request.amount),
         )
         return await self._door.carry_out(request, context, command, _payment_response)
@@ -93,7 +93,7 @@ class OrderingServicer(ordering_command_service_pb2_grpc.OrderingCommandServiceS
             raise InvalidField(field="amount", description="give either an amount or lines")
         command = RecordRefund(
             order_id=request.order_id,
-            refund_reference=request.refund_reference,
+            refund_reference=_reference(request.refund_reference, "refund_reference"),
             amount=_received_or_given(request.amount) if request.HasField("amount") else None,
             units=_units(request.lines),
         )
@@ -200,6 +200,14 @@ def _money(amount: money_pb2.Money) -> Money:
     return Money(amount.currency_code, amount.amount_minor)
 
 
+def _reference(text: str, field: str) -> str:
+    """A provider's name for its money, as it tells it itself: people paste it with blanks around."""
+    reference = text.strip()
+    if not reference:
+        raise InvalidField(field=field, description="must not be blank")
+    return reference
+
+
 def _received_or_given(amount: money_pb2.Money) -> Money:
     if amount.amount_minor <= 0:
         raise InvalidField(field="amount.amount_minor", description="must be above 0")
@@ -216,7 +224,7 @@ def _contact(request: service.PlaceOrderRequest) -> Contact | None:
         return None
     has_shipping, has_billing = contact.HasField("shipping_address"), contact.HasField("billing_address")
     return Contact(
-        email=contact.email,
+        email=contact.email.strip(),
         full_name=contact.full_name,
         phone=contact.phone,
         shipping_address=_address(contact.shipping_address) if has_shipping else None,

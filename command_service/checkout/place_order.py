@@ -129,14 +129,15 @@ class PlaceOrder(Command[Order]):
 
     def _check_terms(self, seen: Cart, order: Order) -> None:
         """Refuses another total, and the same total with less in it: tax or shipping."""
-        terms, expected_terms = _terms(order), _terms(seen)
-        if order.total != self.expected_total or terms != expected_terms:
+        lacks_tax = seen.tax_inclusive and not order.tax_inclusive
+        lacks_shipping = seen.free_shipping and not order.free_shipping
+        if order.total != self.expected_total or lacks_tax or lacks_shipping:
             raise PriceChanged(
                 total_minor=order.total_minor,
                 currency_code=order.currency_code,
-                terms=terms,
+                terms=_terms(order),
                 expected_total_minor=self.expected_total.amount_minor,
-                expected_terms=expected_terms,
+                expected_terms=_terms(seen),
             )
 
     def _order(self, priced_cart: PricedCart, now: datetime) -> Order:

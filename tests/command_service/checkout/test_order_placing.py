@@ -173,6 +173,16 @@ def test_the_same_total_without_free_shipping_is_another_price(shop: OrderShop) 
     assert (facts["terms"], facts["expected_terms"]) == ("with tax", "with tax, free shipping")
 
 
+def test_the_same_total_with_more_in_it_is_the_same_price(shop: OrderShop) -> None:
+    shop.keep_list("retail", tax_inclusive=False)
+    shop.fill_cart(mug=2)
+    seen = shop.placing()
+    shop.keep_list("retail", tax_inclusive=True)
+    shop.promote("free", FreeShipping(), coupon_required=False)
+    order = shop.carry_out(seen)
+    assert (order.total_minor, order.tax_inclusive, order.free_shipping) == (500, True, True)
+
+
 def test_a_total_in_another_currency_is_refused(shop: OrderShop) -> None:
     shop.fill_cart(mug=2)
     assert refused(shop, shop.placing(expected_total=Money("EUR", 500)), CurrencyMismatch) == {

@@ -132,6 +132,36 @@ async def test_a_payment_tells_its_outcome(servicer: OrderingServicer, shop: Ord
     assert answer.order.paid_minor == 700
 
 
+async def test_what_people_paste_is_kept_without_the_blanks_around_it(
+    servicer: OrderingServicer, shop: OrderShop
+) -> None:
+    """A webhook tells the same payment without them: it is to be the same money."""
+    request = place_request(shop)
+    request.contact.email = " jane@example.com\t"
+    order = (await servicer.PlaceOrder(request, CONTEXT)).order
+    contact = shop.order(order.order_id).contact
+    assert contact is not None
+    assert contact.email == "jane@example.com"
+    for reference in ("pi_1 ", "pi_1"):
+        payment = service.RecordPaymentRequest(
+            order_id=order.order_id, payment_reference=reference, amount=pounds(750)
+        )
+        answer = await servicer.RecordPayment(payment, CONTEXT)
+        assert answer.order.paid_minor == 750
+
+
+async def test_a_reference_of_blanks_is_none(servicer: OrderingServicer) -> None:
+    payment = service.RecordPaymentRequest(payment_reference=" ", amount=pounds(1))
+    refund = service.RecordRefundRequest(refund_reference="\n", amount=pounds(1))
+    for asked, field in (
+        (servicer.RecordPayment(payment, CONTEXT), "payment_reference"),
+        (servicer.RecordRefund(refund, CONTEXT), "refund_reference"),
+    ):
+        with pytest.raises(InvalidField) as refused:
+            await asked
+        assert list(refused.value.description_by_field) == [field]
+
+
 @pytest.mark.parametrize("amount_minor", [0, -1])
 async def test_a_payment_of_nothing_is_no_payment(
     servicer: OrderingServicer, shop: OrderShop, amount_minor: int
