@@ -75,6 +75,10 @@ def next_steps(
     else:
         yield from (Void(each.payment_id) for each in payments.payments if _is_open(each))
 
+    # Late money that is on its way, and pays for all of it with what is here already: both stay.
+    if order.state is OrderState.EXPIRED and can_be_had and _is_about_to_be_covered(order, payments):
+        return
+
     # Money that came all the same: late and no stock, for a cancelled order, or twice. What its provider
     # failed to give back once is for people, who see it in the alarms.
     surplus_minor = _surplus_minor(order)
@@ -90,6 +94,19 @@ def _is_covered(order: Order, payments: OrderPayments) -> bool:
     authorized_minor = sum(each.authorized_minor for each in payments.payments if not _was_refused(each))
     has_some = any(_waits_for_us(each) for each in payments.payments)
     return has_some and order.refundable_minor + authorized_minor >= order.total_minor
+
+
+_BEING_TAKEN = frozenset({PaymentState.CAPTURING, PaymentState.UNKNOWN})
+
+
+def _is_about_to_be_covered(order: Order, payments: OrderPayments) -> bool:
+    """True when held money, once it is taken, will pay for all of it."""
+    coming_minor = sum(
+        each.authorized_minor
+        for each in payments.payments
+        if _waits_for_us(each) or each.state in _BEING_TAKEN
+    )
+    return coming_minor > 0 and order.refundable_minor + coming_minor >= order.total_minor
 
 
 def _waits_for_us(payment: Payment) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from command_service.checkout.advance_order import AdvanceOrder
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
@@ -23,6 +24,7 @@ from command_service.errors import Refusal
 from command_service.money import Money
 from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState, Units
 from command_service.payment.domain import CaptureMode, Payment, PaymentState
+from command_service.payment.errands import LEASE
 from payment_providers.port import ProviderState
 from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import ProviderShop
@@ -125,6 +127,38 @@ def test_an_expired_order_is_captured_late_if_it_can_be_had(shop: ProviderShop) 
     shop.come_to_rest(order)
     assert shop.order().state is OrderState.PAID
     assert shop.counters("mug") == (10, 0, 2)
+
+
+def test_a_part_that_was_paid_in_time_stays_while_the_rest_is_taken_late(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    part = shop.start(order, capture_mode=CaptureMode.AT_ONCE, amount=Money("GBP", 200))
+    shop.pay(part)
+    shop.tell(part)
+    authorized(shop, order)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    assert steps(shop, order) == [Capture("o1.2")]
+    shop.carry_out(AdvanceOrder(order.order_id))
+    assert steps(shop, order) == []
+    assert steps(shop, order, can_be_had=False) == [GiveBack("o1.1", 200)]
+    shop.pass_time(LEASE)
+    shop.come_to_rest(order)
+    assert (shop.order().state, shop.order().paid_minor) == (OrderState.PAID, 500)
+    assert shop.kept_at_provider_minor == 500
+
+
+def test_a_part_goes_back_when_the_rest_cannot_be_taken_after_all(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    part = shop.start(order, capture_mode=CaptureMode.AT_ONCE, amount=Money("GBP", 200))
+    shop.pay(part)
+    shop.tell(part)
+    authorized(shop, order)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    shop.refuses_captures = True
+    shop.come_to_rest(order)
+    assert (shop.order().state, shop.order().refunded_minor) == (OrderState.EXPIRED, 200)
+    assert shop.kept_at_provider_minor == 0
 
 
 @pytest.mark.parametrize("end", ["cancelled", "expired", "paid"])
