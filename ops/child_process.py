@@ -51,7 +51,13 @@ class ChildProcess:
         self._log_path = log_path
         self._log_offset = log_path.stat().st_size if log_path.exists() else 0
         self._process = _launch(command, log_path, account)
-        self._watcher = Watcher(self._process.pid, signal_on_our_death)
+        try:
+            self._watcher = Watcher(self._process.pid, signal_on_our_death)
+        except OSError:
+            # Nobody would know of it.
+            self._process.kill()
+            self._process.communicate()
+            raise
         _feed(self._process, standard_input)
 
     @property

@@ -75,8 +75,14 @@ class ServiceProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        self._watcher = Watcher(self._process.pid, signal.SIGKILL)
         self._log_task = asyncio.create_task(self._pass_log_on(self._process.stdout))
+        try:
+            self._watcher = Watcher(self._process.pid, signal.SIGKILL)
+        except OSError:
+            # It would outlive us, and nobody would know of it.
+            self.kill()
+            await self.wait()
+            raise
 
     async def wait(self) -> int:
         """Waits until it has ended and everything it wrote was passed on; its exit status."""

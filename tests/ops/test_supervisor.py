@@ -1,6 +1,7 @@
 """Deployments of real processes, whose services have nothing in them."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import ops.child_process
+import ops.service_process
+from ops.child_process import ChildProcess
 from ops.service_process import LogLine, ServiceProcess
 from ops.services import SERVICES, Service, free_addresses
 from ops.supervisor import (
@@ -168,6 +172,30 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_a_process_that_nobody_can_watch_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As when no more processes may be made: just after the one that was to be watched."""
+    unwatched: list[int] = []
+
+    def refuse(pid: int, _signal: signal.Signals) -> None:
+        unwatched.append(pid)
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(ops.service_process, "Watcher", refuse)
+    monkeypatch.setattr(ops.child_process, "Watcher", refuse)
+    process = ServiceProcess(FIRST, FAKE.module, environment=environment(), on_log=lambda _line: None)
+    with pytest.raises(BlockingIOError):
+        await process.start()
+    with pytest.raises(BlockingIOError):
+        ChildProcess(
+            ["/bin/sleep", "60"],
+            log_path=tmp_path / "log",
+            signal_on_our_death=signal.SIGKILL,
+        )
+    assert [is_alive(pid) for pid in unwatched] == [False, False]
 
 
 async def test_a_line_longer_than_any_limit_does_not_stop_the_log(tmp_path: Path) -> None:
