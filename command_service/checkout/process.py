@@ -136,4 +136,9 @@ def _surplus_minor(order: Order) -> int:
         return order.refundable_minor
     if order.state in AWAITING:
         return 0
-    return min(order.refund_due_minor, max(order.paid_minor - order.total_minor, 0))
+    # What went back for no units, nor as a gift, counts as surplus: rather too little than what staff
+    # would give back for goods a second time.
+    of_units_minor = sum(line.refunded_minor for line in order.lines)
+    given_back_minor = max(order.refunded_minor - of_units_minor - order.gifted_minor, 0)
+    left_minor = order.paid_minor - order.total_minor - given_back_minor
+    return min(order.refund_due_minor, max(left_minor, 0))

@@ -20,6 +20,7 @@ from command_service.checkout.process import (
     Void,
     next_steps,
 )
+from command_service.checkout.refund_payment import RefundPayment
 from command_service.errors import Refusal
 from command_service.money import Money
 from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState, Units
@@ -226,6 +227,36 @@ def test_money_due_for_goods_that_came_back_is_for_staff(shop: ProviderShop) -> 
     order = shop.paid_order()
     shop.carry_out(CancelOrderLines(order.order_id, (Units("mug", 1),)))
     assert shop.order().refund_due_minor == 250
+    assert steps(shop, order) == []
+
+
+def test_a_surplus_goes_back_once_whatever_goods_come_back_later(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    for payment in [shop.start(order, capture_mode=CaptureMode.AT_ONCE) for _ in range(2)]:
+        shop.pay(payment)
+        shop.tell(payment)
+    shop.come_to_rest(order)
+    assert (shop.order().refunded_minor, shop.kept_at_provider_minor) == (500, 500)
+    shop.carry_out(CancelOrderLines(order.order_id, (Units("mug", 1),)))
+    assert shop.order().refund_due_minor == 250
+    assert steps(shop, order) == [], "the price of goods is for staff to give back"
+    shop.carry_out(RefundPayment(order.order_id, "", None, (Units("mug", 1),)))
+    assert shop.order().refund_due_minor == 0
+    assert steps(shop, order) == []
+
+
+def test_a_surplus_that_comes_after_goods_came_back_goes_back_without_their_price(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    first, second = (shop.start(order, capture_mode=CaptureMode.AT_ONCE) for _ in range(2))
+    for payment in (first, second):
+        shop.pay(payment)
+    shop.tell(first)
+    shop.carry_out(CancelOrderLines(order.order_id, (Units("mug", 1),)))
+    shop.tell(second)
+    shop.come_to_rest(order)
+    assert (shop.order().refunded_minor, shop.order().refund_due_minor) == (500, 250)
     assert steps(shop, order) == []
 
 
