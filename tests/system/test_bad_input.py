@@ -89,7 +89,7 @@ NAMED_INSTEAD = {"RecordRefund.lines": "amount", "ReportProviderEvent.payment": 
 """Where a field is missing that another could stand for."""
 
 ALLOWED: dict[str, set[str]] = {
-    # Ids are opaque and text is for people: a blank is as good as any.
+    # Ids are opaque and text is for people: a blank is as good as any, but for the name of money.
     "a blank": set(
         """
         AddCartLine.line_id AdjustStock.reference CancelOrder.reason CreateCart.cart_id
@@ -102,7 +102,6 @@ ALLOWED: dict[str, set[str]] = {
         PlaceOrder.contact.shipping_address.locality PlaceOrder.contact.shipping_address.postal_code
         PlaceOrder.contact.shipping_address.recipient PlaceOrder.customer_id PlaceOrder.notes
         ReceiveStock.reference ReceiveStock.rows[0].location_id ReceiveStock.rows[0].sku_id
-        RecordPayment.payment_reference RecordRefund.refund_reference
         ReportProviderEvent.payment.failure_code ReportProviderEvent.payment.payment_id
         ReportProviderEvent.payment.provider_reference ReportProviderEvent.provider
         RepriceCart.customer_id
