@@ -130,7 +130,8 @@ def test_an_expired_order_is_captured_late_if_it_can_be_had(shop: ProviderShop) 
     assert shop.counters("mug") == (10, 0, 2)
 
 
-def test_a_part_that_was_paid_in_time_stays_while_the_rest_is_taken_late(shop: ProviderShop) -> None:
+def expired_with_the_rest_held(shop: ProviderShop) -> Order:
+    """200 of 500 were taken in time, 300 are authorized."""
     order = shop.place(mug=2)
     part = shop.start(order, capture_mode=CaptureMode.AT_ONCE, amount=Money("GBP", 200))
     shop.pay(part)
@@ -138,6 +139,11 @@ def test_a_part_that_was_paid_in_time_stays_while_the_rest_is_taken_late(shop: P
     authorized(shop, order)
     shop.pass_time(HOLD)
     shop.carry_out(ExpireOrder(order.order_id))
+    return order
+
+
+def test_a_part_that_was_paid_in_time_stays_while_the_rest_is_taken_late(shop: ProviderShop) -> None:
+    order = expired_with_the_rest_held(shop)
     assert steps(shop, order) == [Capture("o1.2")]
     shop.carry_out(AdvanceOrder(order.order_id))
     assert steps(shop, order) == []
@@ -149,13 +155,7 @@ def test_a_part_that_was_paid_in_time_stays_while_the_rest_is_taken_late(shop: P
 
 
 def test_a_part_goes_back_when_the_rest_cannot_be_taken_after_all(shop: ProviderShop) -> None:
-    order = shop.place(mug=2)
-    part = shop.start(order, capture_mode=CaptureMode.AT_ONCE, amount=Money("GBP", 200))
-    shop.pay(part)
-    shop.tell(part)
-    authorized(shop, order)
-    shop.pass_time(HOLD)
-    shop.carry_out(ExpireOrder(order.order_id))
+    order = expired_with_the_rest_held(shop)
     shop.refuses_captures = True
     shop.come_to_rest(order)
     assert (shop.order().state, shop.order().refunded_minor) == (OrderState.EXPIRED, 200)
