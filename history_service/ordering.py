@@ -38,9 +38,13 @@ _CONDITION_BY_CRITERION = {
     "order_number": "order_number = %(order_number)s",
     "email": """order_id IN (
         SELECT order_id FROM order_contacts WHERE lower(email) = lower(%(email)s))""",
-    # Of payments and refunds alike.
+    # Of payments and refunds alike, recorded by hand or told by a provider, captured or not.
     "payment_reference": """order_id IN (
-        SELECT order_id FROM money_records WHERE reference = %(payment_reference)s)""",
+        SELECT order_id FROM money_records WHERE reference = %(payment_reference)s
+        UNION ALL SELECT order_id FROM payments
+        WHERE provider_reference = %(payment_reference)s AND provider_reference <> ''
+        UNION ALL SELECT order_id FROM refunds
+        WHERE provider_reference = %(payment_reference)s AND provider_reference <> '')""",
 }
 
 _FOUND = """

@@ -1,6 +1,7 @@
 """How Alembic runs a migration here; called by ops.migrate and by the `alembic` command."""
 
 import os
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ MIGRATION_LOCK = 0x53_48_4F_50  # "SHOP"
 # A migration that waits for a table makes everybody who comes later wait behind it: it gives up
 # soon and is run again instead.
 LOCK_TIMEOUT = "5s"
+LOCK_PAUSE_SECONDS = 0.2
 
 
 def run() -> None:
@@ -24,10 +26,19 @@ def run() -> None:
     engine = engine_for(database_url)
     with engine.connect() as connection:
         # Waits for as long as the other migrator takes; held by the session, over all transactions.
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        while not _is_locked(connection):
+            time.sleep(LOCK_PAUSE_SECONDS)
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.commit()
         _apply(connection)
+
+
+def _is_locked(connection: Connection) -> bool:
+    """Waits for nothing inside a transaction: an index that is being built would wait for that."""
+    found = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    is_locked = bool(found.scalar_one())
+    connection.commit()
+    return is_locked
 
 
 def _apply(connection: Connection) -> None:

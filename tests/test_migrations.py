@@ -1,6 +1,9 @@
 """The migrated database is what the tables in the code say."""
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain
+from multiprocessing import get_context
 from uuid import uuid4
 
 import psycopg
@@ -8,8 +11,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from event_log.schema import REVISION
 from ops.embedded import EmbeddedPostgres
-from ops.migrate import engine_for
+from ops.migrate import engine_for, migrate
 from ops.schema import all_tables
 from tests.conftest import execute
 
@@ -22,15 +26,21 @@ UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname
 
 
 @pytest.fixture
-def made_of_code_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database with the tables as the code states them, without any migration."""
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database without any table."""
     name = f"test_{uuid4().hex}"
     execute(postgres, "CREATE DATABASE {}", name)
-    engine = engine_for(postgres.url(name))
-    all_tables().create_all(engine)
-    engine.dispose()
     yield postgres.url(name)
     execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def made_of_code_url(empty_database_url: str) -> str:
+    """A database with the tables as the code states them, without any migration."""
+    engine = engine_for(empty_database_url)
+    all_tables().create_all(engine)
+    engine.dispose()
+    return empty_database_url
 
 
 def test_migrations_make_the_tables_of_the_code(database_url: str) -> None:
@@ -63,3 +73,18 @@ def definitions(database_url: str) -> set[tuple[str, str, str]]:
 
 def _is_of_alembic(difference: object) -> bool:
     return "alembic_version" in str(difference)
+
+
+def test_two_migrators_at_once_apply_each_step_once(empty_database_url: str) -> None:
+    """Also where one builds an index, which waits for every transaction there is."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as migrators:
+        steps = list(chain.from_iterable(migrators.map(steps_applied, [empty_database_url] * 2)))
+    assert len(set(steps)) == len(steps)
+    assert any(f"-> {REVISION}" in step for step in steps)
+
+
+def steps_applied(database_url: str) -> list[str]:
+    """Migrates, in a process of its own."""
+    steps: list[str] = []
+    migrate(database_url, on_step=steps.append)
+    return steps

@@ -12,8 +12,9 @@ from command_service.checkout.holdings import (
 )
 from command_service.inventory.domain import RESERVATION, ReservationState
 from command_service.ordering.commands import order_of
-from command_service.ordering.domain import AWAITING, CLOSED, ORDER, Order, OrderState, Units
+from command_service.ordering.domain import AWAITING, CLOSED, ORDER, Order, OrderState
 from command_service.ordering.events import OrderCancelled, OrderLinesCancelled, OrderProgress
+from command_service.ordering.lines import Units
 from command_service.world import Command, Decision, Touch, World
 from event_log.events import Event
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from command_service.checkout.holdings import Holdings, demands_for, reservation_of
 from command_service.inventory.domain import RESERVATION, STOCK, Reservation, ReservationState
 from command_service.ordering.commands import order_of
-from command_service.ordering.domain import AWAITING, CLOSED, ORDER, Order, OrderState, Units
+from command_service.ordering.domain import AWAITING, CLOSED, ORDER, Order, OrderState
 from command_service.ordering.events import OrderLinesFulfilled, OrderProgress
+from command_service.ordering.lines import Units
 from command_service.world import Command, Decision, Touch, World
 
 

@@ -24,7 +24,8 @@ from command_service.inventory.movements import (
     shelve,
     ship,
 )
-from command_service.ordering.domain import AWAITING, Order, OrderState, Units
+from command_service.ordering.domain import AWAITING, Order, OrderState
+from command_service.ordering.lines import Units
 from command_service.pricing.coupons import check_uses_left, hold_use, return_use
 from command_service.pricing.domain import (
     COUPON,

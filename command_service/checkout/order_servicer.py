@@ -16,7 +16,8 @@ from command_service.ids import Ids
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund, RefundAnswer
 from command_service.ordering.contact import Contact, PostalAddress
-from command_service.ordering.domain import Order, PaymentMode, Units
+from command_service.ordering.domain import Order, PaymentMode
+from command_service.ordering.lines import Units
 from command_service.ordering.order_numbers import OrderNumbers
 from command_service.servicing import Door
 from event_log.codec import to_message

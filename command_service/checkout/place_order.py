@@ -22,14 +22,9 @@ from command_service.errors import (
 from command_service.inventory.domain import RESERVATION, Reservation, ReservationState
 from command_service.money import Money
 from command_service.ordering.contact import Contact
-from command_service.ordering.domain import (
-    ORDER,
-    Order,
-    OrderLine,
-    OrderState,
-    PaymentMode,
-)
+from command_service.ordering.domain import ORDER, Order, OrderState, PaymentMode
 from command_service.ordering.events import OrderPlaced
+from command_service.ordering.lines import OrderLine
 from command_service.world import Command, Decision, Touch, World
 
 _AWAITING_BY_PAYMENT_MODE = {

@@ -31,6 +31,7 @@ from command_service.ordering.domain import (
     PaymentOutcome,
 )
 from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded, RefundFailed
+from command_service.payment.domain import OrderPayments
 from command_service.payment.refunds import Refund
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event
@@ -158,17 +159,20 @@ class Regained:
     events: Sequence[Event]
 
 
-def regain(world: World, order: Order, refund: Refund, now: datetime) -> Regained:
-    """Counts a failed refund no more; an order that still waits is paid if that is what it lacked.
+def regain(
+    world: World, order: Order, payments: OrderPayments, refund: Refund, now: datetime
+) -> Regained:
+    """Counts a refund that fails no more; an order that still waits is paid if that is what it lacked.
 
-    One that has expired stays so: its buyer was told, and did nothing since.
+    One that has expired stays so: its buyer was told, and did nothing since. payments: as they were.
     """
+    lines = tuple(payments.units_regained(refund))
     if order.state not in AWAITING:
-        after = _with_refund_back(order, refund, now)
+        after = order.take_refund_back(lines, refund.amount_minor, refund.gifted_minor, now)
         return Regained([ORDER.changed(order.order_id, after)], [_failed(order, after, refund)])
     reservation = reservation_of(world, order)
     step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
-    after = _with_refund_back(step.order, refund, now)
+    after = step.order.take_refund_back(lines, refund.amount_minor, refund.gifted_minor, now)
     settled = step.paid(after) if step.order.state in AWAITING else replace(step, order=after)
     changes = settled.holdings.changes(reservation, settled.reservation_state)
     failed = _failed(step.order, settled.order, refund)
@@ -176,10 +180,6 @@ def regain(world: World, order: Order, refund: Refund, now: datetime) -> Regaine
         [ORDER.changed(order.order_id, settled.order), *changes],
         [*step.events, failed, *settled.holdings.events],
     )
-
-
-def _with_refund_back(order: Order, refund: Refund, now: datetime) -> Order:
-    return order.take_refund_back(refund.lines, refund.amount_minor, refund.gifted_minor, now)
 
 
 def _failed(before: Order, after: Order, refund: Refund) -> RefundFailed:

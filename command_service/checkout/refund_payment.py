@@ -8,8 +8,9 @@ from command_service.checkout.start_payment import payments_of
 from command_service.errors import NothingToRefund
 from command_service.money import Money
 from command_service.ordering.commands import check_currency, order_of
-from command_service.ordering.domain import ORDER, Order, Units, summed
+from command_service.ordering.domain import ORDER, Order
 from command_service.ordering.events import OrderProgress, RefundRecorded
+from command_service.ordering.lines import Units, summed
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.events import RefundRequested

@@ -142,7 +142,7 @@ class ReportRefund(Command[Refund | None]):
             paying = with_after.payment(payment.payment_id)
             events.append(RefundChanged(after, before.state, paying))
         if after.state is RefundState.FAILED and before.state is not RefundState.FAILED:
-            regained = regain(world, order_of(world, order_id), after, now)
+            regained = regain(world, order_of(world, order_id), payments, after, now)
             changes.extend(regained.changes)
             events.extend(regained.events)
         return Decision(after, changes, events)

@@ -15,8 +15,9 @@ from command_service.inventory.domain import (
 )
 from command_service.inventory.movements import StockRow
 from command_service.ordering.commands import order_of
-from command_service.ordering.domain import ORDER, Order, Units
+from command_service.ordering.domain import ORDER, Order
 from command_service.ordering.events import OrderLinesReturned, OrderProgress
+from command_service.ordering.lines import Units
 from command_service.world import Command, Decision, Touch, World
 
 

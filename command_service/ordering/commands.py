@@ -6,16 +6,9 @@ from datetime import datetime
 
 from command_service.errors import CurrencyMismatch, OrderNotFound, RefundAlreadyRecorded
 from command_service.money import Money
-from command_service.ordering.domain import (
-    MONEY_RECORD,
-    ORDER,
-    REFUND_RECORD,
-    MoneyRecord,
-    Order,
-    Units,
-    summed,
-)
+from command_service.ordering.domain import MONEY_RECORD, ORDER, REFUND_RECORD, MoneyRecord, Order
 from command_service.ordering.events import OrderProgress, RefundRecorded
+from command_service.ordering.lines import Units, summed
 from command_service.world import Command, Decision, Touch, World
 
 

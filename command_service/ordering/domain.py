@@ -11,14 +11,12 @@ CANCELLED     EXPIRED -------'  |       CANCELLED
 An order whose units were all shipped or called off is at its end: FULFILLED if anything was shipped.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, IntEnum, auto
-from typing import Any, Protocol
+from typing import Any
 
-from command_service.adjustments import Adjustment
 from command_service.errors import (
     InvalidField,
     NothingToRefund,
@@ -32,10 +30,10 @@ from command_service.errors import (
     OrderNotPaid,
     RefundExceedsPayments,
     Refusal,
-    TooManyUnits,
 )
-from command_service.money import AMOUNT_MINOR_MAX, Money, cumulative_share
+from command_service.money import AMOUNT_MINOR_MAX, Money
 from command_service.ordering.contact import Contact
+from command_service.ordering.lines import OrderLine, RefundedUnits, Units
 from command_service.world import Kind, LockRank
 
 
@@ -113,95 +111,6 @@ class PaymentOutcome(IntEnum):
     PAID = 1
     PARTLY_PAID = 2
     REFUND_DUE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """Units of one order line."""
-
-    line_id: str
-    quantity: int
-
-
-class RefundedUnits(Protocol):
-    """What a refund gave back for one line; quantity may be 0."""
-
-    @property
-    def line_id(self) -> str:
-        """The line."""
-        ...
-
-    @property
-    def quantity(self) -> int:
-        """Units."""
-        ...
-
-    @property
-    def amount_minor(self) -> int:
-        """How much."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class OrderLine:
-    """One line: price and discount are frozen, the rest moves; fields as in ordering.proto."""
-
-    line_id: str
-    sku_id: str
-    title: str
-    quantity: int
-    unit_price_minor: int
-    discount_minor: int
-    price_list_id: str
-    price_tier_min_quantity: int
-    adjustments: tuple[Adjustment, ...]
-    fulfilled_quantity: int = 0
-    returned_quantity: int = 0
-    refunded_quantity: int = 0
-    cancelled_quantity: int = 0
-    refunded_minor: int = 0
-
-    @property
-    def subtotal_minor(self) -> int:
-        """List price of all units."""
-        return self.unit_price_minor * self.quantity
-
-    @property
-    def total_minor(self) -> int:
-        """What the line costs."""
-        return self.subtotal_minor + self.discount_minor
-
-    @property
-    def unshipped_quantity(self) -> int:
-        """Units that were neither shipped nor called off: what is still held for the line."""
-        return self.quantity - self.cancelled_quantity - self.fulfilled_quantity
-
-    @property
-    def shippable_quantity(self) -> int:
-        """Units that may be shipped: with those that the buyer has, only as many as we keep money for.
-
-        The money of a unit goes back once: when it is called off, when it is returned, or by a refund
-        before either. So a refund of units counts first for those called off and returned, then for
-        those not yet shipped, which therefore stay; only what is left of it is for units that the
-        buyer keeps. Counts alone cannot tell a refund of the unit that was shipped from one of the unit
-        that was not: the unit stays, for a unit too few can be put right and a unit too many cannot.
-        """
-        given_up_quantity = self.cancelled_quantity + self.returned_quantity
-        sold_quantity = self.quantity - max(given_up_quantity, self.refunded_quantity)
-        with_buyer_quantity = self.fulfilled_quantity - self.returned_quantity
-        return max(0, sold_quantity - with_buyer_quantity)
-
-    @property
-    def kept_minor(self) -> int:
-        """What of the line's price is ours: without the units called off, returned or refunded."""
-        given_up_minor = self.first_units_minor(self.cancelled_quantity + self.returned_quantity)
-        return self.total_minor - max(given_up_minor, self.refunded_minor)
-
-    def first_units_minor(self, quantity: int) -> int:
-        """What the first `quantity` units cost: differences of it are exact prices of single units."""
-        return self.unit_price_minor * quantity + cumulative_share(
-            self.discount_minor, quantity, self.quantity
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +239,7 @@ class Order:
         An order of which nothing was shipped is then still to be cancelled: see `is_all_cancelled`.
         """
         self._check(Step.CANCEL_UNITS)
-        return self._with_units_moved(self._counted(units, _cancelled), now)
+        return self._with_units_moved(self._counted(units, OrderLine.cancelled), now)
 
     @property
     def is_all_cancelled(self) -> bool:
@@ -342,7 +251,7 @@ class Order:
         self._check(Step.FULFILL)
         if not units:
             raise NothingToShip(order_id=self.order_id)
-        return self._with_units_moved(self._counted(units, _fulfilled), now)
+        return self._with_units_moved(self._counted(units, OrderLine.fulfilled), now)
 
     def shippable(self) -> tuple[Units, ...]:
         """All units that may be shipped."""
@@ -354,11 +263,11 @@ class Order:
 
     def take_back(self, units: Sequence[Units], now: datetime) -> "Order":
         """Counts units as returned; the state stays."""
-        return self._changed(now, lines=self._counted(units, _returned))
+        return self._changed(now, lines=self._counted(units, OrderLine.returned))
 
     def refund_units(self, units: Sequence[Units], now: datetime) -> "Order":
         """Gives back what the units cost: exactly the line's total once all of them are refunded."""
-        lines = self._counted(units, _refunded)
+        lines = self._counted(units, OrderLine.refunded)
         before_minor = sum(line.refunded_minor for line in self.lines)
         amount_minor = sum(line.refunded_minor for line in lines) - before_minor
         if amount_minor <= 0:
@@ -380,7 +289,7 @@ class Order:
         """Counts a refund no more: the money did not leave after all."""
         taken = {each.line_id: each for each in refunded}
         lines = tuple(
-            _unrefunded(line, taken[line.line_id]) if line.line_id in taken else line
+            line.unrefunded(taken[line.line_id]) if line.line_id in taken else line
             for line in self.lines
         )
         return self._changed(
@@ -430,43 +339,6 @@ class Order:
         return tuple(lines.values())
 
 
-def _cancelled(line: OrderLine, quantity: int) -> OrderLine:
-    _check_units(line, quantity, quantity_max=line.unshipped_quantity)
-    return replace(line, cancelled_quantity=line.cancelled_quantity + quantity)
-
-
-def _fulfilled(line: OrderLine, quantity: int) -> OrderLine:
-    _check_units(line, quantity, quantity_max=line.shippable_quantity)
-    return replace(line, fulfilled_quantity=line.fulfilled_quantity + quantity)
-
-
-def _returned(line: OrderLine, quantity: int) -> OrderLine:
-    _check_units(line, quantity, quantity_max=line.fulfilled_quantity - line.returned_quantity)
-    return replace(line, returned_quantity=line.returned_quantity + quantity)
-
-
-def _refunded(line: OrderLine, quantity: int) -> OrderLine:
-    """With the money for all units refunded so far: what was given back before is made up for."""
-    _check_units(line, quantity, quantity_max=line.quantity - line.refunded_quantity)
-    refunded_quantity = line.refunded_quantity + quantity
-    refunded_minor = line.first_units_minor(refunded_quantity)
-    return replace(line, refunded_quantity=refunded_quantity, refunded_minor=refunded_minor)
-
-
-def _unrefunded(line: OrderLine, refunded: RefundedUnits) -> OrderLine:
-    """Never below nothing: a late payment has had the counts begin anew meanwhile."""
-    return replace(
-        line,
-        refunded_quantity=max(line.refunded_quantity - refunded.quantity, 0),
-        refunded_minor=max(line.refunded_minor - refunded.amount_minor, 0),
-    )
-
-
-def _check_units(line: OrderLine, quantity: int, *, quantity_max: int) -> None:
-    if quantity > quantity_max:
-        raise TooManyUnits(line_id=line.line_id, quantity_max=quantity_max, quantity=quantity)
-
-
 @dataclass(frozen=True, slots=True)
 class MoneyRecord:
     """A payment or a refund under its provider's name: one belongs to one order, for good.
@@ -479,14 +351,6 @@ class MoneyRecord:
     amount_minor: int
     units: tuple[Units, ...] = ()
     outcome: PaymentOutcome | None = None
-
-
-def summed(units: Iterable[Units]) -> tuple[Units, ...]:
-    """The units of each line together, by line id: equal for whatever comes to the same."""
-    quantity_by_line = Counter[str]()
-    for unit in units:
-        quantity_by_line[unit.line_id] += unit.quantity
-    return tuple(Units(line_id, quantity) for line_id, quantity in sorted(quantity_by_line.items()))
 
 
 PAYMENT_RECORD = "payment"

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from command_service.ordering.domain import Order, OrderLine, OrderState, Units
+from command_service.ordering.domain import Order, OrderState
+from command_service.ordering.lines import OrderLine, Units
 from event_log.events import Event
 
 

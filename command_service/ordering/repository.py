@@ -24,12 +24,11 @@ from command_service.ordering.domain import (
     ORDER,
     MoneyRecord,
     Order,
-    OrderLine,
     OrderState,
     PaymentMode,
     PaymentOutcome,
-    Units,
 )
+from command_service.ordering.lines import OrderLine, Units
 from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import Kind, Mode

@@ -13,7 +13,7 @@ without an answer. What a provider tells moves a payment forward only, since it 
 order; but captured money is a fact in every state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -30,7 +30,7 @@ from command_service.errors import (
     TooManyRefunds,
 )
 from command_service.payment.errands import LEASE, Errand, Task
-from command_service.payment.refunds import Refund, RefundState
+from command_service.payment.refunds import Refund, RefundedLine, RefundState
 from command_service.payment.reports import (
     Lost,
     NoTrace,
@@ -367,6 +367,29 @@ class OrderPayments:
             refund_pending_minor=sum(each.amount_minor for each in pending),
         )
         return replace(self, refunds=refunds).with_payment(payment)
+
+    def units_regained(self, refund: Refund) -> Iterator[RefundedLine]:
+        """What its order counts no more when a refund fails that counted until now.
+
+        Units that were asked back of several payments at once stay refunded as far as the other parts
+        pay for them, the last one also in part: a unit of whose money some is gone may not be shipped.
+        """
+        for line in refund.lines:
+            parts = [
+                (each.state is not RefundState.FAILED, part)
+                for each in self.refunds
+                if each.create_time == refund.create_time
+                for part in each.lines
+                if part.line_id == line.line_id
+            ]
+            asked = RefundedLine(
+                line.line_id,
+                sum(part.quantity for _, part in parts),
+                sum(part.amount_minor for _, part in parts),
+            )
+            counted_minor = sum(part.amount_minor for is_counted, part in parts if is_counted)
+            quantity = asked.units_of(counted_minor) - asked.units_of(counted_minor - line.amount_minor)
+            yield replace(line, quantity=quantity if asked.amount_minor else line.quantity)
 
     def has_failed_refund(self, payment_id: str) -> bool:
         """True when the provider failed to give back money of the payment."""

@@ -34,6 +34,15 @@ class RefundedLine:
     quantity: int
     amount_minor: int
 
+    def units_of(self, amount_minor: int) -> int:
+        """How many of its units a part of its amount pays for, the last one also in part.
+
+        Units of one line cost the same but for rounding, so one cent alone is no part of a unit.
+        """
+        if amount_minor >= self.amount_minor:
+            return self.quantity
+        return -(-self.quantity * max(amount_minor - 1, 0) // self.amount_minor)
+
 
 _REFUND_STATE_TOLD = {
     ProviderRefund.State.PENDING: RefundState.PENDING,

@@ -98,6 +98,11 @@ PAYMENTS = sa.Table(
         postgresql_where=sa.text("provider_reference <> ''"),
     ),
     sa.Index(
+        "ix_payments_provider_reference",
+        "provider_reference",
+        postgresql_where=sa.text("provider_reference <> ''"),
+    ),
+    sa.Index(
         "ix_payments_errand_due_time",
         "errand_due_time",
         postgresql_where=sa.text("errand_due_time IS NOT NULL"),
@@ -135,6 +140,11 @@ REFUNDS = sa.Table(
         "payment_id",
         "provider_reference",
         unique=True,
+        postgresql_where=sa.text("provider_reference <> ''"),
+    ),
+    sa.Index(
+        "ix_refunds_provider_reference",
+        "provider_reference",
         postgresql_where=sa.text("provider_reference <> ''"),
     ),
     sa.Index(

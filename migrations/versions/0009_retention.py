@@ -104,9 +104,6 @@ def upgrade() -> None:
         INSERT INTO retention (requests_kept, requests_forgotten_before, carts_kept)
         VALUES ('7 days', now() - interval '6 days 23 hours', '30 days')""")
     op.execute("ALTER TABLE carts ADD COLUMN is_forgotten boolean NOT NULL DEFAULT false")
-    op.execute("""
-        CREATE INDEX ix_carts_update_time ON carts (update_time)
-            WHERE state > 1 AND NOT is_forgotten""")
     for name in REPLACED:
         op.execute(f"DROP VIEW {name}")
     for name, (rule, query) in {**REPLACED, **ADDED}.items():

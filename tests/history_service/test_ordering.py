@@ -24,6 +24,7 @@ from shopkeeper.payment.v1.payment_pb2 import (
     Refund,
 )
 from tests.history_service.conftest import History, refused
+from tests.history_service.stored_books import AUTHORIZED, REFUND_FAILED, StoredBooks
 from tests.history_service.stored_shop import (
     FULFILLED,
     PAID,
@@ -81,6 +82,18 @@ async def test_an_order_is_found_by_its_payments_and_refunds(
     assert await found(history, payment_reference="pi_1") == ["o1"]
     assert await found(history, payment_reference="re_1") == ["o1"]
     assert await found(history, payment_reference="PI_1") == []
+
+
+async def test_an_order_is_found_by_what_its_provider_has_told(
+    database_url: str, history: History
+) -> None:
+    with StoredBooks(database_url) as books:
+        books.move("A", on_hand=5)
+        books.place("o1", [Line("A", 1)])
+        payment_id = books.tender("o1", provider_reference="pi_open", captured_minor=0, state=AUTHORIZED)
+        books.give_back(payment_id, provider_reference="re_told", state=REFUND_FAILED)
+    assert await found(history, payment_reference="pi_open") == ["o1"]
+    assert await found(history, payment_reference="re_told") == ["o1"]
 
 
 async def test_a_found_order_is_told_as_in_every_list(stocked: StoredShop, history: History) -> None:

@@ -9,67 +9,21 @@ from typing import Any
 import pytest
 
 from ops.commands.alarms import WHAT_TO_DO, Alarm
-from tests.history_service.stored_shop import FULFILLED, Line, StoredShop
+from tests.history_service.stored_books import (
+    AUTHORIZED,
+    HOUR,
+    REFUND_FAILED,
+    REFUND_REQUESTED,
+    REFUND_SUCCEEDED,
+    STARTING,
+    StoredBooks,
+)
+from tests.history_service.stored_shop import FULFILLED, Line
 from tests.ops.test_cli import DONE, REFUSED, run
 
-HOUR = timedelta(hours=1)
-CAPTURED, AUTHORIZED, STARTING = 6, 4, 1
-"""States of a payment by their numbers."""
 
-REFUND_REQUESTED, REFUND_SUCCEEDED, REFUND_FAILED = 1, 3, 4
-
-
-class Books(StoredShop):
-    """A stored shop with payments at a provider."""
-
-    def tender(self, order_id: str, *, ordinal: int = 1, **other: object) -> str:
-        """A captured payment of 2.55 that has rested for an hour; returns its id."""
-        payment_id = f"{order_id}.{ordinal}"
-        columns = {
-            "payment_id": payment_id,
-            "order_id": order_id,
-            "ordinal": ordinal,
-            "provider": "stripe",
-            "flow": 1,
-            "capture_mode": 1,
-            "currency_code": "GBP",
-            "amount_minor": 255,
-            "wish": "{}",
-            "create_time": self.now - HOUR,
-            "update_time": self.now - HOUR,
-            "state": CAPTURED,
-            "provider_reference": f"pi-{payment_id}",
-            "authorized_minor": 0,
-            "captured_minor": 255,
-            "refunded_minor": 0,
-            "refund_pending_minor": 0,
-            "failure_code": "",
-            "key_generation": 1,
-            **other,
-        }
-        self.insert("payments", **columns)
-        return payment_id
-
-    def give_back(self, payment_id: str, *, state: int, **other: object) -> str:
-        """A refund of 2.55 likewise, of the first payment of its order; returns its id."""
-        order_id = payment_id.removesuffix(".1")
-        columns = {
-            "refund_id": f"{order_id}.r1",
-            "payment_id": payment_id,
-            "order_id": order_id,
-            "ordinal": 1,
-            "amount_minor": 255,
-            "lines": "[]",
-            "gifted_minor": 0,
-            "create_time": self.now - HOUR,
-            "update_time": self.now - HOUR,
-            "state": state,
-            "provider_reference": "",
-            "failure_code": "",
-            **other,
-        }
-        self.insert("refunds", **columns)
-        return f"{order_id}.r1"
+class Books(StoredBooks):
+    """With orders that have rested, and what the alarms say of them."""
 
     def call_due(self, table: str, *, deadline: datetime | None = None, ago: timedelta = HOUR) -> None:
         """Every row of the table waits for a call since some time."""
@@ -134,6 +88,18 @@ def test_money_of_a_closed_order_that_does_not_go_back_is_seen(shop: Books, orde
     assert shop.alarms() == [("money_without_order", payment_id, order_id, "stripe", 255, "GBP")]
     shop.execute("UPDATE orders SET update_time = now() - interval '4 minutes'")
     assert shop.alarms() == []
+
+
+def test_goods_that_come_back_after_a_surplus_went_back_are_for_staff(shop: Books) -> None:
+    twice = shop.tender("paid", ordinal=2)
+    shop.execute("UPDATE orders SET paid_minor = 510 WHERE order_id = 'paid'")
+    shop.fulfill("paid", "A", 1, FULFILLED)
+    shop.take_back("paid", "A", 1)
+    shop.rested(hours=1)
+    assert ("money_without_order", twice, "paid", "stripe", 255, "GBP") in shop.alarms()
+    shop.execute("UPDATE orders SET refunded_minor = 255 WHERE order_id = 'paid'")
+    shop.execute("UPDATE payments SET refunded_minor = 255 WHERE payment_id = %s", twice)
+    assert "money_without_order" not in {alarm for alarm, *_ in shop.alarms()}
 
 
 def test_money_that_is_on_its_way_back_is_no_alarm(shop: Books) -> None:
@@ -248,6 +214,17 @@ def test_a_failed_refund_of_returned_goods_is_seen_and_of_a_gift_is_not(shop: Bo
     shop.fulfill("paid", "A", 1, FULFILLED)
     shop.take_back("paid", "A", 1)
     assert shop.alarms() == [("failed_refund", "paid.r1", "paid", "stripe", 255, "GBP")]
+
+
+def test_what_a_unit_lacks_of_its_refund_is_due(shop: Books) -> None:
+    """Two payments were to give it back, and one of them failed."""
+    shop.give_back("paid.1", state=REFUND_FAILED, amount_minor=155)
+    shop.execute("UPDATE orders SET refunded_minor = 100 WHERE order_id = 'paid'")
+    assert shop.alarms() == []
+    shop.execute(
+        "UPDATE order_lines SET refunded_quantity = 1, refunded_minor = 100 WHERE order_id = 'paid'"
+    )
+    assert shop.alarms() == [("failed_refund", "paid.r1", "paid", "stripe", 155, "GBP")]
 
 
 # --- the views as such, and the command -------------------------------------------------------

@@ -9,8 +9,8 @@ from payment_providers.port import ProviderRefund
 from projections.payment import money_after, payment_after
 from shopkeeper.payment.v1 import payment_events_pb2
 from shopkeeper.payment.v1.payment_pb2 import OrderMoney, Payment
+from tests.command_service.checkout.order_story import GOODS_ACTS, MONEY_ACTS, Story
 from tests.command_service.checkout.provider_in_memory import ProviderShop
-from tests.command_service.checkout.test_order_process import ACTS, Story
 from tests.command_service.payment.tellings import refund_told
 
 
@@ -44,7 +44,7 @@ def stored(payments: OrderPayments) -> OrderMoney:
     return to_message(payments, OrderMoney)
 
 
-@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 11)), max_size=14))
+@given(st.lists(st.tuples(st.sampled_from(MONEY_ACTS + GOODS_ACTS), st.integers(0, 11)), max_size=14))
 @settings(max_examples=80)
 def test_the_views_are_what_the_tables_hold_at_every_moment(acts: list[tuple[str, int]]) -> None:
     story = Story()

@@ -25,7 +25,8 @@ from command_service.inventory.domain import LOCATION, STOCK
 from command_service.inventory.movements import StockRow
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
-from command_service.ordering.domain import Order, PaymentMode, Units
+from command_service.ordering.domain import Order, PaymentMode
+from command_service.ordering.lines import Units
 from command_service.payment.domain import CaptureMode, Payment, Wish
 from command_service.world import Command
 from payment_providers.port import Flow

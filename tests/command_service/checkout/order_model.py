@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from command_service.inventory.domain import ReservationState
-from command_service.ordering.domain import OrderState, Units
+from command_service.ordering.domain import OrderState
+from command_service.ordering.lines import Units
 
 SKU_BY_LINE = {"mug": "mug", "boxed": "mug", "lamp": "lamp"}
 """Two lines of one SKU, so that what is counted by line and what is by SKU cannot be confused."""

@@ -22,7 +22,8 @@ from command_service.inventory.domain import (
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
 from command_service.ordering.contact import Contact, PostalAddress
-from command_service.ordering.domain import ORDER, Order, PaymentMode, Units
+from command_service.ordering.domain import ORDER, Order, PaymentMode
+from command_service.ordering.lines import Units
 from command_service.pricing.domain import COUPON, COUPON_CUSTOMER, PercentageOff
 from command_service.world import FIRST_DEPENDENT_RANK, Command, Decision, Touch, World
 from event_log.codec import encode_event

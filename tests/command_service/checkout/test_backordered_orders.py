@@ -8,7 +8,8 @@ import pytest_asyncio
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.errors import OutOfStock
 from command_service.inventory.commands import SetStockPolicy
-from command_service.ordering.domain import OrderState, PaymentOutcome, Units
+from command_service.ordering.domain import OrderState, PaymentOutcome
+from command_service.ordering.lines import Units
 from tests.command_service.checkout.orders_on_postgresql import (
     broken_invariants,
     counters,

@@ -10,10 +10,10 @@ from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.money_ledger import OTHER, posting
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
-from command_service.ordering.domain import Units
+from command_service.ordering.lines import Units
 from command_service.payment.domain import CaptureMode
+from tests.command_service.checkout.order_story import GOODS_ACTS, MONEY_ACTS, Story
 from tests.command_service.checkout.provider_in_memory import ProviderShop
-from tests.command_service.checkout.test_order_process import ACTS, Story
 
 
 def balances(shop: ProviderShop) -> dict[str, int]:
@@ -86,10 +86,15 @@ def test_money_for_a_cancelled_order_leaves_nothing_behind(shop: ProviderShop) -
     assert balances(shop) == {"revenue": -500, "refunds": 500}
 
 
-@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 11)), max_size=14))
-@settings(max_examples=80)
-def test_the_balances_are_what_there_is_at_every_moment(acts: list[tuple[str, int]]) -> None:
-    story = Story()
+@given(
+    st.sampled_from([(), (350, 150)]),
+    st.lists(st.tuples(st.sampled_from(MONEY_ACTS + GOODS_ACTS), st.integers(0, 11)), max_size=14),
+)
+@settings(max_examples=120)
+def test_the_balances_are_what_there_is_at_every_moment(
+    parts_minor: tuple[int, ...], acts: list[tuple[str, int]]
+) -> None:
+    story = Story(*parts_minor)
     for name, number in acts:
         story.act(name, number)
         check(story.shop)

@@ -21,8 +21,9 @@ from command_service.inventory.commands import AdjustStock, ReceiveStock
 from command_service.inventory.domain import HeldLine, ReservationState
 from command_service.inventory.events import StockMoved
 from command_service.inventory.movements import StockRow
-from command_service.ordering.domain import OrderState, PaymentOutcome, Units
+from command_service.ordering.domain import OrderState, PaymentOutcome
 from command_service.ordering.events import OrderCancelled, OrderLinesCancelled, OrderProgressed
+from command_service.ordering.lines import Units
 from command_service.pricing.domain import PercentageOff
 from tests.command_service.checkout.order_shop import HOLD, OrderShop, refused, shop_with_coupon
 from tests.command_service.checkout.shop_in_memory import apply

@@ -31,13 +31,14 @@ from command_service.inventory.events import StockMoved
 from command_service.inventory.movements import StockRow
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
-from command_service.ordering.domain import OrderState, PaymentMode, PaymentOutcome, Units
+from command_service.ordering.domain import OrderState, PaymentMode, PaymentOutcome
 from command_service.ordering.events import (
     OrderExpired,
     OrderProgressed,
     PaymentRecorded,
     RefundRecorded,
 )
+from command_service.ordering.lines import Units
 from command_service.pricing.domain import PercentageOff
 from command_service.world import Command
 from event_log.events import Event

@@ -23,7 +23,8 @@ from command_service.errors import (
 from command_service.inventory.commands import AdjustStock
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
-from command_service.ordering.domain import Order, OrderState, PaymentOutcome, Units
+from command_service.ordering.domain import Order, OrderState, PaymentOutcome
+from command_service.ordering.lines import Units
 from command_service.pricing.commands import PriceRow, UpsertCoupons, UpsertPrices, UpsertPromotions
 from command_service.pricing.domain import Coupon, PriceTier
 from tests.command_service.checkout.order_shop import CONTACT

@@ -20,7 +20,8 @@ from command_service.inventory.domain import ReservationState
 from command_service.inventory.events import StockMoved
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
-from command_service.ordering.domain import Order, OrderState, PaymentOutcome, Units
+from command_service.ordering.domain import Order, OrderState, PaymentOutcome
+from command_service.ordering.lines import Units
 from tests.command_service.checkout.order_shop import HOLD, OrderShop, refused, shop_with_coupon
 from tests.command_service.checkout.shop_in_memory import apply
 

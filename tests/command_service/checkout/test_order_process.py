@@ -1,6 +1,5 @@
 """The life of an order at its providers: each case of the story, and that every story has an end."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -21,13 +20,14 @@ from command_service.checkout.process import (
     next_steps,
 )
 from command_service.checkout.refund_payment import RefundPayment
-from command_service.errors import Refusal
 from command_service.money import Money
-from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState, Units
+from command_service.ordering.domain import CLOSED, Order, OrderState
+from command_service.ordering.lines import Units
 from command_service.payment.domain import CaptureMode, Payment, PaymentState
 from command_service.payment.errands import LEASE
 from payment_providers.port import ProviderState
 from tests.command_service.checkout.order_shop import HOLD
+from tests.command_service.checkout.order_story import GOODS_ACTS, MONEY_ACTS, Story
 from tests.command_service.checkout.provider_in_memory import ProviderShop
 
 A_MOMENT = timedelta(seconds=1)
@@ -275,96 +275,7 @@ def test_what_the_provider_failed_to_give_back_is_not_tried_again(shop: Provider
 # --- every story has an end -----------------------------------------------------------------------
 
 
-class Story:
-    """An order, its customer and its provider, one random act after another."""
-
-    def __init__(self) -> None:
-        self.shop = ProviderShop()
-        self.order = self.shop.place(mug=2)
-        self.payments: list[Payment] = []
-        self.told: list[object] = []
-
-    def act(self, name: str, number: int) -> None:
-        acts: dict[str, Callable[[int], None]] = {
-            "start": self._start,
-            "pay": self._pay,
-            "tell": self._tell,
-            "tell again": self._tell_again,
-            "advance": self._advance,
-            "cancel": lambda _: self._carry_out(CancelOrder(self.order.order_id)),
-            "expire": self._expire,
-            "by hand": lambda _: self._carry_out(self.shop.payment(self.order, 100)),
-            "no stock": lambda _: self.shop.stock("mug", max(sum(self.shop.counters("mug")[1:]), 0)),
-            "refuse": lambda n: setattr(self.shop, "refuses_captures", n % 2 == 0),
-        }
-        acts[name](number)
-
-    def _start(self, number: int) -> None:
-        modes = (CaptureMode.AT_ONCE, CaptureMode.WHEN_HELD, CaptureMode.ON_COMMAND)
-        amount = Money("GBP", 200) if number % 2 else None
-        try:
-            payment = self.shop.start(self.order, capture_mode=modes[number % 3], amount=amount)
-        except Refusal:
-            return
-        self.payments.append(payment)
-
-    def _pay(self, number: int) -> None:
-        if self.payments:
-            self.shop.pay(self.payments[number % len(self.payments)])
-
-    def _tell(self, number: int) -> None:
-        if self.payments:
-            payment = self.payments[number % len(self.payments)]
-            self.told.append(self.shop.at_provider[payment.payment_id].told())
-            self.shop.tell(payment)
-
-    def _tell_again(self, number: int) -> None:
-        if self.told:
-            self.shop.hear(self.told[number % len(self.told)])  # type: ignore[arg-type]
-
-    def _advance(self, number: int) -> None:
-        claims = self.shop.advance(self.order)
-        for payment in claims.payments:
-            self.shop.make_call(payment)
-        for refund in claims.refunds:
-            self.shop.make_refund(refund)
-
-    def _expire(self, _: int) -> None:
-        self.shop.pass_time(HOLD)
-        self._carry_out(ExpireOrder(self.order.order_id))
-
-    def _carry_out(self, command: object) -> None:
-        try:
-            self.shop.carry_out(command)  # type: ignore[arg-type]
-        except Refusal:
-            return
-
-    def end(self) -> None:
-        """All that happened is told, calls succeed again, and an order that still waits expires."""
-        self.shop.refuses_captures = False
-        for payment in self.payments:
-            self.shop.tell(payment)
-        self.shop.come_to_rest(self.order)
-        if self.shop.order().state in AWAITING:
-            self._expire(0)
-            self.shop.come_to_rest(self.order)
-
-
-ACTS = [
-    "start",
-    "pay",
-    "tell",
-    "tell again",
-    "advance",
-    "cancel",
-    "expire",
-    "by hand",
-    "no stock",
-    "refuse",
-]
-
-
-@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 11)), max_size=14))
+@given(st.lists(st.tuples(st.sampled_from(MONEY_ACTS), st.integers(0, 11)), max_size=14))
 @settings(max_examples=150)
 def test_each_captured_payment_ends_in_a_paid_order_or_in_a_refund(acts: list[tuple[str, int]]) -> None:
     story = Story()
@@ -390,7 +301,7 @@ def test_each_captured_payment_ends_in_a_paid_order_or_in_a_refund(acts: list[tu
     assert shop.advance(order) == shop.advance(order), "there is nothing left to do"
 
 
-@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 11)), max_size=14))
+@given(st.lists(st.tuples(st.sampled_from(MONEY_ACTS), st.integers(0, 11)), max_size=14))
 @settings(max_examples=150)
 def test_no_decision_both_takes_and_calls_off_one_payment(acts: list[tuple[str, int]]) -> None:
     story = Story()
@@ -403,3 +314,31 @@ def test_no_decision_both_takes_and_calls_off_one_payment(acts: list[tuple[str, 
             assert sum(isinstance(each, HoldUntil) for each in found) <= 1
             given_back_minor = sum(e.amount_minor for e in found if isinstance(e, GiveBack))
             assert given_back_minor <= story.shop.order().refundable_minor
+
+
+PAID = {OrderState.PAID, OrderState.PARTIALLY_FULFILLED, OrderState.FULFILLED}
+
+
+@given(
+    st.sampled_from([(), (500,), (250, 250), (350, 150), (100, 400, 300)]),
+    st.lists(st.tuples(st.sampled_from(GOODS_ACTS + MONEY_ACTS), st.integers(0, 11)), max_size=14),
+)
+@settings(max_examples=300)
+def test_goods_leave_for_money_and_money_for_goods(
+    parts_minor: tuple[int, ...], acts: list[tuple[str, int]]
+) -> None:
+    story = Story(*parts_minor)
+    for name, number in acts:
+        story.act(name, number)
+        order = story.shop.order()
+        [line] = order.lines
+        if order.state not in PAID:
+            continue
+        left_minor = order.total_minor - line.refunded_minor
+        assert order.refundable_minor >= left_minor, "only a surplus goes back by itself"
+        if line.shippable_quantity:
+            with_buyer_quantity = line.fulfilled_quantity - line.returned_quantity
+            sold_quantity = with_buyer_quantity + line.shippable_quantity
+            assert order.refundable_minor >= sold_quantity * line.unit_price_minor
+        owed_minor = order.refundable_minor - line.kept_minor
+        assert order.refund_due_minor == max(owed_minor, 0)

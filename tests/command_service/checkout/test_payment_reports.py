@@ -22,11 +22,12 @@ from command_service.errors import (
 )
 from command_service.inventory.domain import ReservationState
 from command_service.money import Money
-from command_service.ordering.domain import Order, OrderState, Units
+from command_service.ordering.domain import Order, OrderState
+from command_service.ordering.lines import Units
 from command_service.payment.domain import CaptureMode, PaymentState, Wish
 from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
-from command_service.payment.refunds import Refund, RefundState
+from command_service.payment.refunds import Refund, RefundedLine, RefundState
 from command_service.payment.reports import Lost, Refused
 from payment_providers.port import Flow, ProviderRefund, ProviderState
 from tests.command_service.checkout.order_shop import HOLD, refused
@@ -247,6 +248,71 @@ def test_a_refund_of_units_over_two_payments_is_taken_back_part_by_part(shop: Pr
     after = shop.order()
     assert (after.refunded_minor, after.gifted_minor, after.refund_due_minor) == (0, 0, 0)
     assert [(line.refunded_quantity, line.refunded_minor) for line in after.lines] == [(0, 0), (0, 0)]
+
+
+def paid_in_parts(shop: ProviderShop, *parts_minor: int, **quantities: int) -> Order:
+    """An order that several payments have paid."""
+    order = shop.place(**quantities)
+    for part_minor in parts_minor:
+        payment = shop.start(order, amount=Money("GBP", part_minor), capture_mode=CaptureMode.AT_ONCE)
+        shop.pay(payment)
+        shop.tell(payment)
+    assert shop.order().state is OrderState.PAID
+    return order
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_of_units_given_back_by_two_payments_those_stay_whose_money_stayed(
+    shop: ProviderShop, failing: int
+) -> None:
+    order = paid_in_parts(shop, 250, 250, mug=2)
+    refunds = ask_back(shop, order, None, Units("mug", 2))
+    for number, refund in enumerate(refunds):
+        shop.refuses_refunds = number == failing
+        shop.make_refund(refund)
+    after = shop.order()
+    [line] = after.lines
+    assert (line.refunded_quantity, line.refunded_minor, line.shippable_quantity) == (1, 250, 1)
+    assert (after.refundable_minor, after.refund_due_minor) == (250, 0)
+    shop.refuses_refunds = False
+    [refund] = ask_back(shop, order, None, Units("mug", 1))
+    shop.make_refund(refund)
+    assert shop.order().refundable_minor == shop.kept_at_provider_minor == 0
+    assert not shop.order().shippable()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_unit_of_whose_money_a_part_is_gone_is_not_shipped_and_the_rest_is_due(
+    shop: ProviderShop, failing: int
+) -> None:
+    order = paid_in_parts(shop, 350, 400, mug=3)
+    ask_back(shop, order, None, Units("mug", 1))
+    refunds = ask_back(shop, order, None, Units("mug", 1))
+    assert [each.amount_minor for each in refunds] == [150, 100]
+    for number, refund in enumerate(refunds):
+        shop.refuses_refunds = number == failing
+        shop.make_refund(refund)
+    after = shop.order()
+    failed, done = refunds[failing], refunds[1 - failing]
+    assert (after.lines[0].refunded_quantity, after.lines[0].shippable_quantity) == (2, 1)
+    assert after.lines[0].refunded_minor == 250 + done.amount_minor
+    assert after.refund_due_minor == failed.amount_minor
+    shop.fail_refund(done.refund_id)
+    after = shop.order()
+    assert (after.lines[0].refunded_quantity, after.lines[0].shippable_quantity) == (1, 2)
+    assert (after.lines[0].refunded_minor, after.refund_due_minor) == (250, 0)
+
+
+def test_rounding_is_no_part_of_a_unit() -> None:
+    asked = RefundedLine("mug", 2, 667)
+    assert [asked.units_of(amount_minor) for amount_minor in (0, 1, 333, 334, 336, 667)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 def test_no_refund_takes_from_a_payment_what_it_does_not_have(shop: ProviderShop) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from command_service.ordering.domain import Order, OrderLine, OrderState, PaymentMode
+from command_service.ordering.domain import Order, OrderState, PaymentMode
+from command_service.ordering.lines import OrderLine
 
 PLACED = datetime(2010, 12, 1, 8, 0, tzinfo=UTC)
 EXPIRES = PLACED + timedelta(minutes=15)

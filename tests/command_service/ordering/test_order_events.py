@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from command_service.ordering import events
-from command_service.ordering.domain import Order, OrderState, Units
+from command_service.ordering.domain import Order, OrderState
 from command_service.ordering.events import (
     OrderCancelled,
     OrderEvent,
@@ -21,6 +21,7 @@ from command_service.ordering.events import (
     RefundFailed,
     RefundRecorded,
 )
+from command_service.ordering.lines import Units
 from event_log.codec import encode_event, to_message
 from shopkeeper.ordering.v1 import ordering_events_pb2, ordering_pb2
 from tests.command_service.checkout.order_shop import CONTACT

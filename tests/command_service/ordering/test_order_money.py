@@ -16,7 +16,8 @@ from command_service.errors import (
     TooManyUnits,
 )
 from command_service.money import AMOUNT_MINOR_MAX
-from command_service.ordering.domain import Order, OrderLine, OrderState, Units
+from command_service.ordering.domain import Order, OrderState
+from command_service.ordering.lines import OrderLine, Units
 from tests.command_service.ordering.orders import (
     EXPIRES,
     LATER,

@@ -17,7 +17,8 @@ from command_service.errors import (
     Refusal,
     TooManyUnits,
 )
-from command_service.ordering.domain import Order, OrderState, Units
+from command_service.ordering.domain import Order, OrderState
+from command_service.ordering.lines import Units
 from tests.command_service.ordering.orders import (
     EXPIRES,
     LATER,

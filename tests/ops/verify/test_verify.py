@@ -21,7 +21,7 @@ from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrd
 from command_service.inventory.commands import AdjustStock
 from command_service.money import Money
 from command_service.ordering.commands import RecordRefund
-from command_service.ordering.domain import Units
+from command_service.ordering.lines import Units
 from event_log.reader import LogReader
 from ops.embedded import EmbeddedPostgres
 from ops.failures import Problem

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from command_service.ordering.domain import Order, OrderLine, OrderState, PaymentMode
+from command_service.ordering.domain import Order, OrderState, PaymentMode
+from command_service.ordering.lines import OrderLine
 from tests.simulation.database import OPENING
 
 
