@@ -225,7 +225,7 @@ class CartCouponsFull(Refusal):
 
 
 class CartOfAnotherCustomer(Refusal):
-    """Cart {cart_id} belongs to another customer than the one who orders."""
+    """Cart {cart_id} belongs to another customer than the one for whom it shall be."""
 
 
 class CartLineNotFound(NotFound):

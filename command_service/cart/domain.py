@@ -286,6 +286,18 @@ def open_cart(cart: Cart | None, cart_id: str, etag: str | None, now: datetime) 
     return cart
 
 
+def check_owner(cart: Cart, customer_id: str) -> None:
+    """A guest's cart may become anybody's; a customer's stays theirs.
+
+    customer_id: whom it shall be of; "" for a guest.
+
+    Raises:
+        errors.CartOfAnotherCustomer: it has another owner.
+    """
+    if cart.customer_id not in ("", customer_id):
+        raise errors.CartOfAnotherCustomer(cart_id=cart.cart_id)
+
+
 def changed_lines(before: Cart | None, after: Cart) -> tuple[CartLine, ...]:
     """Lines that are new or differ, in the order of the cart."""
     old = before.lines_by_id if before is not None else {}

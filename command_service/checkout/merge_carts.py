@@ -10,6 +10,7 @@ from command_service.cart.domain import (
     Cart,
     CartLine,
     CartState,
+    check_owner,
     open_cart,
 )
 from command_service.cart.events import CartChanged, CartClosed
@@ -61,12 +62,14 @@ class MergeCarts(Command[MergedCarts]):
 
         Raises:
             CartNotFound, CartNotOpen: one of them cannot be changed.
+            CartOfAnotherCustomer: the first has a customer, and the other is not theirs.
             CartsNotMergeable: they are one cart, or in two currencies.
             CartFull, QuantityTooLarge, AmountTooLarge: they are too much for one cart.
         """
         source = open_cart(world.get(CART, self.from_cart_id), self.from_cart_id, None, now)
         target = open_cart(world.get(CART, self.into_cart_id), self.into_cart_id, None, now)
         self._check_mergeable(source, target)
+        check_owner(source, target.customer_id)
         coupled = _with_coupons(target, source, world, now)
         buyable = buyable_sku_ids(coupled, [*target.lines, *source.lines], world, now)
         merged = coupled.with_lines_merged(line for line in source.lines if line.sku_id in buyable)

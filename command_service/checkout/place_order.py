@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from command_service.cart.domain import CART, Cart, CartLine, CartState, open_cart
+from command_service.cart.domain import CART, Cart, CartLine, CartState, check_owner, open_cart
 from command_service.cart.events import CartClosed
 from command_service.checkout.holdings import Holdings, demands_of, holding_touches
 from command_service.checkout.pricing_of_cart import (
@@ -15,7 +15,6 @@ from command_service.checkout.pricing_of_cart import (
 )
 from command_service.errors import (
     CartEmpty,
-    CartOfAnotherCustomer,
     CurrencyMismatch,
     PriceChanged,
 )
@@ -73,7 +72,7 @@ class PlaceOrder(Command[Order]):
         seen = open_cart(world.get(CART, self.cart_id), self.cart_id, self.etag, now)
         if not seen.lines_by_id:
             raise CartEmpty(cart_id=self.cart_id)
-        self._check_customer(seen)
+        check_owner(seen, self.customer_id or seen.customer_id)
         cart = self._for_customer(seen)
         self._check_currency(cart)
         # Before the price: a coupon that is used up by now is the better answer than another total.
@@ -109,11 +108,6 @@ class PlaceOrder(Command[Order]):
         if self.customer_id in ("", cart.customer_id):
             return cart
         return replace(cart, customer_id=self.customer_id)
-
-    def _check_customer(self, cart: Cart) -> None:
-        """A guest's cart may become anybody's order; a customer's only their own."""
-        if cart.customer_id and self.customer_id not in ("", cart.customer_id):
-            raise CartOfAnotherCustomer(cart_id=cart.cart_id)
 
     def _check_currency(self, cart: Cart) -> None:
         if self.expected_total.currency_code != cart.currency_code:

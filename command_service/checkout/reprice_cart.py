@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from command_service.cart.domain import CART, Cart, open_cart
+from command_service.cart.domain import CART, Cart, check_owner, open_cart
 from command_service.checkout.cart_edit import edited
 from command_service.checkout.pricing_of_cart import pricing_touches
 from command_service.world import Command, Decision, Touch, World
@@ -32,9 +32,12 @@ class RepriceCart(Command[Cart]):
 
         Raises:
             CartNotFound, CartNotOpen: it cannot be changed.
+            CartOfAnotherCustomer: it has a customer already, and is to be another's.
             AmountTooLarge: prices have risen beyond what an amount can be.
         """
         cart = open_cart(world.get(CART, self.cart_id), self.cart_id, None, now)
+        if self.customer_id is not None:
+            check_owner(cart, self.customer_id)
         return edited(cart, self._for_customer(cart), world, now, cart_idle=self.cart_idle)
 
     def _for_customer(self, cart: Cart) -> Cart:

@@ -141,12 +141,16 @@ def test_a_coupon_that_others_use_up_gives_nothing(shop: ShopInMemory) -> None:
     assert shop.carry_out(reprice()).discount_minor == 0
 
 
-def test_a_coupon_gives_nothing_to_another_customer_who_has_used_it_up(shop: ShopInMemory) -> None:
+def test_a_guests_coupon_gives_nothing_to_a_customer_who_has_used_it_up(shop: ShopInMemory) -> None:
+    shop.carry_out(create("guest"))
+    shop.carry_out(add("lamp", 1, cart_id="guest"))
+    shop.give_coupon("ONCE", "a tenth")
+    shop.carry_out(apply("ONCE", cart_id="guest"))
+    assert shop.cart("guest").discount_minor < 0
     shop.give_coupon("ONCE", "a tenth", usage_limit_per_customer=1)
     shop.count_use("ONCE", "bob")
-    shop.carry_out(apply("ONCE"))
 
-    cart = shop.carry_out(reprice(customer_id="bob"))
+    cart = shop.carry_out(reprice(cart_id="guest", customer_id="bob"))
 
     assert (cart.customer_id, cart.discount_minor) == ("bob", 0)
 

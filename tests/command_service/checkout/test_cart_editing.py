@@ -18,6 +18,7 @@ from command_service.errors import (
     CartNotExpired,
     CartNotFound,
     CartNotOpen,
+    CartOfAnotherCustomer,
     CurrencyMismatch,
     PriceListForAnotherGroup,
     PriceListNotFound,
@@ -399,6 +400,16 @@ def test_a_line_whose_price_has_changed_is_told(shop: ShopInMemory) -> None:
     event = shop.events[-1]
     assert isinstance(event, CartChanged)
     assert [(line.line_id, line.unit_price_minor) for line in event.changed_lines] == [("mug", 199)]
+
+
+def test_a_guests_cart_may_become_a_customers_and_then_nobody_elses(shop: ShopInMemory) -> None:
+    shop.carry_out(create("guest"))
+    shop.carry_out(reprice(cart_id="guest", customer_id="bob"))
+    assert shop.carry_out(reprice(cart_id="guest", customer_id="bob")).customer_id == "bob"
+    assert shop.carry_out(reprice(cart_id="guest")).customer_id == "bob"
+    for customer_id in ("ann", ""):
+        with pytest.raises(CartOfAnotherCustomer):
+            shop.carry_out(reprice(cart_id="guest", customer_id=customer_id))
 
 
 def test_prices_say_how_long_they_hold(shop: ShopInMemory) -> None:

@@ -10,6 +10,7 @@ from command_service.errors import (
     CartFull,
     CartNotFound,
     CartNotOpen,
+    CartOfAnotherCustomer,
     CartsNotMergeable,
     QuantityTooLarge,
     Refusal,
@@ -168,6 +169,14 @@ def test_a_cart_is_not_merged_with_itself(shop: ShopInMemory) -> None:
     message = refuse(shop, "guest", "guest", CartsNotMergeable)
 
     assert message == "Carts guest and guest cannot be merged: they are the same cart."
+
+
+def test_the_cart_of_one_customer_is_not_merged_into_anothers(shop: ShopInMemory) -> None:
+    shop.carry_out(create("bob's", customer_id="bob"))
+    refuse(shop, "bob's", "ann's", CartOfAnotherCustomer)
+    refuse(shop, "ann's", "guest", CartOfAnotherCustomer)
+    shop.carry_out(create("ann's other", customer_id="ann"))
+    shop.carry_out(merge("ann's other", "ann's"))
 
 
 def test_carts_in_two_currencies_are_not_merged(shop: ShopInMemory) -> None:

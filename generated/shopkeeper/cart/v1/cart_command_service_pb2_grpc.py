@@ -157,14 +157,16 @@ class CartCommandServiceServicer:
         """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first. Units add up
         where line id and SKU are the same; a line whose id stands for another SKU in the receiving cart gets an
         id made of its SKU's. Coupons come along where the customer can use them. Refuses CARTS_NOT_MERGEABLE
-        (one cart, or two currencies), CART_FULL, QUANTITY_TOO_LARGE.
+        (one cart, or two currencies), CART_OF_ANOTHER_CUSTOMER (the first has a customer, and the second is not
+        theirs), CART_FULL, QUANTITY_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RepriceCart(self, request, context):
-        """Prices a cart anew, as of now; names the customer if one is given.
+        """Prices a cart anew, as of now; names the customer if one is given. Refuses CART_OF_ANOTHER_CUSTOMER: a
+        guest's cart may become anybody's, a customer's stays theirs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

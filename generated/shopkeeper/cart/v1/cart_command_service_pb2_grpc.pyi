@@ -53,10 +53,13 @@ class CartCommandServiceStub:
     """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first. Units add up
     where line id and SKU are the same; a line whose id stands for another SKU in the receiving cart gets an
     id made of its SKU's. Coupons come along where the customer can use them. Refuses CARTS_NOT_MERGEABLE
-    (one cart, or two currencies), CART_FULL, QUANTITY_TOO_LARGE.
+    (one cart, or two currencies), CART_OF_ANOTHER_CUSTOMER (the first has a customer, and the second is not
+    theirs), CART_FULL, QUANTITY_TOO_LARGE.
     """
     RepriceCart: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.RepriceCartRequest, _cart_command_service_pb2.RepriceCartResponse]
-    """Prices a cart anew, as of now; names the customer if one is given."""
+    """Prices a cart anew, as of now; names the customer if one is given. Refuses CART_OF_ANOTHER_CUSTOMER: a
+    guest's cart may become anybody's, a customer's stays theirs.
+    """
     ExpireCart: _aio.UnaryUnaryMultiCallable[_cart_command_service_pb2.ExpireCartRequest, _cart_command_service_pb2.ExpireCartResponse]
     """Closes a cart that was left alone for too long. The expiry worker sends it; refuses
     CART_NOT_EXPIRED before its time.
@@ -143,7 +146,8 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         """Moves all lines of one cart (a guest's) into another (a customer's) and closes the first. Units add up
         where line id and SKU are the same; a line whose id stands for another SKU in the receiving cart gets an
         id made of its SKU's. Coupons come along where the customer can use them. Refuses CARTS_NOT_MERGEABLE
-        (one cart, or two currencies), CART_FULL, QUANTITY_TOO_LARGE.
+        (one cart, or two currencies), CART_OF_ANOTHER_CUSTOMER (the first has a customer, and the second is not
+        theirs), CART_FULL, QUANTITY_TOO_LARGE.
         """
 
     @_abc_1.abstractmethod
@@ -152,7 +156,9 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cart_command_service_pb2.RepriceCartRequest,
         context: _aio.ServicerContext[_cart_command_service_pb2.RepriceCartRequest, _abc.Awaitable[_cart_command_service_pb2.RepriceCartResponse]],
     ) -> _abc.Awaitable[_cart_command_service_pb2.RepriceCartResponse]:
-        """Prices a cart anew, as of now; names the customer if one is given."""
+        """Prices a cart anew, as of now; names the customer if one is given. Refuses CART_OF_ANOTHER_CUSTOMER: a
+        guest's cart may become anybody's, a customer's stays theirs.
+        """
 
     @_abc_1.abstractmethod
     def ExpireCart(
