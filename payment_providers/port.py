@@ -77,9 +77,10 @@ class PaymentName:
 class RefundWanted:
     """Money to give back. refund_id: ours, at most 64 characters. amount_minor: above 0.
 
-    The last two are for providers that keep no id of ours with a refund. last_sent_time: of the last
-    call for it that was or may have been sent; None before the first. equal_refund_count: how many
-    other refunds of the payment, of the same amount, are known to have been done.
+    The last three are for providers that keep no id of ours with a refund. last_sent_time: of the last
+    call for it that was or may have been sent; None before the first. other_references: the provider's
+    names for other refunds of the payment. nameless_equal_count: how many others, of the same amount,
+    are known to have been done, but not by name.
     """
 
     refund_id: str
@@ -88,7 +89,8 @@ class RefundWanted:
     is_whole: bool
     """True when it gives back all that was captured: some providers have a form of their own for it."""
     last_sent_time: datetime | None = None
-    equal_refund_count: int = 0
+    other_references: frozenset[str] = frozenset()
+    nameless_equal_count: int = 0
 
 
 # --- what is heard ----------------------------------------------------------------------------

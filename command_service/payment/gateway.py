@@ -1,7 +1,7 @@
 """From an errand to its provider and back: the one place that calls out, never inside a transaction."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -111,7 +111,7 @@ class Gateway:
         provider = self._provider(payment)
         if provider is None:
             return Postponed("provider_not_configured")
-        wanted = _refund_wanted(refund, errand, payments)
+        wanted = refund_wanted(refund, payment, payments.refunds, last_sent_time=errand.last_sent_time)
         try:
             if errand.must_ask:
                 found = await _answered(provider.read_refund(wanted))
@@ -246,20 +246,31 @@ def _payment_wanted(payment: Payment) -> PaymentWanted:
     )
 
 
-def _refund_wanted(refund: Refund, errand: Errand, payments: OrderPayments) -> RefundWanted:
-    payment = payments.payment(refund.payment_id)
-    equal = [
+def refund_wanted(
+    refund: Refund,
+    payment: Payment,
+    refunds: Iterable[Refund],
+    *,
+    last_sent_time: datetime | None = None,
+) -> RefundWanted:
+    """What a provider is asked for. refunds: at least all of the payment."""
+    others = [
         each
-        for each in payments.refunds
-        if (each.payment_id, each.amount_minor) == (refund.payment_id, refund.amount_minor)
-        and each.refund_id != refund.refund_id
-        and each.state in {RefundState.PENDING, RefundState.SUCCEEDED}
+        for each in refunds
+        if each.payment_id == refund.payment_id and each.refund_id != refund.refund_id
     ]
+    nameless_equal_count = sum(
+        each.amount_minor == refund.amount_minor
+        and not each.provider_reference
+        and each.state in {RefundState.PENDING, RefundState.SUCCEEDED}
+        for each in others
+    )
     return RefundWanted(
         refund_id=refund.refund_id,
         payment=name_of(payment),
         amount_minor=refund.amount_minor,
         is_whole=refund.amount_minor == payment.captured_minor,
-        last_sent_time=errand.last_sent_time,
-        equal_refund_count=len(equal),
+        last_sent_time=last_sent_time,
+        other_references=frozenset(each.provider_reference for each in others) - {""},
+        nameless_equal_count=nameless_equal_count,
     )

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from command_service.payment.gateway import name_of
+from command_service.payment.gateway import name_of, refund_wanted
 from command_service.payment.refunds import RefundState
 from ops.failures import ExitStatus, Problem, visible
 from ops.progress import OnProgress
 from ops.reconcile.comparison import Ours, paired
 from payment_providers.port import (
     NotAccepted,
-    PaymentName,
     PaymentProvider,
     ProviderFailure,
     ProviderPayment,
     ProviderRefund,
-    RefundWanted,
 )
 
 READS_AT_ONCE_MAX = 8
@@ -124,30 +122,18 @@ async def _read(
         return others
     known = {_key(each): each for one in same for each in one.refunds}
     known |= {_key(each): each for each in told.refunds}
-    refunds = await _with_ours(provider, ours, name, list(known.values()))
+    refunds = await _with_ours(provider, ours, list(known.values()))
     return [replace(told, refunds=tuple(refunds)), *others]
 
 
 async def _with_ours(
-    provider: PaymentProvider, ours: Ours, name: PaymentName, told: list[ProviderRefund]
+    provider: PaymentProvider, ours: Ours, told: list[ProviderRefund]
 ) -> list[ProviderRefund]:
     """With those refunds of ours that are told only when they are asked for."""
     for refund, found in paired(ours.refunds, told):
         if refund is None or found is not None or refund.state is RefundState.FAILED:
             continue
-        equal_count = sum(
-            each.amount_minor == refund.amount_minor
-            and each.refund_id != refund.refund_id
-            and each.state in {RefundState.PENDING, RefundState.SUCCEEDED}
-            for each in ours.refunds
-        )
-        wanted = RefundWanted(
-            refund_id=refund.refund_id,
-            payment=name,
-            amount_minor=refund.amount_minor,
-            is_whole=refund.amount_minor == ours.payment.captured_minor,
-            equal_refund_count=equal_count,
-        )
+        wanted = refund_wanted(refund, ours.payment, ours.refunds)
         try:
             asked = await provider.read_refund(wanted)
         except NotAccepted:

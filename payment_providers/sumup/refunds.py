@@ -1,6 +1,7 @@
 """Giving money back. SumUp takes no key and keeps no id of ours: what was lost is looked for.
 
-A refund is known by its amount and its place among the equal ones of its payment. Somebody who gives the
+A refund is known by its amount and its place among those equal ones of its payment that are not known by
+name to be others. Somebody who gives the
 same amount back by hand, in SumUp's own tools, at the very time when an answer of ours gets lost, is
 taken for us: so too little may be given back, which reconciliation shows, but never too much.
 """
@@ -131,13 +132,20 @@ def _nothing_sent() -> Iterator[None]:
 
 
 def _told_as(wanted: RefundWanted, transaction: Json) -> ProviderRefund | None:
-    """The first of the equal refunds that is not one of the others."""
+    """The first of the equal refunds that is not one of the others.
+
+    One that failed and has no name with us is taken for one of the others, of which as many fewer are
+    left: a refund of ours that is not recognised would be made a second time.
+    """
     with understanding():
         told = refunds_told(transaction, wanted.payment.provider_reference)
     equal = [
         refund
         for refund in told
-        if refund.amount_minor == wanted.amount_minor and refund.state is not ProviderRefund.State.FAILED
+        if refund.amount_minor == wanted.amount_minor
+        and refund.provider_reference not in wanted.other_references
     ]
-    ours = equal[wanted.equal_refund_count :][:1]
+    done = [refund for refund in equal if refund.state is not ProviderRefund.State.FAILED]
+    failed_count = len(equal) - len(done)
+    ours = done[max(wanted.nameless_equal_count - failed_count, 0) :][:1]
     return replace(ours[0], refund_id=wanted.refund_id) if ours else None

@@ -152,12 +152,20 @@ async def test_a_refund_with_a_late_effect_is_done_once() -> None:
         assert await shop.sandbox.totals() == (2000, 2000)
 
 
-async def test_equal_refunds_are_told_apart_by_how_many_there_are(shop: Shop) -> None:
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_equal_refunds_are_told_apart_by_name_or_by_how_many_there_are(
+    shop: Shop, *, is_named: bool
+) -> None:
     name = await shop.paid()
     first = RefundWanted("o1.r1", name, 500, is_whole=False)
     one = await shop.provider.refund(first, key="r1")
     await shop.sandbox.arm("reset_before", "POST")
-    second = replace(first, refund_id="o1.r2", equal_refund_count=1)
+    others = (
+        {"other_references": frozenset({one.provider_reference})}
+        if is_named
+        else {"nameless_equal_count": 1}
+    )
+    second = replace(first, refund_id="o1.r2", **others)
     with pytest.raises(OutcomeUnknown):
         await shop.provider.refund(second, key="r2")
     second = sent(second, shop.clock)
@@ -167,6 +175,31 @@ async def test_equal_refunds_are_told_apart_by_how_many_there_are(shop: Shop) ->
     assert two.provider_reference not in ("", one.provider_reference)
     assert await shop.provider.read_refund(second) == two
     assert await shop.sandbox.totals() == (2000, 1000)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_refund_is_found_behind_an_equal_one_that_failed_unheard(
+    shop: Shop, *, is_named: bool
+) -> None:
+    """It would be sent a second time otherwise."""
+    name = await shop.paid()
+    first = RefundWanted("o1.r1", name, 500, is_whole=False)
+    one = await shop.provider.refund(first, key="r1")
+    await shop.sandbox.act(f"transactions/{await shop.transaction_id()}/fail_refund")
+    others = (
+        {"other_references": frozenset({one.provider_reference})}
+        if is_named
+        else {"nameless_equal_count": 1}
+    )
+    await shop.sandbox.arm("error_after", "POST")
+    second = replace(first, refund_id="o1.r2", **others)
+    with pytest.raises(OutcomeUnknown):
+        await shop.provider.refund(second, key="r2")
+    second = sent(second, shop.clock)
+    shop.clock.advance(minutes=2)
+    again = await shop.provider.refund(second, key="r2")
+    assert again.provider_reference not in ("", one.provider_reference)
+    assert await shop.sandbox.call_count("POST", "/refunds") == 2
 
 
 async def test_a_refund_that_failed_later_does_not_count(shop: Shop) -> None:
@@ -265,7 +298,7 @@ async def test_a_careful_caller_refunds_each_payment_once_whatever_happens() -> 
             name = await begun_whatever_happens(shop, f"o{number}.1")
             await shop.sandbox.act(f"checkouts/{name.provider_reference}/pay")
             for part, count in ((700, 0), (700, 1), (600, 0)):
-                refund = RefundWanted("r", name, part, is_whole=False, equal_refund_count=count)
+                refund = RefundWanted("r", name, part, is_whole=False, nameless_equal_count=count)
                 await refunded_whatever_happens(shop, refund)
         assert await shop.sandbox.totals() == (4 * 2000, 4 * 2000)
         assert len((await shop.sandbox.get("/_sandbox/state"))["transactions"]) == 4
