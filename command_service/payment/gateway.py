@@ -15,6 +15,7 @@ from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, R
 from payment_providers.port import (
     MISREADINGS,
     Begun,
+    Flow,
     Handover,
     KeySpent,
     NotAccepted,
@@ -63,9 +64,28 @@ class Gateway:
 
         is_wanted: whether its order can still be paid; nobody is asked for money that is not wanted.
         """
+        errand, provider = payment.errand, self._provider(payment)
+        assert errand is not None
+        is_let_go = errand.task is Task.BEGIN and not is_wanted
+        if is_let_go and not errand.may_have_been_sent:
+            return Outcome(Refused(NOT_WANTED))
+        if provider is None:
+            return Outcome(Postponed("provider_not_configured"))
+        if not is_let_go or (_waits_for_customer(payment) and _tells_by_key(provider, errand)):
+            return await self._in_time(self._make_call(provider, payment, errand), payment)
+        outcome = await self._in_time(self._look_for(provider, payment, errand), payment)
+        if isinstance(outcome.report, Lost):
+            # A look is no call: as one it would move the time of the last, and be longer each time.
+            return Outcome(Postponed(outcome.report.code))
+        return outcome
+
+    async def _in_time(self, call: Awaitable[Outcome], payment: Payment) -> Outcome:
+        """What came of it; of a call that is not answered in time, or cannot be read, nobody knows."""
         try:
             async with asyncio.timeout(self._calls_seconds_max):
-                return await self._run_payment(payment, is_wanted=is_wanted)
+                return await call
+        except ProviderFailure as failure:
+            return Outcome(_report_of(failure))
         except TimeoutError:
             return Outcome(Lost("timeout"))
         except MISREADINGS:
@@ -83,26 +103,13 @@ class Gateway:
             log.exception("a provider's answer cannot be read", refund_id=refund.refund_id)
             return Lost(UNREADABLE)
 
-    async def _run_payment(self, payment: Payment, *, is_wanted: bool) -> Outcome:
-        errand = payment.errand
-        assert errand is not None
-        is_let_go = errand.task is Task.BEGIN and not is_wanted
-        if is_let_go and not errand.may_have_been_sent:
-            return Outcome(Refused(NOT_WANTED))
-        provider = self._provider(payment)
-        if provider is None:
-            return Outcome(Postponed("provider_not_configured"))
-        try:
-            if is_let_go:
-                # Not by its key, which would begin it if the earlier call never arrived.
-                name = name_of(payment, until=errand.last_sent_time)
-                found = await _answered(provider.read(name))
-                return Outcome(Refused(NOT_WANTED) if found is None else Told(found))
-            if errand.must_ask:
-                return await self._resolve_payment(provider, payment, errand)
-            return await _call(provider, payment, errand)
-        except ProviderFailure as failure:
-            return Outcome(_report_of(failure))
+    async def _look_for(self, provider: PaymentProvider, payment: Payment, errand: Errand) -> Outcome:
+        """What became of an earlier call for money that is not wanted any more.
+
+        Not by its key, which would ask for it now if that call never arrived.
+        """
+        found = await _answered(provider.read(name_of(payment, until=errand.last_sent_time)))
+        return Outcome(Refused(NOT_WANTED) if found is None else Told(found))
 
     async def _run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
         errand = refund.errand
@@ -141,19 +148,30 @@ class Gateway:
     def _provider(self, payment: Payment) -> PaymentProvider | None:
         return self.providers.get(payment.provider)
 
-    async def _resolve_payment(
-        self, provider: PaymentProvider, payment: Payment, errand: Errand
-    ) -> Outcome:
-        """Asks before it acts: an earlier call may have had its effect."""
-        if errand.task is Task.BEGIN and errand.is_key_good and provider.remembers_keys:
-            # The key tells it best: by name it would have to be looked for among all that were begun.
-            return await _call(provider, payment, errand)
-        found = await _answered(provider.read(name_of(payment)))
-        if found is not None and (errand.task is Task.BEGIN or found.state in _SETTLED):
-            return Outcome(Told(found))
-        if errand.is_key_spent:
-            return Outcome(NoTrace())
+    async def _make_call(self, provider: PaymentProvider, payment: Payment, errand: Errand) -> Outcome:
+        """Asks before it acts, where an earlier call may have had its effect.
+
+        By the key where that tells it: by name a payment would have to be looked for among all that
+        were begun.
+        """
+        is_told_by_key = errand.task is Task.BEGIN and _tells_by_key(provider, errand)
+        if errand.must_ask and not is_told_by_key:
+            found = await _answered(provider.read(name_of(payment)))
+            if found is not None and (errand.task is Task.BEGIN or found.state in _SETTLED):
+                return Outcome(Told(found))
+            if errand.is_key_spent:
+                return Outcome(NoTrace())
         return await _call(provider, payment, errand)
+
+
+def _tells_by_key(provider: PaymentProvider, errand: Errand) -> bool:
+    """True when the same call once more is sure to have no effect beyond that of the one before."""
+    return errand.is_key_good and provider.remembers_keys
+
+
+def _waits_for_customer(payment: Payment) -> bool:
+    """True when a payment, once begun, takes no money and lights up no reader by itself."""
+    return payment.flow is not Flow.READER and not payment.wish.payment_method
 
 
 _SETTLED = frozenset({ProviderState.CAPTURED, ProviderState.VOIDED})

@@ -201,6 +201,23 @@ async def test_a_saved_card_is_not_charged_for_an_order_that_was_called_off_mean
     assert await shop.totals() == (0, 0)
 
 
+@pytest.mark.parametrize("kind", sorted(set(FaultKind) - {FaultKind.ERROR_STORED}))
+async def test_a_payment_whose_order_was_called_off_meanwhile_is_called_off_without_a_search(
+    shop: PaidShop, kind: FaultKind
+) -> None:
+    """A search goes through all payments of its time, which nobody has the time for on a busy day."""
+    order = await shop.place(sku0=2)
+    await arm(shop, kind, INTENTS)
+    await shop.start(order)
+    await shop.ask(CancelOrder(order.order_id))
+    await settle(shop)
+    [payment] = (await shop.payments(order)).payments
+    assert payment.state in {PaymentState.VOIDED, PaymentState.FAILED}
+    assert await shop.totals() == (0, 0)
+    calls = await shop.sandbox.get("/_sandbox/calls/records")
+    assert ("GET", INTENTS) not in {(call["method"], call["path"]) for call in calls}
+
+
 @pytest.mark.parametrize("kind", FaultKind)
 async def test_a_refund_that_went_wrong_gives_back_once(shop: PaidShop, kind: FaultKind) -> None:
     order = await paid(shop)

@@ -8,13 +8,14 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from command_service.payment.domain import OrderPayments, Payment, PaymentState
+from command_service.payment.domain import OrderPayments, Payment, PaymentState, Wish
 from command_service.payment.errands import KEY_LIFE, Errand, Task
 from command_service.payment.gateway import NOT_WANTED, UNREADABLE, Gateway, name_of
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (
     Begun,
+    Flow,
     Handover,
     KeySpent,
     NotAccepted,
@@ -175,13 +176,39 @@ async def test_nobody_is_asked_for_money_that_is_not_wanted_any_more() -> None:
 
 
 @pytest.mark.parametrize(("found", "report"), [(captured(), captured()), (None, Refused(NOT_WANTED))])
+@pytest.mark.parametrize("what", [{"wish": Wish(payment_method="pm_1")}, {"flow": Flow.READER}])
 async def test_a_lost_call_for_money_that_is_not_wanted_is_looked_for_and_not_repeated(
-    found: Told | None, report: object
+    found: Told | None, report: object, what: dict[str, Any]
 ) -> None:
+    """It would charge a saved card, or ask a customer who has gone."""
     provider = Provider(found=by_provider(found) if found else None, answer=by_provider(captured()))
-    outcome = await gateway(provider).run_payment(lost(Task.BEGIN), is_wanted=False)
+    payment = replace(lost(Task.BEGIN), **what)
+    outcome = await gateway(provider).run_payment(payment, is_wanted=False)
     assert outcome.report == report
     assert provider.asked == ["read"]
+
+
+async def test_what_only_waits_for_a_customer_is_made_to_be_called_off() -> None:
+    """By its key: to be looked for among all that were begun takes longer the more there are."""
+    provider = Provider(answer=by_provider(told(ProviderState.AWAITING_CUSTOMER)))
+    payment = replace(lost(Task.BEGIN), flow=Flow.EMBEDDED, wish=Wish())
+    outcome = await gateway(provider).run_payment(payment, is_wanted=False)
+    assert outcome.report == told(ProviderState.AWAITING_CUSTOMER)
+    assert provider.asked == ["begin o1.1:begin:1"]
+
+
+@pytest.mark.parametrize("failure", [OutcomeUnknown("timeout"), NotDone("timeout"), KeyError("id")])
+async def test_a_look_that_fails_does_not_make_the_next_one_longer(failure: Exception) -> None:
+    payment = replace(lost(Task.BEGIN), wish=Wish(payment_method="pm_1"))
+    assert payment.errand is not None
+    last_sent_time = payment.errand.last_sent_time
+    for minutes in range(2, 5):
+        outcome = await gateway(Provider(found=failure)).run_payment(payment, is_wanted=False)
+        assert isinstance(outcome.report, Postponed)
+        now = NOW + timedelta(minutes=minutes)
+        payment = payment.heard(outcome.report, now, attempt="").claimed(now)
+        assert payment.errand is not None
+        assert payment.errand.last_sent_time == last_sent_time
 
 
 async def test_money_that_is_held_is_taken_or_let_go_whatever_is_wanted() -> None:
