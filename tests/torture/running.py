@@ -56,11 +56,23 @@ INSPECTION_PAUSE_SHARE = 5.0
 
 Tell = Callable[[str], None]
 
+# What lies at a provider goes back by itself, and who did it in the worker's place would hide that.
 SURPLUS = """
 SELECT order_id, greatest(paid_minor - refunded_minor - total_minor, CASE WHEN state IN (6, 7)
     THEN paid_minor - refunded_minor ELSE 0 END)
 FROM orders
-WHERE state IN (6, 7) AND paid_minor > refunded_minor OR paid_minor - refunded_minor > total_minor
+WHERE (state IN (6, 7) AND paid_minor > refunded_minor OR paid_minor - refunded_minor > total_minor)
+  AND NOT EXISTS (SELECT FROM payments WHERE payments.order_id = orders.order_id
+      AND payments.captured_minor > payments.refunded_minor)
+"""
+
+UNDER_WAY = """
+SELECT payment_id, state, errand_task, errand_due_time, provider_reference, failure_code
+FROM payments WHERE errand_task IS NOT NULL
+UNION ALL
+SELECT refund_id, state, errand_task, errand_due_time, provider_reference, failure_code
+FROM refunds WHERE errand_task IS NOT NULL
+LIMIT 10
 """
 
 OVERDUE = """
@@ -202,7 +214,8 @@ class Run:
         async with self._caller("manager") as caller:
             while left := self._left(books):
                 if time.monotonic() - begun > CALM_SECONDS_MAX:
-                    self.violations.append(Violation("stuck", f"still open: {left}"))
+                    told = f"still open: {left}; calls: {books.rows(UNDER_WAY)}"
+                    self.violations.append(Violation("stuck", told))
                     return
                 if set(left) == {"surplus"}:
                     await give_back(caller, dict(books.rows(SURPLUS)))
@@ -223,7 +236,11 @@ class Run:
         self.violations += await asyncio.to_thread(
             check, operations, evidence, list(self._history.pulses)
         )
-        self.violations += await self._verify()
+        found = await self._verify()
+        if provider_money is None:
+            # People are at work, and the machine may be: holds are judged by the time that was healthy.
+            found = [each for each in found if "overdue" not in each.check]
+        self.violations += found
         self.violations += complaints_of(self._shop)
         self._say(f"judged {len(operations)} operations: {len(self.violations)} violations")
 
