@@ -222,7 +222,10 @@ class PaymentDriver:
         reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
         if reported.is_refused:
             log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
-        return reported.decided or refund, reported.token
+        # A provider that keeps no id of ours may have told of an equal one, which another call reported.
+        told = reported.decided
+        is_ours = told is not None and told.refund_id == refund.refund_id
+        return told if told is not None and is_ours else refund, reported.token
 
     async def _drive_payment(
         self, payment: Payment, claimed_seconds: float, *, is_wanted: bool

@@ -91,7 +91,11 @@ def next_steps(
 
 def _is_covered(order: Order, payments: OrderPayments) -> bool:
     """True when what was received, and what is authorized and can be taken, pay for all of it."""
-    authorized_minor = sum(each.authorized_minor for each in payments.payments if not _was_refused(each))
+    authorized_minor = sum(
+        each.authorized_minor
+        for each in payments.payments
+        if not _was_refused(each) and not each.is_being_called_off
+    )
     has_some = any(_waits_for_us(each) for each in payments.payments)
     return has_some and order.refundable_minor + authorized_minor >= order.total_minor
 
@@ -104,7 +108,7 @@ def _is_about_to_be_covered(order: Order, payments: OrderPayments) -> bool:
     coming_minor = sum(
         each.authorized_minor
         for each in payments.payments
-        if _waits_for_us(each) or each.state in _BEING_TAKEN
+        if _waits_for_us(each) or (each.state in _BEING_TAKEN and not each.is_being_called_off)
     )
     return coming_minor > 0 and order.refundable_minor + coming_minor >= order.total_minor
 

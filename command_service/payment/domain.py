@@ -200,6 +200,12 @@ class Payment:
         return self._changed(now, state=PaymentState.VOIDING, errand=errand)
 
     @property
+    def is_being_called_off(self) -> bool:
+        """True from the decision to void it until its provider has told what came of that."""
+        is_asked = self.errand is not None and self.errand.task is Task.VOID
+        return self.state is PaymentState.VOIDING or is_asked
+
+    @property
     def coming_minor(self) -> int:
         """Not captured, and may be without another word of the customer."""
         is_begun_with_means = bool(self.wish.payment_method) and self.state in _MAYBE_BEGUN

@@ -35,7 +35,8 @@ DUE = f"""
                         WHERE order_lines.order_id = orders.order_id), 0), 0)) END AS surplus_minor
     FROM orders CROSS JOIN LATERAL (
         SELECT CASE WHEN state IN (6, 7) THEN paid_minor - refunded_minor
-                    ELSE greatest(paid_minor - refunded_minor + gifted_minor - ({KEPT}), 0)
+                    ELSE least(paid_minor - refunded_minor,
+                        greatest(paid_minor - refunded_minor + gifted_minor - ({KEPT}), 0))
                END AS minor) AS due
     WHERE state NOT IN (1, 2) AND paid_minor > refunded_minor
 """
@@ -52,6 +53,16 @@ HAS_FAILED_REFUND = """
 ALARM_COLUMNS = "id, order_id, provider, amount_minor, currency_code, since"
 
 REPLACED = {
+    # A cent of a unit may be gone without the unit: RefundedLine.units_of.
+    "inv_order_refunds": """
+        SELECT order_id, refunded_minor, gifted_minor, lines.refunded AS lines_refunded_minor
+        FROM orders JOIN (
+            SELECT order_id, sum(refunded_minor) AS refunded,
+                   bool_and(refunded_minor BETWEEN 0 AND unit_price_minor * quantity + discount_minor)
+                       AS is_sound
+            FROM order_lines GROUP BY order_id) AS lines USING (order_id)
+        WHERE gifted_minor < 0 OR gifted_minor + lines.refunded > refunded_minor OR NOT lines.is_sound
+    """,
     "inv_money_receivable": f"""
         SELECT order_id, coalesce(booked.receivable, 0) AS receivable_minor,
                kept.minor - (paid_minor - refunded_minor) AS owed_minor
@@ -110,9 +121,10 @@ def upgrade() -> None:
         text = f"SELECT {columns} FROM ({query}) AS found ({ALARM_COLUMNS})" if is_alarm else query
         op.execute(f"CREATE OR REPLACE VIEW {name} AS {text}")
     with op.get_context().autocommit_block():
-        # It waits for whoever reads or writes, and nobody waits for it.
+        # It waits for whoever reads or writes, and nobody waits for it. But for a session that was left
+        # open in a transaction it would wait for ever.
         lock_timeout = op.get_bind().exec_driver_sql("SHOW lock_timeout").scalar_one()
-        op.execute("SET lock_timeout = 0")
+        op.execute("SET lock_timeout = '10min'")
         for name, place in BUILT.items():
             # One that was cut off stays behind, and is no good.
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from command_service.checkout.advance_order import AdvanceOrder
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
+from command_service.checkout.capture_payment import VoidPayment
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.process import (
     CAPTURE_HOLD,
@@ -270,6 +271,20 @@ def test_what_the_provider_failed_to_give_back_is_not_tried_again(shop: Provider
     shop.come_to_rest(order)
     assert shop.order().refund_due_minor == 500
     assert steps(shop, order) == []
+
+
+def test_money_that_is_being_called_off_covers_nothing(shop: ProviderShop) -> None:
+    """The rest would be taken, only to be given back."""
+    order = shop.place(mug=2)
+    first = authorized(shop, order, amount=Money("GBP", 300))
+    second = shop.start(order, amount=Money("GBP", 200))
+    shop.carry_out(VoidPayment(first.payment_id))
+    shop.pay(second)
+    shop.tell(second)
+    assert steps(shop, order) == []
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    assert steps(shop, order) == [Void(second.payment_id)]
 
 
 # --- every story has an end -----------------------------------------------------------------------
