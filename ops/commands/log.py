@@ -16,6 +16,7 @@ from ops.commands.options import DATA_DIR, FLAG, LOOK, Address, DataDir, console
 from ops.explanations import moment_text
 from ops.failures import errors, visible
 from ops.rpc import CALL_SECONDS_MAX, address_of, channel_to
+from projections.contexts import CONTEXTS
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
 from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceStub
 
@@ -25,7 +26,6 @@ app.add_typer(log, rich_help_panel=LOOK)
 
 EVENTS_SHOWN = 20
 RECONNECT_SECONDS = 1.0
-CONTEXTS = ("catalog", "pricing", "cart", "inventory", "ordering")
 
 
 @log.callback()

@@ -21,6 +21,7 @@ from ops.failures import Problem
 from ops.ports import free_port
 from ops.services import SERVICES, free_addresses
 from ops.whereabouts import FILE_NAME, remembered
+from projections.contexts import CONTEXTS
 
 SHOPKEEPER = (sys.executable, "-c", "from ops.cli import app; app()")
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -265,6 +266,13 @@ def test_a_context_that_does_not_exist_is_not_an_empty_log(tmp_path: Path) -> No
     ended = run("log", "tail", "--context", "nope", cwd=tmp_path)
     assert ended.returncode == USAGE
     assert "no such context" in ended.stderr
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_the_log_of_every_context_can_be_asked_for(context: str, tmp_path: Path) -> None:
+    elsewhere = str(tmp_path / "elsewhere")
+    ended = run("log", "tail", "--context", context, "--data-dir", elsewhere, cwd=tmp_path)
+    assert ended.returncode == UNREACHABLE, ended.stderr
 
 
 def test_up_looks_for_a_used_port_before_it_starts_anything(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from ops.services import SERVICES, free_addresses
 from ops.supervisor import Deployment
+from shopkeeper.payment.v1.payment_events_pb2 import PaymentStarted
+from shopkeeper.payment.v1.payment_pb2 import Payment
 from tests.history_service.stored_shop import Line, StoredShop
 from tests.ops.test_cli import DONE, REFUSED, SHOPKEEPER, Ended, run
 
@@ -112,6 +114,16 @@ async def test_the_log_is_told_from_its_end_and_decoded(desk: Desk) -> None:
     assert '"cause": "delivery-30"' in of_key.stdout
     behind = await desk.ask("log", "tail", "--json", "--after", events[0]["token"])
     assert [json.loads(line)["position"] for line in behind.stdout.splitlines()] == [29, 30]
+
+
+async def test_events_of_payments_are_told_by_their_context_and_decoded(desk: Desk) -> None:
+    desk.shop.move("MUG", on_hand=1)
+    desk.shop.record("o-1", PaymentStarted(payment=Payment(payment_id="o-1.1", order_id="o-1")))
+    told = await desk.ask("log", "tail", "--json", "--context", "payment")
+    assert told.returncode == DONE, told.stderr
+    [event] = [json.loads(line) for line in told.stdout.splitlines()]
+    assert event["type"] == "shopkeeper.payment.v1.PaymentStarted"
+    assert event["payload"] == {"payment": {"payment_id": "o-1.1", "order_id": "o-1"}}
 
 
 async def test_a_log_shorter_than_asked_for_is_told_whole_and_an_empty_one_not_at_all(
