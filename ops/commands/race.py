@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ops.commands.options import DATA_DIR, FLAG, LOOK, DataDir, console
+from ops.commands.options import DATA_DIR, FLAG, RUN, DataDir, console
 from ops.failures import ExitStatus, Problem
 from ops.race import Entry, run_race
 from ops.race.shop import Addresses
@@ -20,7 +20,7 @@ CONNECTIONS_MAX = 256
 AT = "that of the running `up`, or the default port"
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(rich_help_panel=RUN)
 def race(
     *,
     sku: Annotated[
