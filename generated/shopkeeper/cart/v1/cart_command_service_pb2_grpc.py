@@ -32,10 +32,11 @@ class CartCommandServiceStub:
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def __init__(self, channel):
@@ -98,10 +99,11 @@ class CartCommandServiceServicer:
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def CreateCart(self, request, context):
@@ -243,10 +245,11 @@ class CartCommandService:
     can be. A line that can no longer be bought keeps its last price while others are changed; only
     PlaceOrder refuses it.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     @staticmethod

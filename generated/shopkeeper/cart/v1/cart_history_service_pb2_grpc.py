@@ -28,8 +28,8 @@ if _version_not_supported:
 class CartHistoryServiceStub:
     """Explains what a cart costs, from PostgreSQL.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -48,8 +48,8 @@ class CartHistoryServiceStub:
 class CartHistoryServiceServicer:
     """Explains what a cart costs, from PostgreSQL.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def ExplainCartTotal(self, request, context):
@@ -78,8 +78,8 @@ def add_CartHistoryServiceServicer_to_server(servicer, server):
 class CartHistoryService:
     """Explains what a cart costs, from PostgreSQL.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

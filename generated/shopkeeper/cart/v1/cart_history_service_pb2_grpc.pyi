@@ -15,8 +15,8 @@ GRPC_VERSION: str
 class CartHistoryServiceStub:
     """Explains what a cart costs, from PostgreSQL.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -26,8 +26,8 @@ class CartHistoryServiceStub:
 class CartHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Explains what a cart costs, from PostgreSQL.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @_abc_1.abstractmethod

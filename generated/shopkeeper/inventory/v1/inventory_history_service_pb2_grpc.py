@@ -28,8 +28,8 @@ if _version_not_supported:
 class InventoryHistoryServiceStub:
     """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -53,8 +53,8 @@ class InventoryHistoryServiceStub:
 class InventoryHistoryServiceServicer:
     """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def ExplainStock(self, request, context):
@@ -97,8 +97,8 @@ def add_InventoryHistoryServiceServicer_to_server(servicer, server):
 class InventoryHistoryService:
     """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

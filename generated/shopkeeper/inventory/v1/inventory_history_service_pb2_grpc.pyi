@@ -15,8 +15,8 @@ GRPC_VERSION: str
 class InventoryHistoryServiceStub:
     """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -32,8 +32,8 @@ class InventoryHistoryServiceStub:
 class InventoryHistoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Explains stock from PostgreSQL: the ledger, and who holds units where.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @_abc_1.abstractmethod

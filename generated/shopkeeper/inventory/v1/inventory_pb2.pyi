@@ -355,7 +355,7 @@ class Reservation(_message.Message):
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """It holds exactly while now is before this: then it can no longer be committed. Its units can be had by
-        others once a worker has given them back, which looks five times a second.
+        others once a worker has given them back, which looks ten times a second.
         """
 
     def __init__(

@@ -28,9 +28,9 @@ if _version_not_supported:
 class LogServiceStub:
     """Reads the event log in commit order.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that the
-    service is shutting down: go on with the token of the last event.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that
+    the service is shutting down: go on with the token of the last event.
     """
 
     def __init__(self, channel):
@@ -49,9 +49,9 @@ class LogServiceStub:
 class LogServiceServicer:
     """Reads the event log in commit order.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that the
-    service is shutting down: go on with the token of the last event.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that
+    the service is shutting down: go on with the token of the last event.
     """
 
     def ReadEvents(self, request, context):
@@ -82,9 +82,9 @@ def add_LogServiceServicer_to_server(servicer, server):
 class LogService:
     """Reads the event log in commit order.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that the
-    service is shutting down: go on with the token of the last event.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that
+    the service is shutting down: go on with the token of the last event.
     """
 
     @staticmethod

@@ -15,9 +15,9 @@ GRPC_VERSION: str
 class LogServiceStub:
     """Reads the event log in commit order.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that the
-    service is shutting down: go on with the token of the last event.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that
+    the service is shutting down: go on with the token of the last event.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -30,9 +30,9 @@ class LogServiceStub:
 class LogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads the event log in commit order.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that the
-    service is shutting down: go on with the token of the last event.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field. STREAM_ENDED (UNAVAILABLE) says that
+    the service is shutting down: go on with the token of the last event.
     """
 
     @_abc_1.abstractmethod

@@ -28,10 +28,11 @@ if _version_not_supported:
 class OrderingCommandServiceStub:
     """Places orders and leads them through their life. All but PlaceOrder refuse ORDER_NOT_FOUND.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def __init__(self, channel):
@@ -90,10 +91,11 @@ class OrderingCommandServiceStub:
 class OrderingCommandServiceServicer:
     """Places orders and leads them through their life. All but PlaceOrder refuse ORDER_NOT_FOUND.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def PlaceOrder(self, request, context):
@@ -244,10 +246,11 @@ def add_OrderingCommandServiceServicer_to_server(servicer, server):
 class OrderingCommandService:
     """Places orders and leads them through their life. All but PlaceOrder refuse ORDER_NOT_FOUND.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     @staticmethod

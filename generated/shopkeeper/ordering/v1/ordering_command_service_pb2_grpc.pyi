@@ -15,10 +15,11 @@ GRPC_VERSION: str
 class OrderingCommandServiceStub:
     """Places orders and leads them through their life. All but PlaceOrder refuse ORDER_NOT_FOUND.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -79,10 +80,11 @@ class OrderingCommandServiceStub:
 class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     """Places orders and leads them through their life. All but PlaceOrder refuse ORDER_NOT_FOUND.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     @_abc_1.abstractmethod

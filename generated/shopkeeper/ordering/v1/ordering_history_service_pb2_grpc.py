@@ -28,8 +28,8 @@ if _version_not_supported:
 class OrderingHistoryServiceStub:
     """Finds and explains orders from PostgreSQL. It alone tells personal data.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel):
@@ -63,8 +63,8 @@ class OrderingHistoryServiceStub:
 class OrderingHistoryServiceServicer:
     """Finds and explains orders from PostgreSQL. It alone tells personal data.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def SearchOrders(self, request, context):
@@ -129,8 +129,8 @@ def add_OrderingHistoryServiceServicer_to_server(servicer, server):
 class OrderingHistoryService:
     """Finds and explains orders from PostgreSQL. It alone tells personal data.
 
-    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY or DEADLINE_MISSED: ask again.
-    INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any question may also be answered with DATABASE_UNAVAILABLE, READERS_BUSY, DRAINING or DEADLINE_MISSED:
+    ask again. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @staticmethod

@@ -15,10 +15,10 @@ GRPC_VERSION: str
 class OrderingQueryServiceStub:
     """Looks up orders in the read models.
 
-    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do
-    not reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. TOO_MANY_QUERIES says that this
-    process has too much to do: ask again shortly. LOG_INCARNATION_CHANGED says that the log was restored
-    since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING, DRAINING or, when the
+    views do not reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. TOO_MANY_QUERIES says that
+    this process has too much to do: ask again shortly. LOG_INCARNATION_CHANGED says that the log was
+    restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -32,10 +32,10 @@ class OrderingQueryServiceStub:
 class OrderingQueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks up orders in the read models.
 
-    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING or, when the views do
-    not reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. TOO_MANY_QUERIES says that this
-    process has too much to do: ask again shortly. LOG_INCARNATION_CHANGED says that the log was restored
-    since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
+    Any query may also be answered with READ_MODEL_UNAVAILABLE, READ_MODEL_REBUILDING, DRAINING or, when the
+    views do not reach at_least_as_fresh in time, READ_MODEL_BEHIND: ask again. TOO_MANY_QUERIES says that
+    this process has too much to do: ask again shortly. LOG_INCARNATION_CHANGED says that the log was
+    restored since the token: ask without it. INVALID_REQUEST and INVALID_FIELD name each wrong field.
     """
 
     @_abc_1.abstractmethod

@@ -17,12 +17,15 @@ class PaymentCommandServiceStub:
 
     Each command records first what shall be done, then calls the provider, then records what came of it. Its
     answer tells how far that came: a state that ends in -ING, or UNKNOWN, goes on by itself.
-    docs/payments.md tells what every failure of a provider becomes.
+    docs/payments.md tells what every failure of a provider becomes. PAYMENT_PROVIDER_UNAVAILABLE may answer
+    all but ReportProviderEvent, when too many calls are under way to make this one in time: what was recorded
+    is kept and goes on by itself; send the same request again.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -60,12 +63,15 @@ class PaymentCommandServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Each command records first what shall be done, then calls the provider, then records what came of it. Its
     answer tells how far that came: a state that ends in -ING, or UNKNOWN, goes on by itself.
-    docs/payments.md tells what every failure of a provider becomes.
+    docs/payments.md tells what every failure of a provider becomes. PAYMENT_PROVIDER_UNAVAILABLE may answer
+    all but ReportProviderEvent, when too many calls are under way to make this one in time: what was recorded
+    is kept and goes on by itself; send the same request again.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     @_abc_1.abstractmethod

@@ -103,7 +103,9 @@ class _PaymentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PaymentS
     PAYMENT_STATE_FAILED: _PaymentState.ValueType  # 9
     """The provider refused to make it: see failure_code."""
     PAYMENT_STATE_UNKNOWN: _PaymentState.ValueType  # 10
-    """A call to the provider ended without an answer; it is being asked, until resolve_deadline at the latest."""
+    """A call to the provider ended without an answer; it is being asked. From resolve_deadline on it goes on
+    being asked, and is a matter for people as well.
+    """
 
 class PaymentState(_PaymentState, metaclass=_PaymentStateEnumTypeWrapper):
     """How far a payment has come."""
@@ -129,7 +131,9 @@ PAYMENT_STATE_VOIDED: PaymentState.ValueType  # 8
 PAYMENT_STATE_FAILED: PaymentState.ValueType  # 9
 """The provider refused to make it: see failure_code."""
 PAYMENT_STATE_UNKNOWN: PaymentState.ValueType  # 10
-"""A call to the provider ended without an answer; it is being asked, until resolve_deadline at the latest."""
+"""A call to the provider ended without an answer; it is being asked. From resolve_deadline on it goes on
+being asked, and is a matter for people as well.
+"""
 Global___PaymentState: _TypeAlias = PaymentState  # noqa: Y015
 
 class _RefundState:
@@ -149,7 +153,9 @@ class _RefundStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundSta
     REFUND_STATE_FAILED: _RefundState.ValueType  # 4
     """It did not; its balance is free again. A refund that succeeded may still fail later."""
     REFUND_STATE_UNKNOWN: _RefundState.ValueType  # 5
-    """The call ended without an answer; the provider is being asked, until resolve_deadline at the latest."""
+    """The call ended without an answer; the provider is being asked. From resolve_deadline on it goes on
+    being asked, and is a matter for people as well.
+    """
 
 class RefundState(_RefundState, metaclass=_RefundStateEnumTypeWrapper):
     """How far a refund has come."""
@@ -165,7 +171,9 @@ REFUND_STATE_SUCCEEDED: RefundState.ValueType  # 3
 REFUND_STATE_FAILED: RefundState.ValueType  # 4
 """It did not; its balance is free again. A refund that succeeded may still fail later."""
 REFUND_STATE_UNKNOWN: RefundState.ValueType  # 5
-"""The call ended without an answer; the provider is being asked, until resolve_deadline at the latest."""
+"""The call ended without an answer; the provider is being asked. From resolve_deadline on it goes on
+being asked, and is a matter for people as well.
+"""
 Global___RefundState: _TypeAlias = RefundState  # noqa: Y015
 
 @_typing.final

@@ -28,10 +28,11 @@ if _version_not_supported:
 class PricingCommandServiceStub:
     """Changes prices, promotions and coupons. For staff.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def __init__(self, channel):
@@ -75,10 +76,11 @@ class PricingCommandServiceStub:
 class PricingCommandServiceServicer:
     """Changes prices, promotions and coupons. For staff.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     def UpsertPriceLists(self, request, context):
@@ -171,10 +173,11 @@ def add_PricingCommandServiceServicer_to_server(servicer, server):
 class PricingCommandService:
     """Changes prices, promotions and coupons. For staff.
 
-    Any command may also be answered with REQUEST_ID_REUSED when its id came with another payload before, and
-    with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or DEADLINE_MISSED. Those are not
-    kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name each wrong field; INTERNAL is a
-    fault of ours.
+    Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
+    (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
+    with another payload before, and with QUEUE_FULL, REQUEST_IN_PROGRESS, DATABASE_UNAVAILABLE, DRAINING or
+    DEADLINE_MISSED. Those are not kept: send the same request again. INVALID_REQUEST and INVALID_FIELD name
+    each wrong field; INTERNAL is a fault of ours.
     """
 
     @staticmethod
