@@ -1,12 +1,18 @@
-"""An older backup is put in the place of the database: what came after it never was, and all know it."""
+"""An older backup is put in the place of the database: what came after it never was, and all know it.
 
-from uuid import uuid4
+It is made and put back by what docs/operations.md tells an operator to type, with the programs that come
+with the server.
+"""
+
+import subprocess
+from pathlib import Path
 
 import grpc
 import pytest
 from typer.testing import CliRunner
 
 from event_log.tokens import ConsistencyToken
+from ops.account import postgres_programs, unprivileged
 from ops.cli import app
 from ops.embedded import EmbeddedPostgres
 from ops.verify import Violation, verify
@@ -16,12 +22,16 @@ from shopkeeper.inventory.v1 import inventory_query_service_pb2_grpc as stock_gr
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as order_pb
 from shopkeeper.ordering.v1 import ordering_query_service_pb2_grpc as order_grpc
 from shopkeeper.ordering.v1.ordering_pb2 import Order
-from tests.conftest import execute
 from tests.eventually import eventually
 from tests.system.client import DEADLINE_SECONDS, LOCATION, Client, new_id, reason_of
 from tests.system.conftest import WholeShop, running_shop
 
 SKU = "sku"
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+DUMP = 'pg_dump -Fc -f shop.dump "$DATABASE_URL"'
+RENAME, CREATE = "ALTER DATABASE shop RENAME TO shop_broken;", "CREATE DATABASE shop;"
+RESTORE = 'pg_restore --no-owner --single-transaction -d "$DATABASE_URL" shop.dump'
+DROP = "DROP DATABASE shop_broken;"
 
 
 class Shopper:
@@ -62,11 +72,35 @@ class Shopper:
         await self.channel.close()
 
 
+class Operator:
+    """Types at a terminal; where it says shop, psql is told the name of the test's database."""
+
+    def __init__(self, postgres: EmbeddedPostgres, database_url: str, folder: Path) -> None:
+        self._folder = folder
+        self._database = database_url.rpartition("/")[2]
+        path = f"{postgres_programs(unprivileged())}:/usr/bin:/bin"
+        self._environment = {"PATH": path, "DATABASE_URL": database_url, "ADMIN_URL": postgres.url()}
+
+    def type(self, command: str) -> None:
+        typed = ["/bin/sh", "-c", command]
+        subprocess.run(typed, check=True, cwd=self._folder, env=self._environment, timeout=120)
+
+    def type_into_psql(self, statement: str) -> None:
+        statement = statement.replace("shop", self._database)
+        self.type(f"psql \"$ADMIN_URL\" -X -q -v ON_ERROR_STOP=1 -c '{statement}'")
+
+
+def test_the_passage_has_the_commands_that_are_tried_here() -> None:
+    passage = OPERATIONS.read_text().partition("## Restore from a backup")[2].partition("\n## ")[0]
+    for command in (DUMP, RENAME, CREATE, RESTORE, DROP):
+        assert f"`{command}`" in passage
+
+
 @pytest.mark.timeout(240)
 async def test_after_the_restore_of_an_older_backup_all_agree_on_what_was(
-    postgres: EmbeddedPostgres, database_url: str, redis_url: str
+    postgres: EmbeddedPostgres, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    name, backup = database_url.rpartition("/")[2], f"backup_{uuid4().hex}"
+    operator = Operator(postgres, database_url, tmp_path)
     async with running_shop(database_url, redis_url) as shop:
         shopper = Shopper(shop)
         await shopper.commands.open_shop([SKU], 100)
@@ -75,7 +109,7 @@ async def test_after_the_restore_of_an_older_backup_all_agree_on_what_was(
         assert await shopper.available(kept_token) == 100
         await shopper.close()
 
-    execute(postgres, "CREATE DATABASE {} TEMPLATE {}", backup, name)
+    operator.type(DUMP)
     async with running_shop(database_url, redis_url) as shop:
         shopper = Shopper(shop)
         lost = [await shopper.sell() for _ in range(5)]
@@ -83,15 +117,16 @@ async def test_after_the_restore_of_an_older_backup_all_agree_on_what_was(
         assert await shopper.available(lost_token) == 1095
         await shopper.close()
 
-    execute(postgres, "DROP DATABASE {}", name)
-    execute(postgres, "CREATE DATABASE {} TEMPLATE {}", name, backup)
-    execute(postgres, "DROP DATABASE {}", backup)
+    operator.type_into_psql(RENAME)
+    operator.type_into_psql(CREATE)
+    operator.type(RESTORE)
     renewed = CliRunner().invoke(app, ["new-incarnation", "--yes"], env={"DATABASE_URL": database_url})
     assert renewed.exit_code == 0, renewed.output
 
     async with running_shop(database_url, redis_url) as shop:
         await goes_on_with_what_was_kept(shop, kept, lost, [kept_token, lost_token])
         assert await violations(shop) == []
+    operator.type_into_psql(DROP)
 
 
 async def goes_on_with_what_was_kept(
