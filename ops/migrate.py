@@ -15,8 +15,9 @@ MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 def migrate(database_url: str, *, on_step: Callable[[str], None] = lambda _step: None) -> None:
     """Applies every migration the database lacks; safe to repeat, and to run twice at once.
 
-    `on_step` is told about each migration as it is applied. Each runs in a transaction of its own:
-    on an error the database stays at the last one that succeeded.
+    `on_step` is told about each migration as it is applied. Each runs in a transaction of its own,
+    except where it builds indexes: on an error the database stays at the last one that succeeded, or
+    amid one that builds them, which then begins anew.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

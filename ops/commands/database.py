@@ -25,8 +25,10 @@ RENEW_INCARNATION = "UPDATE log_incarnation SET incarnation = %s, create_time = 
 def migrate(database_url: DatabaseUrl = None, data_dir: DataDir = DATA_DIR) -> None:
     """Bring the database to the newest schema.
 
-    Safe to repeat, and to run twice at once. Each step is a transaction of its own: after an error the
-    database stands at the last step that succeeded. `up` and `demo` do this by themselves.
+    Safe to repeat, and to run twice at once. Each step is a transaction of its own, but for one that
+    builds indexes: that waits for every older transaction of the database, a pg_dump too. After an
+    error the database stands at the last step that succeeded, or amid one that builds indexes: run it
+    again. `up` and `demo` do this by themselves.
     """
     applied: list[str] = []
 
