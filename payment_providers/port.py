@@ -142,6 +142,8 @@ class ProviderPayment:
     payment_id: ours, "" when it is not one of ours. captured_minor: all that was ever captured, refunds
     not deducted. failure_code: why the last attempt was declined, else "". refunds: as far as told.
     is_only_approved: AUTHORIZED by the customer's word alone; no money is held until our next call.
+    other_names: of the money, by which the provider's own tools show it to people, who may have recorded
+    it so; as far as told.
     """
 
     payment_id: str
@@ -154,6 +156,7 @@ class ProviderPayment:
     refunds: Sequence[ProviderRefund] = ()
     create_time: datetime | None = None
     is_only_approved: bool = False
+    other_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class ReportPayment(Command[Payment]):
         return (
             ORDER_PAYMENTS.change(order_id),
             *payment_touches(order_id, told.provider_reference),
+            # Who records it by hand holds the order as well: there is nothing to lock.
+            *(MONEY_RECORD.read((PAYMENT_RECORD, name)) for name in told.other_names),
         )
 
     def needs(self, world: World) -> Iterable[Touch]:
@@ -214,8 +216,9 @@ def _received(
 ) -> tuple[Sequence[Change], Sequence[Event]]:
     """The order's side of money that came; nothing if somebody has recorded it by hand."""
     reference = told.provider_reference
-    if world.get(MONEY_RECORD, (PAYMENT_RECORD, reference)) is not None:
-        return (), ()
+    for name in (reference, *told.other_names):
+        if world.get(MONEY_RECORD, (PAYMENT_RECORD, name)) is not None:
+            return (), ()
     order = order_of(world, order_id)
     received = receive(world, order, reference, came_minor, now, provider=provider)
     return received.changes, received.events

@@ -62,6 +62,7 @@ def order_payment(order: Json) -> ProviderPayment:
         ),
         create_time=_time(order),
         is_only_approved=is_authorized and not payments_of(order, "authorizations"),
+        other_names=tuple(capture["id"] for capture in payments_of(order, "captures")),
     )
 
 
@@ -86,6 +87,7 @@ def capture_payment(capture: Json) -> ProviderPayment:
         captured_minor=from_paypal(capture["amount"]) if is_taken else 0,
         failure_code=_failure_code([capture]),
         create_time=_time(capture),
+        other_names=(capture["id"],),
     )
 
 

@@ -45,6 +45,7 @@ def intent_payment(intent: Json, *, session_id: str = "") -> ProviderPayment:
         captured_minor=from_stripe(intent.get("amount_received") or 0, currency_code),
         failure_code=_failure_code(intent),
         create_time=_time(intent["created"]),
+        other_names=(intent["id"],) if session_id else (),
     )
 
 

@@ -7,6 +7,7 @@ neither for online payments, only the checkout's description: so our id leads th
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 from payment_providers.port import ProviderPayment, ProviderRefund, ProviderState
 from payment_providers.sumup.amounts import from_sumup
@@ -68,6 +69,7 @@ def checkout_payment(checkout: Json) -> ProviderPayment:
         captured_minor=captured_minor,
         failure_code="FAILED" if checkout["status"] == "FAILED" else "",
         create_time=_time(checkout["date"]),
+        other_names=tuple(chain.from_iterable(map(_names, _attempts(checkout)))),
     )
 
 
@@ -95,7 +97,14 @@ def transaction_payment(transaction: Json) -> ProviderPayment:
         failure_code=status if state is ProviderState.VOIDED else "",
         refunds=refunds_told(transaction, reference),
         create_time=_time(transaction["timestamp"]),
+        other_names=_names(transaction),
     )
+
+
+def _names(transaction: Json) -> tuple[str, ...]:
+    """Its id, and the code that SumUp shows to people."""
+    code = transaction.get("transaction_code")
+    return (transaction["id"], code) if code else (transaction["id"],)
 
 
 def payment_id_of(transaction: Json) -> str:

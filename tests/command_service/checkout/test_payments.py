@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.record_payment import RecordPayment
+from command_service.money import Money
 from command_service.ordering.domain import OrderState
-from command_service.payment.domain import CaptureMode, PaymentState
+from command_service.payment.domain import CaptureMode, PaymentState, Wish
+from payment_providers.port import Flow
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, counters
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
 from tests.command_service.conftest import CarryOut
@@ -93,3 +96,25 @@ async def test_two_payments_that_both_come_through_pay_once(shop: PaidShop) -> N
     after = await shop.order(order)
     assert (after.state, after.paid_minor, after.refunded_minor) == (OrderState.PAID, 400, 200)
     assert await shop.totals() == (400, 200)
+
+
+async def test_money_on_a_hosted_page_that_somebody_recorded_by_its_intent_counts_once(
+    shop: PaidShop,
+) -> None:
+    """Stripe's tools show the intent, and we hold the payment by its session."""
+    order = await shop.place(sku0=2)
+    wish = Wish(customer_return_url="https://shop.example/back")
+    driven = await shop.start(order, flow=Flow.HOSTED, wish=wish)
+    reference = driven.payment.provider_reference
+    done = await shop.sandbox.act(f"checkout/sessions/{reference}/pay")
+    intent_id = done["session"]["payment_intent"]
+    by_hand = RecordPayment(order.order_id, intent_id, Money("GBP", 200))
+    await shop.carry_out(by_hand)
+    await shop.round()
+    await shop.round()
+    await shop.deliver()
+    [payment] = (await shop.payments(order)).payments
+    after = await shop.order(order)
+    assert (payment.state, payment.captured_minor) == (PaymentState.CAPTURED, 200)
+    assert (after.state, after.paid_minor, after.refunded_minor) == (OrderState.PAID, 200, 0)
+    assert await shop.totals() == (200, 0)
