@@ -29,6 +29,11 @@ def run() -> None:
         while not _is_locked(connection):
             time.sleep(LOCK_PAUSE_SECONDS)
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+        # Whoever is cut off from the server leaves the lock to others soon.
+        connection.execute(text(f"SET client_connection_check_interval = '{LOCK_TIMEOUT}'"))
+        connection.execute(text("SET tcp_keepalives_idle = 5"))
+        connection.execute(text("SET tcp_keepalives_interval = 2"))
+        connection.execute(text("SET tcp_keepalives_count = 3"))
         connection.commit()
         _apply(connection)
 
