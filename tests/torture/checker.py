@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from command_service import retention
+from command_service.checkout import expiry, payment_driver, price_windows
 from tests.torture.evidence import Evidence, LoggedEvent, Movement
 from tests.torture.history import Operation, Outcome, Pulse, commands_by_request
 
@@ -176,6 +178,11 @@ def check_shelf(case: Case) -> Iterator[Violation]:
         found = {sku_id: count for sku_id, count in moved.get(request_id, Counter()).items() if count}
         if wanted != found:
             yield _of("stock not conserved", f"was to move {wanted or 'nothing'}, moved {found}", calls)
+    of_workers = {event.position for event in case.evidence.events if event.actor in WORKERS}
+    for movement in case.evidence.movements:
+        if movement.on_hand and movement.position in of_workers:
+            told = f"a worker took {movement.on_hand} of {movement.sku_id} at {movement.position}"
+            yield Violation("stock not conserved", told)
     yield from _levels_differ(case)
 
 
@@ -365,7 +372,9 @@ def _calls_by_order(history: Iterable[Operation]) -> dict[str, list[Operation]]:
     return found
 
 
-HELD = 1
+HELD, LAPSED = 1, 4
+
+WORKERS = {expiry.ACTOR, payment_driver.ACTOR, price_windows.ACTOR, retention.ACTOR}
 
 ENDS_HOLD = {
     *("OrderExpired", "OrderCancelled", "PaymentRecorded"),
@@ -375,7 +384,7 @@ ENDS_HOLD = {
 
 
 def check_holds(case: Case) -> Iterator[Violation]:
-    """No hold outlives its time by more than a second of healthy service."""
+    """No hold ends before its time, or outlives it by more than a second of healthy service."""
     ends: dict[str, float] = {}
     for event in case.evidence.events:
         if event.type in ENDS_HOLD:
@@ -392,6 +401,19 @@ def check_holds(case: Case) -> Iterator[Violation]:
         if overdue > OVERDUE_SECONDS_MAX:
             told = f"hold {hold.reservation_id} lived {overdue:.1f} s of healthy service too long"
             yield _of("overdue hold", told, calls[hold.reservation_id])
+    yield from _cut_short(case)
+
+
+def _cut_short(case: Case) -> Iterator[Violation]:
+    """Holds of orders, also of those that a late payment brought back, and of reservations alone."""
+    calls = _calls_by_order(case.history)
+    until = {order.order_id: order.expire_time for order in case.evidence.orders.values()}
+    lapsed = {h.reservation_id: h.expire_time for h in case.evidence.holds if h.state == LAPSED}
+    for event in case.evidence.events:
+        end = {"OrderExpired": until, "ReservationReleased": lapsed}.get(event.type, {}).get(event.key)
+        if end is not None and event.recorded_time < end:
+            told = f"the hold {event.key} was to live until {end}"
+            yield _of("hold cut short", told, calls[event.key])
 
 
 def check_errands(case: Case) -> Iterator[Violation]:

@@ -19,13 +19,14 @@ class StoredAnswer(NamedTuple):
 
 
 class LoggedEvent(NamedTuple):
-    """One fact. type: without its package."""
+    """One fact. type: without its package. actor: who asked for it, or our worker's name."""
 
     position: int
     recorded_time: datetime
     type: str
     key: str
     request_id: str
+    actor: str = ""
 
 
 class Movement(NamedTuple):
@@ -126,7 +127,7 @@ ANSWERS = (
     "SELECT request_id::text, method, code, encode(sha256(response), 'hex'), position FROM requests"
 )
 EVENTS = """
-SELECT position, recorded_time, split_part(type, '.', 4), key, request_id::text
+SELECT position, recorded_time, split_part(type, '.', 4), key, request_id::text, actor
 FROM events ORDER BY position
 """
 MOVEMENTS = """

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from command_service.checkout import expiry
 from tests.torture.checker import Violation, check, healthy_seconds
 from tests.torture.evidence import (
     Errand,
@@ -248,6 +249,22 @@ def expire_too_late(story: Story) -> None:
     )
 
 
+def expire_too_soon(story: Story) -> None:
+    story.evidence.events.append(LoggedEvent(6, at(49), "OrderExpired", "order", "expiry"))
+
+
+def release_too_soon(story: Story) -> None:
+    story.evidence.holds.append(Hold("other", 4, at(20)))
+    story.evidence.events.append(LoggedEvent(6, at(19), "ReservationReleased", "other", "expiry"))
+
+
+def have_a_worker_lose_stock(story: Story) -> None:
+    event = LoggedEvent(6, at(50), "StockMoved", "cup", "expiry", expiry.ACTOR)
+    story.evidence.events.append(event)
+    story.evidence.movements.append(Movement(6, "cup", "main", -3, 0, 0, 0))
+    story.evidence.levels[0] = StockLevel("cup", "main", 2, 0, 1)
+
+
 def pay_for_what_should_have_expired(story: Story) -> None:
     story.evidence.holds[0] = Hold("order", 2, at(1.5))
 
@@ -318,6 +335,9 @@ def lose_line(story: Story) -> None:
         (ship_what_was_cancelled, "impossible history"),
         (hold_for_too_long, "overdue hold"),
         (expire_too_late, "overdue hold"),
+        (expire_too_soon, "hold cut short"),
+        (release_too_soon, "hold cut short"),
+        (have_a_worker_lose_stock, "stock not conserved"),
         (pay_for_what_should_have_expired, "overdue hold"),
         (forget_claimed_call, "abandoned call"),
         (forget_due_call, "abandoned call"),
