@@ -18,7 +18,7 @@ from command_service.checkout.pricing_of_cart import PricedCart
 from command_service.committer import Lane
 from command_service.database_failures import ConnectionLost
 from command_service.inventory.domain import Reservation, ReservationState
-from command_service.ordering.domain import Order, OrderState
+from command_service.ordering.domain import Order, OrderState, Step
 from command_service.payment import gateway
 from command_service.payment.errands import Errand
 from command_service.payment.reports import Refused
@@ -244,6 +244,14 @@ def expire_whatever_it_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Order, "expire", expire)
 
 
+def expire_orders_before_their_time(patch: pytest.MonkeyPatch) -> None:
+    def expire(self: Order, now: datetime) -> Order:
+        self._check(Step.EXPIRE)
+        return self._changed(now, state=OrderState.EXPIRED)
+
+    patch.setattr(Order, "expire", expire)
+
+
 def take_no_notice_of_the_time_of_a_hold(patch: pytest.MonkeyPatch) -> None:
     """A hold whose time is up is committed like any other, until the worker comes by."""
 
@@ -344,6 +352,7 @@ MUTANTS: tuple[Plant, ...] = (
     forget_what_is_put_off,
     write_a_part_of_the_batch,
     expire_whatever_it_is,
+    expire_orders_before_their_time,
     take_no_notice_of_the_time_of_a_hold,
     cancel_without_release,
     keep_the_uses_of_coupons,

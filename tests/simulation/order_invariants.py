@@ -40,6 +40,10 @@ def broken_of_orders(database: Database) -> Iterator[str]:
     for logged in database.log:
         if isinstance(logged.told.event, OrderEvent):
             told[logged.told.event.key].append(logged.told.event)
+        if isinstance(logged.told.event, events.OrderExpired):
+            order_id = logged.told.event.key
+            if logged.now < orders[order_id].expire_time:
+                yield f"{order_id} expired at {logged.now}, before its time"
     payments: dict[str, OrderPayments] = rows_of(database, LockRank.ORDER_PAYMENTS)
     records: dict[str, Counter[str]] = defaultdict(Counter)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
