@@ -17,6 +17,14 @@ STEP_COUNT_MAX = 200_000
 """Of one seed: far more than any takes; a loop that spins is found by it."""
 
 
+_RUNNING: list[asyncio.AbstractEventLoop] = []
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """In place of asyncio.get_running_loop, which asks the system each time what process this is."""
+    return _RUNNING[-1]
+
+
 class StuckError(Exception):
     """Nothing is left that could happen, or it never ends, and the main task is not done."""
 
@@ -125,12 +133,14 @@ class SimulatedLoop:
             StuckError: it can never be done.
         """
         events._set_running_loop(self._as_loop)
+        _RUNNING.append(self._as_loop)
         try:
             task = self.create_task(main)
             while not task.done():
                 self._step()
             return task.result()
         finally:
+            _RUNNING.pop()
             events._set_running_loop(None)
 
     def _step(self) -> None:
