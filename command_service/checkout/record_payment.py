@@ -166,7 +166,8 @@ def regain(
 
     One that has expired stays so: its buyer was told, and did nothing since. payments: as they were.
     """
-    lines = tuple(payments.units_regained(refund))
+    refunded_minor_by_line = {line.line_id: line.refunded_minor for line in order.lines}
+    lines = tuple(payments.units_regained(refund, refunded_minor_by_line))
     if order.state not in AWAITING:
         after = order.take_refund_back(lines, refund.amount_minor, refund.gifted_minor, now)
         return Regained([ORDER.changed(order.order_id, after)], [_failed(order, after, refund)])

@@ -13,7 +13,7 @@ without an answer. What a provider tells moves a payment forward only, since it 
 order; but captured money is a fact in every state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -374,13 +374,27 @@ class OrderPayments:
         )
         return replace(self, refunds=refunds).with_payment(payment)
 
-    def units_regained(self, refund: Refund) -> Iterator[RefundedLine]:
+    def units_regained(
+        self, refund: Refund, refunded_minor_by_line: Mapping[str, int]
+    ) -> Iterator[RefundedLine]:
         """What its order counts no more when a refund fails that counted until now.
 
         Units that were asked back of several payments at once stay refunded as far as the other parts
         pay for them, the last one also in part: a unit of whose money some is gone may not be shipped.
+        A refund from before the order was paid is in the counts of no line any more: they began anew.
+
+        refunded_minor_by_line: as the order counts it, with this refund.
         """
         for line in refund.lines:
+            newer_minor = sum(
+                newer.amount_minor
+                for each in self.refunds
+                if each.create_time > refund.create_time and each.state is not RefundState.FAILED
+                for newer in each.lines
+                if newer.line_id == line.line_id
+            )
+            if refunded_minor_by_line[line.line_id] - newer_minor < line.amount_minor:
+                continue
             parts = [
                 (each.state is not RefundState.FAILED, part)
                 for each in self.refunds

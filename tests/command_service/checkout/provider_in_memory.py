@@ -5,13 +5,16 @@ from datetime import timedelta
 from typing import Any
 
 from command_service.checkout.advance_order import AdvanceOrder, Claims
+from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.report_payment import (
     ReportPayment,
     ReportProviderEvent,
     ReportRefund,
 )
 from command_service.checkout.start_payment import StartPayment
+from command_service.money import Money
 from command_service.ordering.domain import Order
+from command_service.ordering.lines import Units
 from command_service.payment.domain import (
     ORDER_PAYMENTS,
     CaptureMode,
@@ -24,6 +27,7 @@ from command_service.payment.refunds import Refund
 from command_service.payment.reports import Refused, Report, Told
 from payment_providers.port import Flow, ProviderPayment, ProviderRefund, ProviderState
 from tests.command_service.checkout.order_shop import OrderShop
+from tests.command_service.payment.tellings import refund_told
 
 ROUNDS_MAX = 50
 """More than any order needs to come to rest."""
@@ -190,3 +194,22 @@ class ProviderShop(OrderShop):
         """What the provider has taken and not given back."""
         captured_minor = sum(each.captured_minor for each in self.at_provider.values())
         return captured_minor - sum(each.amount_minor for each in self.refunded_at_provider.values())
+
+
+def ask_back(
+    shop: ProviderShop,
+    order: Order,
+    amount_minor: int | None = None,
+    *units: Units,
+    payment_id: str = "",
+) -> list[Refund]:
+    """Refunds that are asked for; nobody has called the provider yet."""
+    amount = None if amount_minor is None else Money("GBP", amount_minor)
+    return list(shop.carry_out(RefundPayment(order.order_id, payment_id, amount, units)).refunds)
+
+
+def provider_refund(refund_id: str, amount_minor: int, **other: Any) -> ProviderRefund:
+    """One that was done, as its provider tells it."""
+    told = refund_told(ProviderRefund.State.SUCCEEDED, refund_id, amount_minor, **other)
+    assert isinstance(told.by_provider, ProviderRefund)
+    return told.by_provider
