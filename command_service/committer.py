@@ -50,6 +50,10 @@ lock is none of us, but somebody with psql, say."""
 SORTING_SECONDS_MAX = 4.0
 """How long a batch that is locked out may hold up the next ones, to find out whom the lock concerns."""
 
+WARY_SECONDS = 30.0
+"""After some were kept out: how long batches are sorted out at the first lock that is not had in haste.
+A lock of ours may then fail a command, to be sent again; else each batch would cost others seconds."""
+
 BACKOFF_SECONDS = 0.02
 """First pause between tries; doubled each time and jittered."""
 
@@ -113,6 +117,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._is_draining = False
         self._command_count_max = limits.batch_rows_max
+        self._wary_until = 0.0
         self._queue_length = QUEUE_LENGTH.labels(name)
         self._batch_size = BATCH_SIZE.labels(name)
         self._commit_seconds = COMMIT_SECONDS.labels(name)
@@ -195,10 +200,14 @@ class Lane:
 
     async def _see_through(self, batch: list[Submission]) -> None:
         """Commits a batch; if it is locked out, those of it who do not need what is locked."""
-        lockout = await self._carry_out(batch)
+        loop = asyncio.get_running_loop()
+        is_wary = loop.time() < self._wary_until
+        lockout = await self._carry_out(batch, is_hasty=is_wary)
         kept_out = await self._sort_out(batch) if lockout else []
         if lockout and kept_out:
             await self._give_up(kept_out, lockout)
+            if not is_wary:
+                self._wary_until = loop.time() + WARY_SECONDS
 
     async def _sort_out(self, batch: list[Submission]) -> list[Submission]:
         """Commits smaller and smaller parts of a batch. Returns whom the lock, or the time, kept out."""

@@ -383,6 +383,23 @@ async def test_a_row_that_is_locked_from_outside_fails_only_the_commands_that_ne
     assert sizes == [20, 20, 20, 5, 5, 5, 5, 2, 2, 1, 2, 2, 1, 1, 1, 1, 1, 1]
 
 
+async def test_a_lock_from_outside_that_is_met_again_and_again_holds_the_others_up_once(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(lock_seconds_max=0.2))
+    monkeypatch.setattr("command_service.committer.SORTING_SECONDS_MAX", 60)
+    monkeypatch.setattr("command_service.committer.WARY_SECONDS", 60)
+    sizes = sizes_of_batches(monkeypatch)
+    async with committing(counters) as committer, held_from_outside(counters, "held"):
+        for value in (b"1", b"2", b"3"):
+            commands = [submission(Count(name)) for name in ("a", "held", "b")]
+            a, held, b = await asyncio.gather(*(answer_of(committer, item) for item in commands))
+            assert isinstance(a, Answer)
+            assert isinstance(b, Answer)
+            assert (a.body, type(held), b.body) == (value, DatabaseUnavailable, value)
+    assert sizes == [3, 3, 3, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]
+
+
 async def test_to_find_out_whom_a_lock_concerns_does_not_hold_up_the_others_for_long(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
