@@ -1,6 +1,6 @@
 """Mistakes that somebody could make, in a few lines each: the simulation has to see every one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
@@ -20,7 +20,9 @@ from command_service.database_failures import ConnectionLost
 from command_service.inventory.domain import Reservation, ReservationState
 from command_service.ordering.domain import Order, OrderState, Step
 from command_service.payment import gateway
+from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import Errand
+from command_service.payment.refunds import Refund, RefundedLine
 from command_service.payment.reports import Refused
 from command_service.pricing import calculation
 from command_service.submission import Submission
@@ -320,6 +322,15 @@ def leave_surplus_money_where_it_is(patch: pytest.MonkeyPatch) -> None:
 # --- workers ---------------------------------------------------------------------------------------
 
 
+def forget_the_other_parts_of_a_refund(patch: pytest.MonkeyPatch) -> None:
+    """Of units that two payments were to give back, all are shipped when the first one fails."""
+
+    def all_of_it(self: OrderPayments, refund: Refund, by_line: Any) -> Iterator[RefundedLine]:
+        return iter(refund.lines)
+
+    patch.setattr(OrderPayments, "units_regained", all_of_it)
+
+
 def stumble_now_and_then(patch: pytest.MonkeyPatch) -> None:
     """One round in ten of the expiry worker fails by a mistake; the next one does its work as well."""
     expire_due, rounds = ExpiryWorker.expire_due, count(1)
@@ -362,5 +373,6 @@ MUTANTS: tuple[Plant, ...] = (
     take_an_unknown_outcome_for_a_failure,
     call_with_a_new_key_each_time,
     leave_surplus_money_where_it_is,
+    forget_the_other_parts_of_a_refund,
     stumble_now_and_then,
 )

@@ -208,9 +208,12 @@ def _after(chance: Random, order: Order) -> Iterator[Command[Any]]:
 async def _pay_at_provider(shop: Shop, order: Order) -> None:
     """As the servicer does: the intent, then the call; or that is left to whoever finds the errand."""
     draw = shop.chance.random
-    for _ in range(1 + int(draw() * 1.3)):
+    parts: list[Money | None] = [None] * (1 + int(draw() * 1.3))
+    if draw() < 0.2:
+        parts = [Money("GBP", 1 + int(draw() * (order.total_minor - 1))), None]
+    for part in parts:
         mode = CaptureMode.AT_ONCE if draw() < 0.3 else CaptureMode.WHEN_HELD
-        command = StartPayment(order.order_id, "stripe", Flow.EMBEDDED, mode, None, Wish())
+        command = StartPayment(order.order_id, "stripe", Flow.EMBEDDED, mode, part, Wish())
         request = shop.request(command)
         await shop.carry_out(request)
         if not request.is_done:
@@ -224,11 +227,24 @@ async def _pay_at_provider(shop: Shop, order: Order) -> None:
         if draw() < 0.4:
             await shop.database.loop.pause(draw() * 4)
             await _give_back(shop, order)
+            if draw() < 0.5:
+                await shop.database.loop.pause(draw() * 4)
+                shop.provider.bounce()
 
 
 async def _give_back(shop: Shop, order: Order) -> None:
-    amount = Money("GBP", 1 + int(shop.chance.random() * 200))
-    request = shop.request(RefundPayment(order.order_id, "", amount, ()))
+    draw = shop.chance.random
+    amount: Money | None = None
+    units: tuple[Units, ...] = ()
+    kind = draw()
+    if kind < 0.5:
+        amount = Money("GBP", 1 + int(draw() * 200))
+    elif kind < 0.7:
+        line = order.lines[int(draw() * len(order.lines))]
+        units = (Units(line.line_id, 1 + int(draw() * line.quantity)),)
+    else:
+        units = tuple(Units(line.line_id, line.quantity) for line in order.lines)
+    request = shop.request(RefundPayment(order.order_id, "", amount, units))
     await shop.carry_out(request)
-    if request.is_done and shop.chance.random() < 0.9:
+    if request.is_done and draw() < 0.9:
         await shop.drive_refunds(request)

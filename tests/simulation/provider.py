@@ -1,7 +1,7 @@
 """A payment provider in memory: it forgets to answer, and tells of everything late and twice."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 from typing import TypeVar
@@ -119,6 +119,17 @@ class ProviderInMemory:
             found.state, found.authorized_minor = ProviderState.AUTHORIZED, found.wanted.amount_minor
         self.tell(found.told())
 
+    def bounce(self) -> None:
+        """The customer's bank sends money back that was refunded; the key still tells that it was."""
+        done = [n for n, each in enumerate(self.refunds) if each.state is ProviderRefund.State.SUCCEEDED]
+        if done:
+            number = done[int(self.chance.random() * len(done))]
+            failed = replace(
+                self.refunds[number], state=ProviderRefund.State.FAILED, failure_code="bank"
+            )
+            self.refunds[number] = failed
+            self.tell(failed)
+
     # --- what it does ------------------------------------------------------------------------------
 
     def _begin(self, wanted: PaymentWanted) -> ProviderPayment:
@@ -165,7 +176,11 @@ class ProviderInMemory:
             self.tell(told)
 
     def refunded_minor(self, payment_id: str) -> int:
-        return sum(each.amount_minor for each in self.refunds if each.payment_id == payment_id)
+        return sum(
+            each.amount_minor
+            for each in self.refunds
+            if each.payment_id == payment_id and each.state is not ProviderRefund.State.FAILED
+        )
 
     # --- the line ----------------------------------------------------------------------------------
 
