@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -111,14 +111,21 @@ class LoneWorker(Generic[SessionT]):
 
 
 async def submit(
-    committer: Committer, command: Command[Any], *, request_id: UUID, actor: str
+    committer: Committer,
+    command: Command[Any],
+    *,
+    request_id: UUID,
+    actor: str,
+    is_urgent: bool = True,
 ) -> Answer | Failure:
     """Has a command carried out like everybody's; a failure is the next round's business.
 
     Nobody reads the answer's bytes, so none are kept. The fingerprint is the command itself.
+    is_urgent: as of a Submission; False for what nobody waits for.
     """
+    submission = _submission(command, request_id, actor, lambda _: b"")
     try:
-        return await committer.submit(_submission(command, request_id, actor, lambda _: b""))
+        return await committer.submit(replace(submission, is_urgent=is_urgent))
     except Failure as failure:
         return failure
 

@@ -75,4 +75,4 @@ class RetentionWorker:
         # A new id each time: the command finds out by itself whether there is anything to do. Whatever
         # becomes of it, the next round finds what is left.
         command = ForgetCart(cart_id, self._kept.carts)
-        await submit(self._committer, command, request_id=uuid4(), actor=ACTOR)
+        await submit(self._committer, command, request_id=uuid4(), actor=ACTOR, is_urgent=False)

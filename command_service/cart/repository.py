@@ -154,6 +154,7 @@ DELETE FROM carts WHERE cart_id = ANY(%s::text[])
 # statement_timestamp, since an index cannot be searched for what changes from row to row.
 DUE_CARTS = """
 SELECT cart_id, expire_time FROM carts WHERE state = 1 AND expire_time <= statement_timestamp()
+  AND (cart_id, expire_time) NOT IN (SELECT * FROM unnest(%s::text[], %s::timestamptz[]))
 ORDER BY expire_time LIMIT %s
 """
 """Open carts whose time is up, longest overdue first, for whoever sends ExpireCart."""

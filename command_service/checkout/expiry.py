@@ -6,7 +6,7 @@ whoever has or has not been here.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -39,17 +39,29 @@ ACTOR = "expiry worker"
 
 
 class Expirable(NamedTuple):
-    """A kind of thing that expires, and the command for it."""
+    """A kind of thing that expires, and the command for it.
+
+    is_urgent: others wait for what it holds; so it goes before buyers' commands.
+    """
 
     name: str
     command: Callable[[str], Command[Any]]
+    is_urgent: bool
 
 
 EXPIRABLES = (
-    Expirable("order", ExpireOrder),
-    Expirable("reservation", ExpireReservation),
-    Expirable("cart", ExpireCart),
+    Expirable("order", ExpireOrder, is_urgent=True),
+    Expirable("reservation", ExpireReservation, is_urgent=True),
+    Expirable("cart", ExpireCart, is_urgent=False),
 )
+
+
+class Resting(NamedTuple):
+    """What is due and left alone for a while: the kind and key of a thing, until its time is moved."""
+
+    name: str
+    key: str
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,11 @@ class Due:
     expire_time: datetime
     refusal_count: int = 0
     """How often it was refused though it was due: by a database whose clock had gone back."""
+
+    @property
+    def resting(self) -> Resting:
+        """As it is left alone."""
+        return Resting(self.expirable.name, self.key, self.expire_time)
 
     @property
     def place(self) -> tuple[str, str]:
@@ -80,8 +97,13 @@ class Due:
 class Lookout(WorkerSession, Protocol):
     """What the worker asks of the database."""
 
-    async def due(self, count_max: int) -> Sequence[Sequence[tuple[str, datetime]]]:
-        """Of each of EXPIRABLES in turn: keys and times of what is due, longest overdue first."""
+    async def due(
+        self, count_max: int, *, resting: Collection[Resting]
+    ) -> Sequence[Sequence[tuple[str, datetime]]]:
+        """Of each of EXPIRABLES in turn: keys and times of what is due, longest overdue first.
+
+        resting: is left out, so that it takes nobody's place.
+        """
         ...
 
 
@@ -90,7 +112,7 @@ class ExpiryWorker:
 
     def __init__(self, lookout: Lookout, committer: Committer) -> None:
         self._committer = committer
-        self._rest_until: dict[UUID, float] = {}
+        self._rest_until: dict[Resting, float] = {}
         self._refusal_counts: Counter[tuple[str, str]] = Counter()
         self._worker = LoneWorker(
             WorkerLock.EXPIRY, lookout, self.expire_due, pause_seconds=PAUSE_SECONDS
@@ -106,15 +128,18 @@ class ExpiryWorker:
 
     async def expire_due(self, lookout: Lookout) -> None:
         """One round: everything that is due now, up to DUE_COUNT_MAX of each kind."""
-        results = await lookout.due(DUE_COUNT_MAX)
         loop_now = asyncio.get_running_loop().time()
-        self._rest_until = {key: end for key, end in self._rest_until.items() if end > loop_now}
+        self._rest_until = {rest: end for rest, end in self._rest_until.items() if end > loop_now}
+        results = await lookout.due(DUE_COUNT_MAX, resting=self._rest_until.keys())
         counts = self._refusal_counts
         found = [replace(due, refusal_count=counts[due.place]) for due in _due(results)]
         # What is no longer due was refused for good reason.
-        self._refusal_counts = Counter({due.place: due.refusal_count for due in found})
-        ready = [due for due in found if due.request_id not in self._rest_until]
-        await asyncio.gather(*map(self._expire, ready))
+        resting = {(rest.name, rest.key) for rest in self._rest_until}
+        self._refusal_counts = Counter(
+            {due.place: due.refusal_count for due in found}
+            | {place: count for place, count in counts.items() if place in resting}
+        )
+        await asyncio.gather(*map(self._expire, found))
 
     async def _expire(self, due: Due) -> None:
         outcome = await submit(
@@ -122,13 +147,13 @@ class ExpiryWorker:
             due.expirable.command(due.key),
             request_id=due.request_id,
             actor=ACTOR,
+            is_urgent=due.expirable.is_urgent,
         )
         was_refused = isinstance(outcome, Answer) and outcome.code != SUCCESS
         if was_refused:
             self._refusal_counts[due.place] += 1
-            due = replace(due, refusal_count=due.refusal_count + 1)
         if was_refused or isinstance(outcome, Internal):
-            self._rest_until[due.request_id] = asyncio.get_running_loop().time() + REST_SECONDS
+            self._rest_until[due.resting] = asyncio.get_running_loop().time() + REST_SECONDS
 
 
 def _due(results: Sequence[Sequence[tuple[str, datetime]]]) -> Iterator[Due]:

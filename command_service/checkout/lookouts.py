@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from command_service.cart.repository import DUE_CARTS
-from command_service.checkout.expiry import EXPIRABLES
+from command_service.checkout.expiry import EXPIRABLES, Resting
 from command_service.checkout.payment_worker import Stretch
 from command_service.inventory.repository import DUE_RESERVATIONS
 from command_service.ordering.repository import DUE_ORDERS
@@ -44,11 +44,14 @@ _OF_ALL = f"SELECT order_id FROM orders WHERE {_MAY_HAVE_STEPS}"
 class ExpiryLookout(Session):
     """Finds what is due; one trip."""
 
-    async def due(self, count_max: int) -> list[list[Any]]:
+    async def due(self, count_max: int, *, resting: Collection[Resting]) -> list[list[Any]]:
         """See command_service.checkout.expiry.Lookout."""
-        return await self.run(
-            [Statement(_DUE[expirable.name], (count_max,)) for expirable in EXPIRABLES]
-        )
+        statements = []
+        for expirable in EXPIRABLES:
+            rest = [each for each in resting if each.name == expirable.name]
+            keys, times = [each.key for each in rest], [each.expire_time for each in rest]
+            statements.append(Statement(_DUE[expirable.name], (keys, times, count_max)))
+        return await self.run(statements)
 
 
 class PaymentLookout(Session):

@@ -307,6 +307,7 @@ WHERE line.reservation_id = row.reservation_id AND line.sku_id = row.sku_id
 DUE_RESERVATIONS = """
 SELECT reservation_id, expire_time FROM reservations
 WHERE state = 1 AND NOT is_of_order AND expire_time <= statement_timestamp()
+  AND (reservation_id, expire_time) NOT IN (SELECT * FROM unnest(%s::text[], %s::timestamptz[]))
 ORDER BY expire_time LIMIT %s
 """
 """Outside holds whose time is up, longest overdue first, for whoever sends ExpireReservation."""

@@ -247,6 +247,7 @@ WHERE order_lines.order_id = l.order_id AND order_lines.line_id = l.line_id
 DUE_ORDERS = f"""
 SELECT order_id, expire_time FROM orders
 WHERE state IN ({_AWAITING_SQL}) AND expire_time <= statement_timestamp()
+  AND (order_id, expire_time) NOT IN (SELECT * FROM unnest(%s::text[], %s::timestamptz[]))
 ORDER BY expire_time LIMIT %s
 """
 """Unpaid orders whose time is up, longest overdue first, for whoever sends ExpireOrder."""

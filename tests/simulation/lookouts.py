@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from command_service.checkout.expiry import EXPIRABLES
+from command_service.checkout.expiry import EXPIRABLES, Resting
 from command_service.checkout.payment_worker import Stretch
 from command_service.database_failures import ConnectionLost
 from command_service.ordering.domain import AWAITING, CLOSED, Order
@@ -43,12 +43,14 @@ class LookoutInMemory:
 class ExpiryLookoutInMemory(LookoutInMemory):
     """See command_service.checkout.expiry.Lookout."""
 
-    async def due(self, count_max: int) -> Sequence[Sequence[tuple[str, datetime]]]:
+    async def due(
+        self, count_max: int, *, resting: Collection[Resting]
+    ) -> Sequence[Sequence[tuple[str, datetime]]]:
         await self._trip()
         now = self.database.now
         found: dict[str, list[tuple[str, datetime]]] = {each.name: [] for each in EXPIRABLES}
         for kind, key, expire_time in expiring(self.database):
-            if expire_time <= now:
+            if expire_time <= now and Resting(kind, key, expire_time) not in resting:
                 found[kind].append((key, expire_time))
         return [sorted(rows, key=lambda row: row[1])[:count_max] for rows in found.values()]
 

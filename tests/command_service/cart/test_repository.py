@@ -188,8 +188,11 @@ async def test_due_carts_are_open_and_past_their_time_longest_first(carry_out: C
     )
 
     late, later = ("late", now - minute), ("later", now - 2 * minute)
-    assert await carry_out.fetch(DUE_CARTS, 10) == [later, late]
-    assert await carry_out.fetch(DUE_CARTS, 1) == [later]
+    assert await carry_out.fetch(DUE_CARTS, [], [], 10) == [later, late]
+    assert await carry_out.fetch(DUE_CARTS, [], [], 1) == [later]
+    # What rests takes nobody's place, and rests no more once its time is moved.
+    resting = ["later", "late"], [later[1], now]
+    assert await carry_out.fetch(DUE_CARTS, *resting, 1) == [late]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from command_service.cart.commands import ExpireCart
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.expiry import EXPIRABLES, Due, ExpiryWorker
 from command_service.checkout.lookouts import ExpiryLookout
@@ -28,6 +29,7 @@ from command_service.session import Session
 from command_service.submission import Answer, Submission
 from tests.command_service.checkout.orders_on_postgresql import (
     counters,
+    fill_cart,
     open_stocked_shop,
     payment,
     place,
@@ -173,6 +175,35 @@ async def test_a_command_that_hits_an_error_is_left_alone_for_a_while(
         await worker.expire_due(session)
     await session.close()
     assert [submission.command for submission in broken.asked] == [ExpireOrder(order.order_id)]
+
+
+async def test_what_fails_does_not_keep_the_rest_from_expiring(
+    shop: CarryOut, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("command_service.checkout.expiry.DUE_COUNT_MAX", 2)
+    orders = [await place(shop, f"c{number}", hold=MOMENT, sku1=1) for number in range(5)]
+    broken = Broken()
+    session = ExpiryLookout(database_url, "looker")
+    worker = ExpiryWorker(session, broken)
+    await session.connect()
+    for _ in range(3):
+        await worker.expire_due(session)
+    await session.close()
+    asked = [submission.command for submission in broken.asked]
+    assert sorted(asked, key=repr) == sorted((ExpireOrder(o.order_id) for o in orders), key=repr)
+
+
+async def test_buyers_do_not_wait_for_carts_that_expire(shop: CarryOut, database_url: str) -> None:
+    await place(shop, "c1", hold=MOMENT, sku1=1)
+    await fill_cart(shop, "abandoned", sku1=1)
+    await shop.fetch("UPDATE carts SET expire_time = now() WHERE cart_id = 'abandoned'")
+    broken = Broken()
+    session = ExpiryLookout(database_url, "looker")
+    await session.connect()
+    await ExpiryWorker(session, broken).expire_due(session)
+    await session.close()
+    urgent = {type(submission.command): submission.is_urgent for submission in broken.asked}
+    assert urgent == {ExpireOrder: True, ExpireCart: False}
 
 
 # --- one at a time --------------------------------------------------------------------------------
