@@ -1,7 +1,8 @@
 """Where carts and pricing meet: what a cart needs to be priced, and the cart as it is priced now.
 
-A line that can no longer be bought keeps its last price as long as nobody asks for it: one paused SKU
-must not keep people from editing the rest of their cart. Placing an order asks for every line.
+A line that can no longer be bought keeps its last list price as long as nobody asks for it: one paused
+SKU must not keep people from editing the rest of their cart. It has no discount: the other lines share
+that. Placing an order asks for every line.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -77,7 +78,7 @@ def priced(cart: Cart, world: World, now: datetime) -> PricedCart:
 def priced_where_possible(cart: Cart, world: World, now: datetime, *, asked: Sequence[CartLine]) -> Cart:
     """The same version of the cart, priced now, but for lines that cannot be bought any more.
 
-    These keep their last price, unless they are among the lines asked for.
+    These keep their last list price, unless they are among the lines asked for.
 
     Raises:
         SkuNotFound, SkuNotOnSale, PriceNotFound: a line that is asked for cannot be bought.
@@ -165,10 +166,15 @@ def _price_on_sale(cart: Cart, lines: Iterable[CartLine], world: World, now: dat
 
 
 def _with_prices(cart: Cart, prices: PricedLines, world: World, now: datetime) -> Cart:
-    """The cart with these prices; lines without one stay as they are."""
+    """The cart with these prices; lines without one keep their list price."""
     lines_by_id = dict(cart.lines_by_id)
     for line in prices.lines:
         lines_by_id[line.line_id] = _with_price(lines_by_id[line.line_id], line, world)
+    if len(prices.lines) < len(lines_by_id):
+        priced = {line.line_id for line in prices.lines}
+        for line_id, kept in lines_by_id.items():
+            if line_id not in priced and kept.adjustments:
+                lines_by_id[line_id] = kept._replace(discount_minor=0, adjustments=())
     after = replace(
         cart,
         lines_by_id=lines_by_id,

@@ -30,6 +30,7 @@ from command_service.errors import (
 )
 from command_service.errors import CartChanged as CartChangedSince
 from command_service.money import AMOUNT_MINOR_MAX, Money
+from command_service.pricing.domain import AmountOff
 from command_service.world import Command
 from event_log.codec import to_message
 from shopkeeper.cart.v1 import cart_pb2
@@ -294,6 +295,19 @@ def test_the_line_keeps_its_price_when_the_cart_is_priced_anew(lapsed: ShopInMem
     cart = lapsed.carry_out(reprice())
 
     assert [line.unit_price_minor for line in cart.lines] == [255, 1_200]
+
+
+def test_a_promotion_gives_no_more_when_a_line_can_no_longer_be_bought(shop: ShopInMemory) -> None:
+    shop.promote("ten off", AmountOff("GBP", 300), coupon_required=False)
+    shop.carry_out(add("mug", 2))
+    cart = shop.carry_out(add("lamp"))
+    assert cart.discount_minor == -300
+    assert all(line.adjustments for line in cart.lines)
+    shop.pause("mug")
+    cart = shop.carry_out(set_quantity("lamp", 2))
+    mug, lamp = cart.lines
+    assert (mug.unit_price_minor, mug.discount_minor, mug.adjustments) == (255, 0, ())
+    assert (lamp.discount_minor, cart.discount_minor) == (-300, -300)
 
 
 def test_pricing_for_an_order_asks_for_every_line(lapsed: ShopInMemory) -> None:

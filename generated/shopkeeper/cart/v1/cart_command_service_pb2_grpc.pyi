@@ -16,8 +16,8 @@ class CartCommandServiceStub:
     """Changes carts. Every answer holds the whole cart, priced.
     All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
-    can be. A line that can no longer be bought keeps its last price while others are changed; only
-    PlaceOrder refuses it.
+    can be. A line that can no longer be bought keeps its last list price, without a discount, while others
+    are changed; only PlaceOrder refuses it.
 
     Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
     (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
@@ -70,8 +70,8 @@ class CartCommandServiceServicer(metaclass=_abc_1.ABCMeta):
     """Changes carts. Every answer holds the whole cart, priced.
     All but CreateCart refuse CART_NOT_FOUND and CART_NOT_OPEN, and CART_CHANGED (ABORTED) when an etag is
     given and stale. All that price lines refuse AMOUNT_TOO_LARGE when the cart is worth more than an amount
-    can be. A line that can no longer be bought keeps its last price while others are changed; only
-    PlaceOrder refuses it.
+    can be. A line that can no longer be bought keeps its last list price, without a discount, while others
+    are changed; only PlaceOrder refuses it.
 
     Answers are kept by request id for the 7 days told below, unless the shop is set otherwise
     (REQUEST_RETENTION_SECONDS). Any command may also be answered with REQUEST_ID_REUSED when its id came
