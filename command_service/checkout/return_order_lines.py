@@ -1,8 +1,10 @@
 """ReturnOrderLines: shipped units come back, to the shelf or not. Pure."""
 
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from command_service.checkout.holdings import Holdings, reservation_of
 from command_service.inventory.commands import active_location
@@ -11,6 +13,7 @@ from command_service.inventory.domain import (
     RESERVATION,
     STOCK,
     HeldLine,
+    Place,
     Reservation,
 )
 from command_service.inventory.movements import StockRow
@@ -34,31 +37,54 @@ class ReturnedUnits:
     location_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Shelving:
-    """Units on their way to the shelves, and what the order holds with the units that came back."""
+class _Away:
+    """How many units of what an order holds are away, counted down as they come back.
 
-    rows: tuple[StockRow, ...]
-    lines: tuple[HeldLine, ...]
+    Sorted out once: an order has hundreds of lines, and each of them may come back in the one request.
+    """
 
-    def after(self, sku_id: str, returned: ReturnedUnits) -> "_Shelving":
-        """With these units as well.
+    def __init__(self, lines: Iterable[HeldLine]) -> None:
+        self._quantities = Counter[Place]()
+        self._places = defaultdict[str, deque[Place]](deque)
+        """Of each SKU, in their order; the first ones go once none of theirs is away."""
+        for line in lines:
+            self._quantities[line.place] = line.away_quantity
+            self._places[line.sku_id].append(line.place)
+
+    def bring_back(self, sku_id: str, returned: ReturnedUnits) -> list[StockRow]:
+        """Where these units go.
 
         They are counted where they are put, if that place shipped any that are still away; else where
         the first ones came from that are.
         """
-        left, back = returned.quantity, dict.fromkeys(self.lines, 0)
-        for line in sorted(self.lines, key=lambda line: line.location_id != returned.location_id):
-            if line.sku_id == sku_id:
-                back[line] = min(left, line.away_quantity)
-                left -= back[line]
-        rows = [StockRow(sku_id, line.location_id, part) for line, part in back.items() if part]
+        left = returned.quantity - self._count((sku_id, returned.location_id), returned.quantity)
+        rows, places = [], self._places[sku_id]
+        while left and places:
+            if part := self._count(places[0], left):
+                rows.append(StockRow(*places[0], part))
+                left -= part
+            else:
+                places.popleft()
         if returned.location_id:
-            rows = [StockRow(sku_id, returned.location_id, returned.quantity)]
-        lines = (
-            replace(line, returned_quantity=line.returned_quantity + part) for line, part in back.items()
-        )
-        return _Shelving((*self.rows, *rows) if returned.restock else self.rows, tuple(lines))
+            return [StockRow(sku_id, returned.location_id, returned.quantity)]
+        return rows
+
+    def _count(self, place: Place, quantity: int) -> int:
+        """So many units of these are away no longer."""
+        part = min(quantity, self._quantities[place])
+        self._quantities[place] -= part
+        return part
+
+    def line(self, line: HeldLine) -> HeldLine:
+        """The line with all that came back."""
+        return replace(line, returned_quantity=line.shipped_quantity - self._quantities[line.place])
+
+
+class _Shelving(NamedTuple):
+    """Units on their way to the shelves, and what the order holds with the units that came back."""
+
+    rows: tuple[StockRow, ...]
+    lines: tuple[HeldLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +134,10 @@ class ReturnOrderLines(Command[Order]):
     def _shelving(self, order: Order, reservation: Reservation) -> _Shelving:
         """Where the units to be restocked go; what `take_back` will refuse goes nowhere."""
         sku_by_line = {line.line_id: line.sku_id for line in order.lines}
-        shelving = _Shelving((), reservation.lines)
+        away, rows = _Away(reservation.lines), list[StockRow]()
         for each in self.returned:
             sku_id = sku_by_line.get(each.line_id)
             if sku_id is not None:
-                shelving = shelving.after(sku_id, each)
-        return shelving
+                came_back = away.bring_back(sku_id, each)
+                rows.extend(came_back if each.restock else ())
+        return _Shelving(tuple(rows), tuple(away.line(line) for line in reservation.lines))
