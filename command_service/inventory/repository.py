@@ -373,7 +373,8 @@ def _places(reservation: Reservation) -> set[Row]:
 
 
 def _changed_lines(before: Reservation, after: Reservation) -> list[Row]:
-    return _line_rows(after, [line for line in after.lines if line not in before.lines])
+    line_by_place = {line.place: line for line in before.lines}
+    return _line_rows(after, [line for line in after.lines if line_by_place.get(line.place) != line])
 
 
 def _line_rows(reservation: Reservation, lines: Iterable[HeldLine]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -183,6 +183,46 @@ async def test_new_reservations_and_their_lines_are_one_statement(carry_out: Car
         for name in ("r1", "r2")
         for place, quantity in ((NORTH, 1), (SOUTH, 2))
     ]
+
+
+def many_held(count: int) -> Reservation:
+    """A reservation of many SKUs, all of which were shipped."""
+    lines = tuple(HeldLine(f"sku{number:04}", NORTH, 2, 2) for number in range(count))
+    expire_time = datetime(2030, 1, 1, tzinfo=UTC)
+    return Reservation("r", True, "", ReservationState.SHIPPED, lines, expire_time)
+
+
+def test_only_lines_that_changed_or_came_are_written() -> None:
+    before = many_held(3)
+    came = HeldLine("sku0001", SOUTH, 4)
+    back = replace(before.lines[2], returned_quantity=1)
+    after = replace(before, lines=(*before.lines[:2], came, back))
+    [_, statement] = ReservationRepository().save([Changed("r", before, after)])
+    assert list(statement.parameters) == [
+        ["r", "r"],
+        ["sku0001", "sku0002"],
+        [SOUTH, NORTH],
+        [4, 2],
+        [0, 2],
+        [0, 1],
+    ]
+
+
+def test_what_is_written_of_a_reservation_is_found_by_comparing_each_line_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = many_held(300)
+    lines = tuple(replace(line, returned_quantity=1) for line in before.lines)
+    compared: list[object] = []
+
+    def compare(line: HeldLine, other: object) -> bool:
+        compared.append(line)
+        return isinstance(other, HeldLine) and astuple(line) == astuple(other)
+
+    monkeypatch.setattr(HeldLine, "__eq__", compare)
+    [_, statement] = ReservationRepository().save([Changed("r", before, replace(before, lines=lines))])
+    assert [len(column) for column in statement.parameters] == [300] * 6
+    assert len(compared) == 300
 
 
 def test_a_location_that_was_only_filled_is_not_written() -> None:
