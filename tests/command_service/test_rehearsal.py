@@ -12,14 +12,14 @@ import pytest_asyncio
 
 from command_service.cart.domain import CART
 from command_service.database_failures import Unacceptable
-from command_service.errors import Internal
+from command_service.errors import DeadlineMissed, Internal, QueueFull
 from command_service.inventory.commands import UpsertLocations
 from command_service.inventory.domain import LOCATION, Location
 from command_service.ordering.order_numbers import OrderNumbers
 from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.rehearsal import Rehearsal
 from command_service.session import Session
-from command_service.submission import Submission
+from command_service.submission import Answer, Submission
 from command_service.world import Command, Decision, Touch, World
 from tests.command_service.checkout.orders_on_postgresql import fill_cart, open_stocked_shop
 from tests.command_service.conftest import CarryOut
@@ -46,6 +46,12 @@ def submission(location: Location) -> Submission:
 
 TABLES = """
 SELECT relname::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+"""
+
+
+SESSIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'shared'
 """
 
 
@@ -77,6 +83,64 @@ async def test_a_caller_that_goes_away_leaves_no_old_snapshot_to_the_next(
     assert b"UNCHANGED" in again.body
     renamed = await rehearsal.rehearse(submission(replace(MAIN, title="Other")))
     assert b"UPDATED" in renamed.body
+
+
+async def test_those_who_find_too_many_waiting_are_told_when_to_come_back(
+    carry_out: CarryOut, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who gives up waiting makes room for another."""
+    monkeypatch.setattr("command_service.rehearsal.WAITING_COUNT_MAX", 3)
+    rehearsal = Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage))
+
+    async def come() -> asyncio.Task[Answer]:
+        task = asyncio.create_task(rehearsal.rehearse(submission(MAIN)))
+        await asyncio.sleep(0)
+        return task
+
+    async with await psycopg.AsyncConnection.connect(carry_out.database_url) as blocker:
+        await blocker.execute("LOCK TABLE locations IN ACCESS EXCLUSIVE MODE")
+        first, *rest = [await come() for _ in range(4)]
+        await eventually(lambda: is_waiting(carry_out))
+        with pytest.raises(QueueFull) as caught:
+            await rehearsal.rehearse(submission(MAIN))
+        assert caught.value.retry_after_seconds == 0.1
+        rest.pop(1).cancel()
+        await asyncio.sleep(0)
+        rest.append(await come())
+        with pytest.raises(QueueFull):
+            await rehearsal.rehearse(submission(MAIN))
+    answers = [*await asyncio.gather(first, *rest), await rehearsal.rehearse(submission(MAIN))]
+    assert [b"CREATED" in answer.body for answer in answers] == [True] * 5
+
+
+async def test_a_turn_that_comes_after_the_deadline_goes_to_the_next(
+    carry_out: CarryOut, session: Session
+) -> None:
+    rehearsal = Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage))
+    late = submission(MAIN)
+    async with await psycopg.AsyncConnection.connect(carry_out.database_url) as blocker:
+        await blocker.execute("LOCK TABLE locations IN ACCESS EXCLUSIVE MODE")
+        waiting = [asyncio.create_task(rehearsal.rehearse(submission(MAIN)))]
+        await eventually(lambda: is_waiting(carry_out))
+        waiting += [asyncio.create_task(rehearsal.rehearse(each)) for each in (late, submission(MAIN))]
+        await asyncio.sleep(0)
+        late.deadline = asyncio.get_running_loop().time()
+    first, missed, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(missed, DeadlineMissed)
+    assert isinstance(first, Answer)
+    assert isinstance(last, Answer)
+
+
+async def test_the_database_is_not_asked_for_those_whose_deadline_has_passed(
+    carry_out: CarryOut, session: Session
+) -> None:
+    rehearsal = Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage))
+    late = replace(submission(MAIN), deadline=asyncio.get_running_loop().time())
+    with pytest.raises(DeadlineMissed):
+        await rehearsal.rehearse(late)
+    assert await carry_out.fetch(SESSIONS) == [(0,)]
+    assert b"CREATED" in (await rehearsal.rehearse(submission(MAIN))).body
+    assert await carry_out.fetch(SESSIONS) == [(1,)]
 
 
 LOCKS = """
