@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from event_log.parting import cut_off, never_mind
 from history_service.errors import DatabaseUnavailable, ReadersBusy
-from serving.failures import DeadlineMissed
+from serving.failures import DeadlineMissed, Failure
 
 RowT = TypeVar("RowT")
 ResultT = TypeVar("ResultT")
@@ -125,16 +125,25 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, deadline: float) -> AsyncIterator[Connection]:
         connection = await self._begin(deadline)
-        is_reusable = False
         try:
             yield connection
+        except Failure:
+            # A refusal is an answer, made of what was read: nothing is wrong with the connection.
+            await self._hand_back(connection, deadline)
+            raise
+        except BaseException:
+            drop(connection)
+            raise
+        await self._hand_back(connection, deadline)
+
+    async def _hand_back(self, connection: Connection, deadline: float) -> None:
+        """Ends the transaction; the next caller takes the connection, unless it broke by that."""
+        try:
             await _in_time(connection.execute("ROLLBACK"), deadline, connection)
-            is_reusable = True
-        finally:
-            if is_reusable:
-                self._idle.append(connection)
-            else:
-                drop(connection)
+        except BaseException:
+            drop(connection)
+            raise
+        self._idle.append(connection)
 
     async def _begin(self, deadline: float) -> Connection:
         """A connection in a fresh transaction; one that broke while it was idle is replaced."""

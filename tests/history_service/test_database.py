@@ -1,13 +1,15 @@
-"""Questions to the database that nobody waits for any more."""
+"""The connections of readers: who has them next, and what is left when nobody waits any more."""
 
 import asyncio
 import gc
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import psycopg
 import pytest
 
 from history_service import database
+from history_service.errors import OrderNotFound
 
 
 async def test_a_caller_who_leaves_as_the_server_fails_leaves_nothing_behind(
@@ -34,3 +36,40 @@ async def test_a_caller_who_leaves_as_the_server_fails_leaves_nothing_behind(
         await asyncio.gather(caller, return_exceptions=True)
     gc.collect()
     assert complaints == []
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    pid: int
+
+
+class Asked:
+    """Questions to the database; each ends as it is told to, and tells which session answered."""
+
+    def __init__(self, database_url: str) -> None:
+        self.readers = database.Database(database_url, connection_count_max=1)
+        self.sessions: list[Session | None] = []
+
+    async def ask(self, failure: Exception | None = None) -> None:
+        async with self.readers.snapshot(None) as snapshot:
+            self.sessions.append(await snapshot.fetch_one("SELECT pg_backend_pid() AS pid", {}, Session))
+            if failure is not None:
+                raise failure
+
+
+async def test_a_refusal_leaves_the_connection_to_the_next_caller(database_url: str) -> None:
+    asked = Asked(database_url)
+    with pytest.raises(OrderNotFound):
+        await asked.ask(OrderNotFound(order_id="nowhere"))
+    await asked.ask()
+    assert asked.sessions[0] == asked.sessions[1]
+    await asked.readers.drain()
+
+
+async def test_an_answer_that_fails_halfway_takes_its_connection_with_it(database_url: str) -> None:
+    asked = Asked(database_url)
+    with pytest.raises(ZeroDivisionError):
+        await asked.ask(ZeroDivisionError())
+    await asked.ask()
+    assert asked.sessions[0] != asked.sessions[1]
+    await asked.readers.drain()
