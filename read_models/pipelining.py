@@ -127,6 +127,8 @@ class _Line(asyncio.Protocol):
 
     def ask(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """Sends the commands; errors that the server answers are among the answers."""
+        # First: a question that cannot be sent would be given the answer to the one behind it.
+        packed = [_pack(command) for command in commands]
         question = _Question(len(commands), self._loop.create_future())
         self._questions.append(question)
         if self._watch is None:
@@ -135,7 +137,7 @@ class _Line(asyncio.Protocol):
         if not self._outgoing:
             # Whoever else asks in this turn of the loop shares the write.
             self._loop.call_soon(self._send)
-        self._outgoing.extend(_pack(command) for command in commands)
+        self._outgoing.extend(packed)
         return question.future
 
     def lose(self, error: Exception) -> None:

@@ -40,6 +40,21 @@ async def test_a_refused_command_concerns_its_caller_alone(impatient: Connection
     assert await impatient.call("GET", "key") == b"value"
 
 
+async def test_a_question_that_cannot_be_sent_leaves_everyone_else_their_own_answers(
+    impatient: Connection,
+) -> None:
+    unsendable = "\ud800"
+    before, wrong, after = await asyncio.gather(
+        impatient.call("ECHO", "before"),
+        impatient.call_all([("ECHO", "sendable"), ("ECHO", unsendable)]),
+        impatient.call("ECHO", "after"),
+        return_exceptions=True,
+    )
+    assert isinstance(wrong, UnicodeEncodeError)
+    assert (before, after) == (b"before", b"after")
+    assert await impatient.call("ECHO", "later") == b"later"
+
+
 async def test_who_gives_up_leaves_no_answer_behind_for_the_next(impatient: Connection) -> None:
     asked = asyncio.create_task(impatient.call("ECHO", "nobody"))
     await asyncio.sleep(0)
