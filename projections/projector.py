@@ -149,9 +149,7 @@ class Projector:
             await self._begin_generation()
             return True
         try:
-            has_more = bool(complete) and await self._feed_complete(registry, complete)
-            for generation in building:
-                has_more |= await self._feed_building(registry, generation)
+            return await self._feed(registry, complete, building)
         except CheckpointLost as lost:
             log.warning("Redis lost a checkpoint, dropping the generation", generation=lost.generation)
             await self._give_up(lost.generation)
@@ -161,6 +159,25 @@ class Projector:
             log.critical("the log was cut off, beginning anew", reason=str(shorter))
             await self._give_up(shorter.generation)
             return True
+
+    async def _feed(
+        self,
+        registry: Registry,
+        complete: tuple[Generation, ...],
+        building: tuple[Generation, ...],
+    ) -> bool:
+        try:
+            has_more = bool(complete) and await self._feed_complete(registry, complete)
+        except Exception:
+            # Of views that lack something, say: what is being built is there to take their place.
+            await self._feed_each(registry, building)
+            raise
+        return await self._feed_each(registry, building) or has_more
+
+    async def _feed_each(self, registry: Registry, building: tuple[Generation, ...]) -> bool:
+        has_more = False
+        for generation in building:
+            has_more |= await self._feed_building(registry, generation)
         return has_more
 
     async def _feed_complete(self, registry: Registry, complete: tuple[Generation, ...]) -> bool:

@@ -9,6 +9,7 @@ from event_log.reader import LogReader
 from projections.comparing import NotLevel
 from projections.projector import Projector
 from projections.rebuild import Rebuild, RebuildRefused
+from projections.retelling import ViewMissing
 from projections.sweeper import Sweeper
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS, key_of
@@ -54,6 +55,34 @@ async def test_a_new_generation_is_equal_serves_and_both_stay_level(
     assert await read_checkpoints(connection, first, PARTITIONS) == await read_checkpoints(
         connection, second, PARTITIONS
     )
+
+
+async def test_a_rebuild_heals_views_that_cannot_be_fed_any_more(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> None:
+    events = list(a_day(0))
+    half = len(events) // 2
+    log.record(*events[:half])
+    await settle(projector)
+    first = await serving(connection)
+    for name in await all_values(connection, first):
+        await connection.call("DEL", f"g{first}:{name}")
+    last = log.record(*events[half:])
+    with pytest.raises(ViewMissing):
+        await projector.round()
+    second = await rebuild.begin()
+    with pytest.raises(ViewMissing):
+        await projector.round()
+    progress = await rebuild.progress(second)
+    assert (progress.position, progress.is_complete) == (last, True)
+    await rebuild.switch(second)
+    await rebuild.drop(first)
+    await Sweeper(connection).sweep()
+    await settle(projector)
+    assert await serving(connection) == second
+    log.record(stock_moved("LATE", 1))
+    await settle(projector)
+    assert any("LATE" in name for name in await all_values(connection, second))
 
 
 async def test_differences_block_the_switch_unless_they_are_accepted(
