@@ -9,12 +9,12 @@ from typing import Any, Protocol, cast
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from prometheus_client import start_http_server
 
 from serving.draining import Gate
 from serving.interceptor import Furnishing
+from serving.onlookers import Health, Onlookers, Reflection
 from serving.validation import REQUEST_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,8 @@ class GrpcServer:
         self, address: str, full_names: Sequence[str], register: Callable[[grpc.aio.Server], None]
     ) -> None:
         self._full_names = full_names
-        self._health = HealthServicer()
+        self._onlookers = Onlookers()
+        self._health = Health(self._onlookers)
         self._gate = Gate()
         self._server = grpc.aio.server(options=_OPTIONS)
         register(cast("grpc.aio.Server", Furnishing(self._server, self._gate)))
@@ -94,10 +95,10 @@ class GrpcServer:
             health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
             reflection.SERVICE_NAME,
         )
-        servicer = reflection.aio.ReflectionServicer(names)
+        servicer = Reflection(names, self._onlookers)
         # v1 is the same on the wire as v1alpha, which is all that grpcio-reflection ships.
         handler = grpc.stream_stream_rpc_method_handler(
-            servicer.ServerReflectionInfo,
+            servicer.answer,
             reflection_pb2.ServerReflectionRequest.FromString,
             reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
@@ -118,6 +119,8 @@ class GrpcServer:
         """
         await self._health.enter_graceful_shutdown()
         await self._gate.shut()
+        # They watched the drain from its beginning, and gRPC would wait for them as for any call.
+        self._onlookers.send_off()
         await self._server.stop(DRAIN_SECONDS_MAX)
 
     async def say_well(self) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
 
+from serving.draining import Draining
 from serving.server import GrpcServer
 from shopkeeper.cart.v1.cart_history_service_pb2 import (
     ExplainCartTotalRequest,
@@ -63,3 +65,22 @@ async def test_a_call_whose_caller_gave_up_is_counted_as_cancelled() -> None:
         await eventually(is_counted, seconds=30)
     await server.drain()
     assert REGISTRY.get_sample_value("grpc_server_in_flight", {"method": path}) == 0
+
+
+async def test_a_drain_sends_off_who_watches_the_health_or_keeps_reflection_open() -> None:
+    server = GrpcServer("127.0.0.1:0", [], lambda _server: None)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        reflection: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]  # asyncio's as well
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        question = reflection.ServerReflectionInfo()
+        await question.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await question.read()).HasField("list_services_response")
+        await server.drain()
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        for call in (watch, question):
+            # Were they waited for, gRPC would cut them off in the end, and not say this.
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+            assert await call.details() == Draining().message
