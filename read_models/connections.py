@@ -57,8 +57,10 @@ class Connection:
         self._client = client
         self._server = server
         self.spans_partitions = server is not None
-        # It is connected to, and asked, and found silent a little later than it has become so.
-        self.silence_seconds_max = 3 * answer_seconds_max
+        if server is not None:
+            # It is connected to, and asked, and found silent a little later than it has become so. A
+            # cluster may be looked up besides, server by server, which takes as long as it takes.
+            self.silence_seconds_max = 3 * answer_seconds_max
         self._turns = asyncio.Semaphore(connection_count_max)
 
     async def call(self, *command: Argument) -> Any:

@@ -1,6 +1,7 @@
 """Calls to a cluster, and what both kinds of connection tell of their servers."""
 
 import asyncio
+import math
 from collections.abc import Iterable
 from contextlib import closing
 
@@ -34,6 +35,17 @@ async def test_a_cluster_s_connection_closed_under_a_caller_is_redis_being_away(
         with pytest.raises(REDIS_AWAY):
             await connection.call(*get)
     assert await connection.call_all([get] * command_count) == [None] * command_count
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "silence_seconds_max"), [("redis://h", 15.0), ("redis+cluster://h", math.inf)]
+)
+async def test_only_a_single_server_is_given_up_by_itself_however_long_it_takes_to_connect(
+    url: str, silence_seconds_max: float
+) -> None:
+    connection = connect(url, answer_seconds_max=5.0)
+    assert connection.silence_seconds_max == silence_seconds_max
     await connection.close()
 
 
