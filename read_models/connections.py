@@ -32,6 +32,14 @@ REDIS_AWAY = (
 )
 """What is raised while Redis cannot be reached, or cannot serve just now."""
 
+_SERVERS_MAY_HAVE_CHANGED = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ClusterDownError,
+    exceptions.SlotNotCoveredError,
+)
+"""After these a cluster may have failed over: another server has what we asked this one for."""
+
 
 class Connection:
     """Commands to Redis, one by one or as a pipeline. Any number of tasks may use it at once."""
@@ -61,6 +69,7 @@ class Connection:
             # It is connected to, and asked, and found silent a little later than it has become so. A
             # cluster may be looked up besides, server by server, which takes as long as it takes.
             self.silence_seconds_max = 3 * answer_seconds_max
+        self._lookup_number = 0
         self._turns = asyncio.Semaphore(connection_count_max)
 
     async def call(self, *command: Argument) -> Any:
@@ -91,7 +100,12 @@ class Connection:
         for command in commands:
             pipeline.execute_command(*command)
         async with self._turn():
-            return list(await pipeline.execute())
+            lookup_number = self._lookup_number
+            try:
+                return list(await pipeline.execute())
+            except _SERVERS_MAY_HAVE_CHANGED:
+                await self._look_up_anew(lookup_number)
+                raise
 
     async def scan(self, pattern: str) -> AsyncIterator[bytes]:
         """Keys that match, some perhaps twice; keys that stay during the scan are all found.
@@ -126,6 +140,15 @@ class Connection:
         if self._server is not None:
             await self._server.close()
         await self._client.aclose()
+
+    async def _look_up_anew(self, lookup_number: int) -> None:
+        """Has the next caller ask the cluster who its servers are, unless that was done meanwhile.
+
+        redis-py does so by itself after a single command; after a pipeline only if it may try again.
+        """
+        if self._lookup_number == lookup_number:
+            self._lookup_number += 1
+            await self._client.aclose()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

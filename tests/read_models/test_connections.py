@@ -4,13 +4,16 @@ import asyncio
 import math
 from collections.abc import Iterable
 from contextlib import closing
+from typing import Any
 
 import pytest
 import redis
+from redis.asyncio.cluster import ClusterNode, NodesManager
 from redis.asyncio.connection import AbstractConnection
 
 from ops.embedded import EmbeddedValkey
 from read_models.connections import CLUSTER_SCHEME, REDIS_AWAY, Connection, connect
+from tests.eventually import eventually
 
 
 @pytest.mark.parametrize("command_count", [1, 2])
@@ -35,6 +38,43 @@ async def test_a_cluster_s_connection_closed_under_a_caller_is_redis_being_away(
         with pytest.raises(REDIS_AWAY):
             await connection.call(*get)
     assert await connection.call_all([get] * command_count) == [None] * command_count
+    await connection.close()
+
+
+async def test_a_pipeline_that_finds_a_server_away_has_the_cluster_looked_up_anew_once(
+    cluster_valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookups: list[NodesManager] = []
+    failing = {"{a}early": asyncio.Event(), "{a}late": asyncio.Event()}
+    waiting: list[str] = []
+    look_up, execute = NodesManager.initialize, ClusterNode.execute_pipeline
+
+    async def count_lookups(self: NodesManager, **settings: Any) -> None:
+        lookups.append(self)
+        await look_up(self, **settings)
+
+    async def fail_when_told(self: ClusterNode, commands: list[Any]) -> bool:
+        key = commands[0].args[1]
+        if key not in failing:
+            return await execute(self, commands)
+        waiting.append(key)
+        await failing[key].wait()
+        commands[0].result = redis.ConnectionError("the server is away")
+        return True
+
+    monkeypatch.setattr(NodesManager, "initialize", count_lookups)
+    monkeypatch.setattr(ClusterNode, "execute_pipeline", fail_when_told)
+    url = CLUSTER_SCHEME + cluster_valkey.url.removeprefix("redis://")
+    connection = connect(url, answer_seconds_max=5.0)
+    asked = {key: asyncio.create_task(connection.call_all([("GET", key)] * 2)) for key in failing}
+    await eventually(lambda: asyncio.sleep(0, len(waiting) == len(failing)))
+    for key, is_told in failing.items():
+        is_told.set()
+        with pytest.raises(redis.ConnectionError):
+            await asked[key]
+        # Whoever failed later had asked the servers of before: nothing is known of the new ones.
+        assert await connection.call_all([("GET", "{a}nothing")] * 2) == [None] * 2
+        assert len(lookups) == 2
     await connection.close()
 
 
