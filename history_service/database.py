@@ -38,6 +38,9 @@ ANSWER_SECONDS_MIN = 0.01
 DEAD_SERVER_GRACE_SECONDS = 1.0
 """The server ends a late query itself; one that does not is not there any more."""
 
+PLACE_SECONDS_MAX = 1.0
+"""Whoever waits longer for a connection is one of too many, and had better ask another process."""
+
 CONNECT_SECONDS_MAX = 5
 
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -118,7 +121,7 @@ class Database:
 
     async def _take_place(self, deadline: float) -> None:
         try:
-            await asyncio.wait_for(self._places.acquire(), _seconds_until(deadline))
+            await asyncio.wait_for(self._places.acquire(), place_seconds_max(_seconds_until(deadline)))
         except TimeoutError as error:
             raise ReadersBusy from error
 
@@ -189,6 +192,14 @@ def drop(connection: Connection) -> None:
     """Lets go of a connection without a word to the server, which may not be listening."""
     if connection not in _CUT_OFF:
         connection.pgconn.finish()
+
+
+def place_seconds_max(seconds_left: float) -> float:
+    """How long a caller with so much time left waits for a connection.
+
+    The rest is for the question, or for telling them that all are busy before they stop to listen.
+    """
+    return min(seconds_left / 2, PLACE_SECONDS_MAX)
 
 
 def _seconds_until(deadline: float) -> float:

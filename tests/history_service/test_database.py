@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from history_service import database
-from history_service.errors import OrderNotFound
+from history_service.errors import OrderNotFound, ReadersBusy
 
 
 async def test_a_caller_who_leaves_as_the_server_fails_leaves_nothing_behind(
@@ -73,3 +73,21 @@ async def test_an_answer_that_fails_halfway_takes_its_connection_with_it(databas
     await asked.ask()
     assert asked.sessions[0] != asked.sessions[1]
     await asked.readers.drain()
+
+
+async def test_a_caller_with_much_time_is_told_well_before_its_end_that_all_readers_are_busy(
+    database_url: str,
+) -> None:
+    asked = Asked(database_url)
+    async with asked.readers.snapshot(None), asyncio.timeout(database.ANSWER_SECONDS_MAX / 2):
+        with pytest.raises(ReadersBusy):
+            await asked.ask()
+    await asked.ask()
+    await asked.readers.drain()
+
+
+@pytest.mark.parametrize(("seconds_left", "seconds"), [(0.2, 0.1), (2.0, 1.0), (20.0, 1.0)])
+def test_a_place_is_waited_for_no_longer_than_leaves_time_to_answer(
+    seconds_left: float, seconds: float
+) -> None:
+    assert database.place_seconds_max(seconds_left) == seconds
