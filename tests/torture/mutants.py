@@ -118,8 +118,8 @@ NEVER_EXPIRES = Mutant(
     (
         Mutation(
             "command_service.checkout.expiry",
-            "ready = [due for due in found if due.request_id not in self._rest_until]",
-            "ready = [due for due in found if not found]",
+            "await asyncio.gather(*map(self._expire, found))",
+            "await asyncio.gather(*map(self._expire, []))",
         ),
     ),
 )
