@@ -58,8 +58,8 @@ REPLACED = {
         SELECT order_id, refunded_minor, gifted_minor, lines.refunded AS lines_refunded_minor
         FROM orders JOIN (
             SELECT order_id, sum(refunded_minor) AS refunded,
-                   bool_and(refunded_minor BETWEEN 0 AND unit_price_minor * quantity + discount_minor)
-                       AS is_sound
+                   bool_and(refunded_minor BETWEEN 0 AND unit_price_minor * quantity + discount_minor
+                            AND (refunded_minor <= quantity OR refunded_quantity > 0)) AS is_sound
             FROM order_lines GROUP BY order_id) AS lines USING (order_id)
         WHERE gifted_minor < 0 OR gifted_minor + lines.refunded > refunded_minor OR NOT lines.is_sound
     """,
