@@ -21,25 +21,20 @@ from command_service.payment.domain import CaptureMode, PaymentState, Wish
 from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
 from command_service.payment.reports import Lost
-from payment_providers.port import Flow, ProviderRefund, ProviderState
+from payment_providers.port import Flow, ProviderState
 from tests.command_service.checkout.order_shop import HOLD, refused
-from tests.command_service.checkout.provider_in_memory import ProviderShop, ask_back, provider_refund
-from tests.command_service.payment.tellings import authorized, captured, told
-
-FAILED, PENDING, SUCCEEDED = (
-    ProviderRefund.State.FAILED,
-    ProviderRefund.State.PENDING,
-    ProviderRefund.State.SUCCEEDED,
+from tests.command_service.checkout.provider_in_memory import (
+    ProviderShop,
+    ask_back,
+    event_names,
+    provider_refund,
 )
+from tests.command_service.payment.tellings import authorized, captured, told
 
 
 @pytest.fixture
 def shop() -> ProviderShop:
     return ProviderShop()
-
-
-def event_names(shop: ProviderShop, since: int) -> list[str]:
-    return [type(event).__name__ for event in shop.events[since:]]
 
 
 # --- payments -------------------------------------------------------------------------------------

@@ -24,7 +24,12 @@ from command_service.payment.refunds import RefundedLine, RefundState
 from command_service.payment.reports import Refused
 from payment_providers.port import ProviderRefund
 from tests.command_service.checkout.order_shop import HOLD, refused
-from tests.command_service.checkout.provider_in_memory import ProviderShop, ask_back, provider_refund
+from tests.command_service.checkout.provider_in_memory import (
+    ProviderShop,
+    ask_back,
+    event_names,
+    provider_refund,
+)
 from tests.command_service.payment.tellings import refund_told
 
 FAILED, PENDING, SUCCEEDED = (
@@ -37,10 +42,6 @@ FAILED, PENDING, SUCCEEDED = (
 @pytest.fixture
 def shop() -> ProviderShop:
     return ProviderShop()
-
-
-def event_names(shop: ProviderShop, since: int) -> list[str]:
-    return [type(event).__name__ for event in shop.events[since:]]
 
 
 # --- refunds --------------------------------------------------------------------------------------
