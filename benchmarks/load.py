@@ -192,6 +192,9 @@ class _Client:
     async def started(cls, load: AnyLoad) -> "_Client":
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", load.CLIENT),
+            # As each server has: Linux may share the processors among sessions, and the clients of one
+            # session would then keep each other waiting for what is measured.
+            start_new_session=True,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

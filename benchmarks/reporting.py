@@ -143,10 +143,11 @@ class Report:
     def as_markdown(self) -> str:
         """For docs/benchmarks/last_run.md."""
         machine = self.machine
+        system = f"{machine['system']}, sched_autogroup {'on' if machine['sched_autogroup'] else 'off'}"
         lines = [
             "# The last run",
             "",
-            f"{self.time}, {machine['processor_count']} x {machine['processor']}, {machine['system']}.",
+            f"{self.time}, {machine['processor_count']} x {machine['processor']}, {system}.",
             f"Load average of the machine before it began: {machine['load_before'][0]}.{self._warning}",
             f"{self._rounds}",
             "Written by `make bench`; [README.md](README.md) says how it is measured and what it means.",

@@ -134,6 +134,8 @@ async def echo(answer_bytes: int, worker_count: int) -> AsyncIterator[Echo]:
     processes = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "benchmarks.echo_server", address, str(answer_bytes)),
+            # As each service has; see load.py.
+            start_new_session=True,
             stdout=asyncio.subprocess.PIPE,
         )
         for _ in range(worker_count)

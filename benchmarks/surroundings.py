@@ -37,6 +37,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "load_before": [round(load, 1) for load in os.getloadavg()],
+        "sched_autogroup": _sched_autogroup(),
     }
 
 
@@ -73,6 +74,12 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def _sched_autogroup() -> bool:
+    """Whether Linux shares its processors among sessions: docs/operations.md tells why one minds."""
+    setting = Path("/proc/sys/kernel/sched_autogroup_enabled")
+    return setting.exists() and setting.read_text(encoding="ascii").strip() != "0"
 
 
 def _file_system(path: Path) -> str:

@@ -25,7 +25,13 @@ CURVES = {
 }
 REPORT = Report(
     time="2026-11-21T12:00:00+00:00",
-    machine={"processor": "a processor", "processor_count": 2, "system": "Linux", "load_before": [0.1]},
+    machine={
+        "processor": "a processor",
+        "processor_count": 2,
+        "system": "Linux",
+        "load_before": [0.1],
+        "sched_autogroup": True,
+    },
     settings={"postgresql": {"fsync": "on"}, "worker_processes": {"command_service": 2}},
     extent={"round_count": 3, "span_seconds": 2.0},
     figures=[RATE, LAG],
