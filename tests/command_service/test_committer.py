@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -74,6 +74,13 @@ class Count(Command[int]):
         if value > self.limit:
             raise CounterLimitReached(name=self.name)
         return Decision(value, [COUNTER.changed(self.name, value)])
+
+
+@dataclass(frozen=True, slots=True)
+class CountMany(Count):
+    """Likewise, as an import of many rows would."""
+
+    is_bulk: ClassVar[bool] = True
 
 
 class CounterRepository:
@@ -594,6 +601,27 @@ async def test_a_full_queue_refuses_and_tells_when_to_come_back(counters: str) -
         answers = await asyncio.gather(*(answer_of(committer, submission(Count("a"))) for _ in range(5)))
     assert [type(answer) for answer in answers].count(QueueFull) == 2
     assert value_of(counters, "a") == 3
+
+
+async def test_bulk_commands_that_wait_neither_hold_up_short_ones_nor_take_their_places(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who imports a catalogue fills a queue, and waits for locks: buyers do not notice."""
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(100, 100, 100, 100))
+    async with committing(counters, Limits(queue_length_max=2)) as committer:
+        async with held_from_outside(counters, "held"):
+            imports = [submission(CountMany("held")) for _ in range(3)]
+            outcomes = [asyncio.create_task(answer_of(committer, each)) for each in imports]
+            async with asyncio.timeout(60):
+                for name in "ab":
+                    await committer.submit(submission(Count(name)))
+            assert [outcome.done() for outcome in outcomes] == [False, False, True]
+        assert [type(answer) for answer in await asyncio.gather(*outcomes)] == [
+            Answer,
+            Answer,
+            QueueFull,
+        ]
+    assert [value_of(counters, name) for name in ("held", "a", "b")] == [2, 1, 1]
 
 
 async def test_what_a_worker_brings_is_let_into_a_full_queue_and_comes_first(counters: str) -> None:
