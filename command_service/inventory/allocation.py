@@ -1,4 +1,4 @@
-"""Which locations fill a demand: all or nothing, in as few parcels as can be. Pure."""
+"""Which locations fill a demand: all or nothing, from one location if one can. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

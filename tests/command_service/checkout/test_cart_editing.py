@@ -34,6 +34,7 @@ from command_service.pricing.domain import AmountOff
 from command_service.world import Command
 from event_log.codec import to_message
 from shopkeeper.cart.v1 import cart_pb2
+from tests.command_service.checkout.counted_calls import calls_of
 from tests.command_service.checkout.shop_in_memory import (
     CART_IDLE,
     OPENING,
@@ -448,3 +449,26 @@ def test_a_cart_answers_as_a_message(shop: ShopInMemory) -> None:
     assert (adjustment.promotion_id, adjustment.amount_minor) == ("sale", -77)
     assert adjustment.exact_amount_minor == "-153/2"
     assert not message.HasField("prices_valid_until")
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("promotion_count", [0, 3])
+def test_one_more_line_in_a_cart_four_times_as_full_is_at_most_four_times_the_work(
+    promotion_count: int,
+) -> None:
+    """The whole cart is priced anew, for a promotion may look at all of it; each line once."""
+
+    def calls(line_count: int) -> int:
+        shop = ShopInMemory()
+        for number in range(promotion_count):
+            shop.promote(f"p{number}", coupon_required=False)
+        for number in range(line_count + 1):
+            shop.sell(f"sku{number}", 100)
+        shop.carry_out(create())
+        for number in range(line_count):
+            shop.carry_out(add(f"sku{number}"))
+        return calls_of(lambda: shop.carry_out(add(f"sku{line_count}")))
+
+    assert calls(96) < 4.4 * calls(24)

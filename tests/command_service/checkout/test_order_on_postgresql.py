@@ -12,6 +12,7 @@ from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
+from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import PaymentAnswer
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.errors import (
@@ -311,6 +312,31 @@ async def test_a_hundred_orders_together_take_less_than_a_statement_each(shop: C
     answers = await shop.together(commands)
     assert all(isinstance(answer, Order) for answer in answers)
     assert shop.session.statement_count - statements < 100
+
+
+async def test_a_hundred_orders_of_one_sku_sell_its_stock_and_take_no_more_than_of_nine(
+    shop: CarryOut,
+) -> None:
+    """A row that all of them want is locked once, and written once: nobody queues for it."""
+    hot = [await fill_cart(shop, f"hot{number}", sku0=1) for number in range(101)]
+    spread = [
+        await fill_cart(shop, f"c{number}", **{f"sku{1 + number % 9}": 1}) for number in range(101)
+    ]
+
+    async def placed(commands: list[PlaceOrder]) -> tuple[int, ...]:
+        trips, statements = shop.session.trip_count, shop.session.statement_count
+        answers = await shop.together(commands)
+        return (
+            sum(isinstance(answer, Order) for answer in answers),
+            shop.session.trip_count - trips,
+            shop.session.statement_count - statements,
+        )
+
+    spread_count, *spread_cost = await placed(spread)
+    hot_count, *hot_cost = await placed(hot)
+    assert (spread_count, hot_count) == (101, 100)
+    assert hot_cost == spread_cost
+    assert await counters(shop, "sku0") == (100, 100, 0)
 
 
 BREACHES = {

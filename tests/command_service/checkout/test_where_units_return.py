@@ -1,10 +1,7 @@
 """ReturnOrderLines against a model that looks at every held line for every row; and without its cost."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from types import FrameType
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +14,7 @@ from command_service.inventory.events import StockMoved
 from command_service.ordering.domain import ORDER, Order
 from command_service.ordering.lines import OrderLine, Units
 from command_service.world import Touch, World
+from tests.command_service.checkout.counted_calls import calls_of
 from tests.command_service.checkout.order_shop import OrderShop
 
 Row = tuple[str, str, int]
@@ -143,23 +141,6 @@ def test_units_return_as_if_every_held_line_were_looked_at_for_each_row(
 
 
 # --- what it costs --------------------------------------------------------------------------------
-
-
-def calls_of(work: Callable[[], object]) -> int:
-    """How many functions are called in the course of it: a measure that no busy machine changes."""
-    count = 0
-
-    def note(frame: FrameType, event: str, argument: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def many_lines(count: int) -> tuple[World, ReturnOrderLines]:

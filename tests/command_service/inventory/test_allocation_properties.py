@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from command_service.errors import OutOfStock
@@ -62,6 +62,12 @@ DEMANDS = st.lists(
     min_size=1,
     max_size=4,
 )
+
+
+NO_SHELF_HAS_BOTH: Stocks = {
+    "cup": Stock("cup", (Level("a", 1, on_hand=1), Level("b", 2, on_hand=2))),
+    "mug": Stock("mug", (Level("a", 1, on_hand=2),)),
+}
 
 
 def rooms(found: Stocks) -> dict[Place, int]:
@@ -156,6 +162,27 @@ def test_units_on_open_shelves_are_used_up_before_any_is_backordered(
         spare = {(sku_id, level.location_id): level.spare for level in stock.levels if level.active}
         from_shelves = sum(min(spare[at], taken.get(at, 0)) for at in spare)
         assert from_shelves == min(wanted, sum(spare.values()))
+
+
+@given(stocks(), DEMANDS)
+@example(NO_SHELF_HAS_BOTH, [Demand("cup", 2), Demand("mug", 2)])
+def test_one_location_fills_all_of_it_if_one_can_and_a_sku_is_split_only_if_none_can(
+    found: Stocks, demands: list[Demand]
+) -> None:
+    """From what is on its shelf, that is: fewer parcels are no reason to promise what is not there."""
+    free = fillable(found, [Demand(demand.sku_id, demand.quantity) for demand in demands])
+    wanted, lines = wanted_by_sku(free), allocate(found, free)
+    able = {sku_id: shelves_with(found[sku_id], quantity) for sku_id, quantity in wanted.items()}
+    used = {sku_id: {line.location_id for line in lines if line.sku_id == sku_id} for sku_id in wanted}
+    if wanted and set[str].intersection(*able.values()):
+        assert len(set[str].union(*used.values())) == 1
+    assert [sku_id for sku_id in wanted if able[sku_id] and len(used[sku_id]) > 1] == []
+
+
+def shelves_with(stock: Stock | None, quantity: int) -> set[str]:
+    """Locations that can take so many units of a SKU from their shelf."""
+    levels = stock.levels if stock is not None else ()
+    return {level.location_id for level in levels if level.active and level.spare >= quantity}
 
 
 # --- given up again -------------------------------------------------------------------------------
