@@ -77,10 +77,11 @@ class PaymentName:
 class RefundWanted:
     """Money to give back. refund_id: ours, at most 64 characters. amount_minor: above 0.
 
-    The last three are for providers that keep no id of ours with a refund. last_sent_time: of the last
-    call for it that was or may have been sent; None before the first. other_references: the provider's
-    names for other refunds of the payment. nameless_equal_count: how many others, of the same amount,
-    are known to have been done, but not by name.
+    provider_reference: the provider's name for it; "" while it is not known. The last three are for
+    providers that keep no id of ours with a refund. last_sent_time: of the last call for it that was or
+    may have been sent; None before the first. other_references: the provider's names for other refunds
+    of the payment. nameless_equal_count: how many others, of the same amount, are known to have been
+    done, but not by name.
     """
 
     refund_id: str
@@ -88,6 +89,7 @@ class RefundWanted:
     amount_minor: int
     is_whole: bool
     """True when it gives back all that was captured: some providers have a form of their own for it."""
+    provider_reference: str = ""
     last_sent_time: datetime | None = None
     other_references: frozenset[str] = frozenset()
     nameless_equal_count: int = 0
@@ -309,7 +311,7 @@ class PaymentProvider(Protocol):
         ...
 
     async def read_refund(self, refund: RefundWanted) -> ProviderRefund | None:
-        """The refund as it is; None when there is no trace of it."""
+        """The refund as it is, by the provider's name or else by ours; None when there is no trace."""
         ...
 
     def payments_since(self, since: datetime) -> AsyncIterator[ProviderPayment]:

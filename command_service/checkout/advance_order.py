@@ -124,11 +124,12 @@ class AdvanceOrder(Command[Claims]):
         """All of it in one decision; whoever sends it knows the order from the log."""
         order = order_of(world, self.order_id)
         payments = payments_of(world, self.order_id)
-        state = _State(world, now, self.lease, order, payments)
+        followed = payments.asked_after(now)
+        state = _State(world, now, self.lease, order, followed)
         can_be_had = order.state is OrderState.EXPIRED and _can_be_had(world, order)
         for step in next_steps(order, payments, now, can_be_had=can_be_had):
             state = state.after(step)
-        claims = _claimed(payments, state.payments, now, self.lease)
+        claims = _claimed(followed, state.payments, now, self.lease)
         claims = replace(claims, is_wanted=state.order.holds_stock(now))
         changes = list(state.changes)
         if state.order is not order:

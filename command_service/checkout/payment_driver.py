@@ -207,15 +207,15 @@ class PaymentDriver:
     async def _drive_refund(
         self, refund: Refund, payments: OrderPayments, claimed_seconds: float
     ) -> tuple[Refund, ConsistencyToken]:
+        assert refund.errand is not None
         async with self._a_place(claimed_seconds):
             report = await of_provider_call(
                 self._gateway.run_refund(refund, payments),
                 provider=payments.payment(refund.payment_id).provider,
-                task=Task.REFUND.name.lower(),
+                task=refund.errand.task.name.lower(),
                 outcome_of=_word_for,
             )
-        assert refund.errand is not None
-        self._warn_of(report, payments.payment(refund.payment_id).provider, Task.REFUND)
+        self._warn_of(report, payments.payment(refund.payment_id).provider, refund.errand.task)
         attempt = refund.errand.attempt(refund.refund_id)
         command = ReportRefund(refund.payment_id, refund.refund_id, report, attempt)
         request_id = uuid5(NAMESPACE, attempt)

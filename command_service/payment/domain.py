@@ -374,6 +374,10 @@ class OrderPayments:
         )
         return replace(self, refunds=refunds).with_payment(payment)
 
+    def asked_after(self, now: datetime) -> "OrderPayments":
+        """With whatever is pending asked after, also what a program of before has left."""
+        return replace(self, refunds=tuple(each.asked_after(now) for each in self.refunds))
+
     def units_regained(
         self, refund: Refund, refunded_minor_by_line: Mapping[str, int]
     ) -> Iterator[RefundedLine]:

@@ -27,8 +27,14 @@ _BACKOFF_FIRST = timedelta(seconds=1)
 _BACKOFF_MAX = timedelta(minutes=1)
 """An order's stock is held for minutes: a provider that is well again should be noticed in one."""
 
-_DOUBLINGS_MAX = 6
-"""2 ** 6 seconds are more than _BACKOFF_MAX."""
+ASK_PAUSE_FIRST = timedelta(minutes=1)
+"""A refund that is to be done at once is so within seconds; banks take days."""
+
+ASK_PAUSE_MAX = timedelta(hours=6)
+"""Four times a day is soon enough for whoever waits for a bank, and no burden to the provider."""
+
+_DOUBLINGS_MAX = 9
+"""2 ** 9 of the first pauses are more than the longest."""
 
 
 class Task(IntEnum):
@@ -38,6 +44,8 @@ class Task(IntEnum):
     CAPTURE = 2
     VOID = 3
     REFUND = 4
+    ASK = 5
+    """How far a refund has come that the provider holds pending: a question, which has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,11 @@ class Errand:
     ) -> "Errand":
         """A new one, in the hands of whoever asked for it."""
         return cls(task, now, amount_minor, key_generation).claimed(now, lease=lease)
+
+    @classmethod
+    def asking(cls, now: datetime) -> "Errand":
+        """A new one, after a pause: what is pending cannot have ended yet."""
+        return cls(Task.ASK, now).postponed(now, None)
 
     @property
     def is_unknown(self) -> bool:
@@ -144,8 +157,10 @@ class Errand:
         The attempt in hand had no effect, so it does not count as sent: who waits for the effect of an
         earlier one (SumUp's refunds) would begin to wait anew each time.
         """
-        doublings = min(self.attempt_count, _DOUBLINGS_MAX)
-        pause = min(_BACKOFF_FIRST * 2**doublings, _BACKOFF_MAX)
+        is_question = self.task is Task.ASK
+        first = ASK_PAUSE_FIRST if is_question else _BACKOFF_FIRST
+        longest = ASK_PAUSE_MAX if is_question else _BACKOFF_MAX
+        pause = min(first * 2 ** min(self.attempt_count, _DOUBLINGS_MAX), longest)
         allowed = timedelta(seconds=retry_after_seconds or 0.0)
         due_time = now + max(pause, allowed)
         return replace(self, due_time=due_time, is_in_flight=False, claim_time=self.last_sent_time)

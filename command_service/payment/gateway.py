@@ -39,6 +39,9 @@ NOTHING_TO_HAND_OVER = Handover()
 NOT_WANTED = "order_closed"
 """The code of a payment that was let go: its order could not be paid any more when its call was due."""
 
+NOT_SEEN = "refund_not_seen"
+"""The code of a refund that the provider holds pending, and just now does not show."""
+
 UNREADABLE = "unreadable_answer"
 """The code of an answer of a form that we do not know. The call may have had its effect."""
 
@@ -94,6 +97,12 @@ class Gateway:
 
     async def run_refund(self, refund: Refund, payments: OrderPayments) -> Report:
         """Likewise for a refund. payments: of its order, for providers that keep no id of ours."""
+        report = await self._refund_in_time(refund, payments)
+        is_question = refund.errand is not None and refund.errand.task is Task.ASK
+        # One without an answer has had no effect.
+        return Postponed(report.code) if is_question and isinstance(report, Lost) else report
+
+    async def _refund_in_time(self, refund: Refund, payments: OrderPayments) -> Report:
         try:
             async with asyncio.timeout(self._calls_seconds_max):
                 return await self._run_refund(refund, payments)
@@ -120,10 +129,12 @@ class Gateway:
             return Postponed("provider_not_configured")
         wanted = refund_wanted(refund, payment, payments.refunds, last_sent_time=errand.last_sent_time)
         try:
-            if errand.must_ask:
+            if errand.must_ask or errand.task is Task.ASK:
                 found = await _answered(provider.read_refund(wanted))
                 if found is not None:
                     return Told(found)
+                if errand.task is Task.ASK:
+                    return Postponed(NOT_SEEN)
                 if errand.is_key_spent:
                     return NoTrace()
             return Told(await provider.refund(wanted, key=errand.key(refund.refund_id)))
@@ -285,6 +296,7 @@ def refund_wanted(
     )
     return RefundWanted(
         refund_id=refund.refund_id,
+        provider_reference=refund.provider_reference,
         payment=name_of(payment),
         amount_minor=refund.amount_minor,
         is_whole=refund.amount_minor == payment.captured_minor,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from command_service.payment.errands import LEASE, Errand
+from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.reports import (
     Lost,
     NoTrace,
@@ -88,6 +88,11 @@ class Refund:
         assert self.errand is not None
         return replace(self, errand=self.errand.claimed(now, lease=lease))
 
+    def asked_after(self, now: datetime) -> "Refund":
+        """The same; if it is pending and nobody asks how it ends, it is asked for from now on."""
+        is_left = self.state is RefundState.PENDING and self.errand is None
+        return replace(self, errand=Errand.asking(now)) if is_left else self
+
     def heard(self, report: Report, now: datetime, *, attempt: str = "") -> "Refund":
         """The refund after its errand, or the provider by itself, has reported.
 
@@ -98,7 +103,7 @@ class Refund:
             return self
         match report:
             case Told(ProviderRefund() as told):
-                return self._observed(told, now)
+                return self._observed(told, now, is_answer=not is_late)
             case _ if self.errand is None:
                 return self  # somebody else has settled it meanwhile
             case Refused(code, _):
@@ -116,7 +121,7 @@ class Refund:
                 return replace(self, errand=self.errand.renewed(now))
         raise TypeError(f"{report} is not about a refund")
 
-    def _observed(self, told: ProviderRefund, now: datetime) -> "Refund":
+    def _observed(self, told: ProviderRefund, now: datetime, *, is_answer: bool) -> "Refund":
         state, failure_code = _REFUND_STATE_TOLD[told.state], told.failure_code
         if self.errand is None and _REFUND_RANK[state] < _REFUND_RANK[self.state]:
             state, failure_code = self.state, self.failure_code
@@ -125,6 +130,16 @@ class Refund:
             state=state,
             provider_reference=self.provider_reference or told.provider_reference,
             failure_code=failure_code,
-            errand=None,
+            errand=self._question(now, is_answer=is_answer) if state is RefundState.PENDING else None,
         )
-        return self if after == self else replace(after, update_time=now)
+        is_same = replace(after, errand=self.errand) == self
+        return after if is_same else replace(after, update_time=now)
+
+    def _question(self, now: datetime, *, is_answer: bool) -> Errand:
+        """What is pending is asked for again: some providers never tell by themselves how it ends.
+
+        is_answer: True when that it is pending still answers the question in hand.
+        """
+        if self.errand is None or self.errand.task is not Task.ASK:
+            return Errand.asking(now)
+        return self.errand.postponed(now, None) if is_answer else self.errand

@@ -147,6 +147,12 @@ REFUNDS = sa.Table(
         "provider_reference",
         postgresql_where=sa.text("provider_reference <> ''"),
     ),
+    # What a program of before left pending and did not ask after.
+    sa.Index(
+        "ix_refunds_unasked",
+        "update_time",
+        postgresql_where=sa.text("state = 2 AND errand_task IS NULL"),
+    ),
     sa.Index(
         "ix_refunds_errand_due_time",
         "errand_due_time",
@@ -198,12 +204,15 @@ SELECT DISTINCT order_id FROM (
     UNION ALL
     (SELECT order_id, errand_due_time FROM refunds WHERE errand_due_time <= clock_timestamp()
      AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
+    UNION ALL
+    (SELECT order_id, update_time FROM refunds WHERE state = 2 AND errand_task IS NULL
+     AND order_id <> ALL(%(resting)s::text[]) ORDER BY update_time LIMIT %(count_max)s::bigint)
     ORDER BY errand_due_time LIMIT %(count_max)s::bigint
 ) AS due
 """
 """Orders with a call that waits for somebody to make it, of the calls that have waited for longest.
 
-Not those that rest.
+A refund that is pending and not asked after waits for somebody to begin. Not those that rest.
 """
 
 

@@ -31,6 +31,8 @@ WHAT_TO_DO: Mapping[str, str] = {
     "unknown_past_deadline": "Look at it in the provider's tools. We go on asking, once a minute.",
     "call_overdue": "Find the reason in the provider's tools: credentials, funds, a reader that is off."
     " We go on trying.",
+    "refund_pending": "Look at it in the provider's tools, or write to the provider. We go on asking,"
+    " every six hours.",
     "failed_refund": "RefundPayment once more, or give it back in another way and RecordRefund.",
 }
 """For each alarm."""

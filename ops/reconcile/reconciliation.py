@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from command_service.payment.errands import Task
 from command_service.payment.repository import OrderPaymentsRepository
 from ops.progress import OnProgress
 from ops.reconcile.comparison import Difference, Ours, differences
@@ -82,10 +83,14 @@ def _is_expected(ours: Ours, since: datetime, listing: Listing) -> bool:
 
 
 def _is_under_way(ours: Ours, begin_time: datetime) -> bool:
-    """True while a call is to be made, or when something has only just happened."""
+    """True while a call is to be made, or when something has only just happened.
+
+    A question is no such call: what it would tell is known here already.
+    """
     errands = [ours.payment.errand, *(refund.errand for refund in ours.refunds)]
+    calls = [errand for errand in errands if errand is not None and errand.task is not Task.ASK]
     changed = [ours.payment.update_time, *(refund.update_time for refund in ours.refunds)]
-    return any(errands) or max(changed) >= begin_time - RECENT
+    return bool(calls) or max(changed) >= begin_time - RECENT
 
 
 def _strangers(listing: Listing, known: Mapping[str, Ours]) -> list[ProviderPayment]:

@@ -51,6 +51,7 @@ from payment_providers.port import (
 ORDERS = "/v2/checkout/orders"
 AUTHORIZATIONS = "/v2/payments/authorizations"
 CAPTURES = "/v2/payments/captures"
+REFUNDS = "/v2/payments/refunds"
 
 DESCRIPTION_CHARS_MAX = 127
 
@@ -149,9 +150,13 @@ class PayPalProvider:
         return replace(done, refund_id=refund.refund_id)
 
     async def read_refund(self, refund: RefundWanted) -> ProviderRefund | None:
-        """Looks for our id among the refunds of the order."""
-        told = order_payment(await self._order(refund.payment.provider_reference))
-        return next((each for each in told.refunds if each.refund_id == refund.refund_id), None)
+        """Retrieves it, or looks for our id among the refunds of the order."""
+        if refund.provider_reference:
+            told = await self._get(f"{REFUNDS}/{refund.provider_reference}")
+            order_id = refund.payment.provider_reference
+            return refund_told(told, order_id, payment_id=refund.payment.payment_id)
+        order = order_payment(await self._order(refund.payment.provider_reference))
+        return next((each for each in order.refunds if each.refund_id == refund.refund_id), None)
 
     async def payments_since(self, since: datetime) -> AsyncIterator[ProviderPayment]:
         """All money that Transaction Search knows of: by our id only, and up to three hours late."""

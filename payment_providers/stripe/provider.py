@@ -136,7 +136,10 @@ class StripeProvider:
         return refund_told(await self._call(lambda: self._refunds.create_async(form, _key(key))))
 
     async def read_refund(self, refund: RefundWanted) -> ProviderRefund | None:
-        """Looks for our id among the refunds of the payment."""
+        """Retrieves it, or looks for our id among the refunds of the payment."""
+        if refund.provider_reference:
+            name = refund.provider_reference
+            return refund_told(await self._call(lambda: self._refunds.retrieve_async(name)))
         intent_id = await self._intent_id(refund.payment)
         async for told in self._refunds_where({"payment_intent": intent_id}):
             if told.refund_id == refund.refund_id:

@@ -132,13 +132,16 @@ def _nothing_sent() -> Iterator[None]:
 
 
 def _told_as(wanted: RefundWanted, transaction: Json) -> ProviderRefund | None:
-    """The first of the equal refunds that is not one of the others.
+    """The refund of that name; while it has none, the first of the equal ones that is not another.
 
     One that failed and has no name with us is taken for one of the others, of which as many fewer are
     left: a refund of ours that is not recognised would be made a second time.
     """
     with understanding():
         told = refunds_told(transaction, wanted.payment.provider_reference)
+    if wanted.provider_reference:
+        named = (each for each in told if each.provider_reference == wanted.provider_reference)
+        return next((replace(each, refund_id=wanted.refund_id) for each in named), None)
     equal = [
         refund
         for refund in told

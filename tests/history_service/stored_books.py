@@ -8,7 +8,7 @@ HOUR = timedelta(hours=1)
 CAPTURED, AUTHORIZED, STARTING = 6, 4, 1
 """States of a payment by their numbers."""
 
-REFUND_REQUESTED, REFUND_SUCCEEDED, REFUND_FAILED = 1, 3, 4
+REFUND_REQUESTED, REFUND_PENDING, REFUND_SUCCEEDED, REFUND_FAILED = 1, 2, 3, 4
 """Likewise of a refund."""
 
 

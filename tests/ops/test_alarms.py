@@ -13,6 +13,7 @@ from tests.history_service.stored_books import (
     AUTHORIZED,
     HOUR,
     REFUND_FAILED,
+    REFUND_PENDING,
     REFUND_REQUESTED,
     REFUND_SUCCEEDED,
     STARTING,
@@ -199,6 +200,17 @@ def test_a_call_that_is_put_off_for_a_day_is_seen(shop: Books, table: str) -> No
     shop.call_due(table, ago=timedelta(hours=25))
     subject = "paid.1" if table == "payments" else "paid.r1"
     assert shop.alarms() == [("call_overdue", subject, "paid", "stripe", 255, "GBP")]
+
+
+def test_a_refund_that_is_pending_for_a_week_is_seen_and_is_no_call_put_off(shop: Books) -> None:
+    shop.give_back("paid.1", state=REFUND_PENDING)
+    shop.call_due("refunds", ago=timedelta(days=6, hours=23))
+    shop.execute("UPDATE refunds SET errand_task = 5")
+    assert shop.alarms() == []
+    shop.execute("UPDATE refunds SET update_time = %s", shop.now - timedelta(days=7, hours=1))
+    assert shop.alarms() == [("refund_pending", "paid.r1", "paid", "stripe", 255, "GBP")]
+    shop.execute("UPDATE refunds SET state = 3, errand_task = NULL, errand_due_time = NULL")
+    assert shop.alarms() == []
 
 
 def test_a_failed_refund_is_one_alarm_until_the_money_went_back(shop: Books) -> None:

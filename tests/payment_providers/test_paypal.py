@@ -304,6 +304,10 @@ async def test_a_refund_may_pend_and_fail(both: Both) -> None:
     failed = await provider.read_refund(wish)
     assert failed is not None
     assert (failed.state, failed.failure_code) == (ProviderRefund.State.FAILED, "ECHECK")
+    by_name = replace(wish, refund_id="made by hand", provider_reference=refund.provider_reference)
+    assert await provider.read_refund(by_name) == failed
+    with pytest.raises(NotAccepted):
+        await provider.read_refund(replace(wish, provider_reference="9XX00000XX000000X"))
 
 
 async def test_what_was_not_captured_cannot_be_refunded(both: Both) -> None:

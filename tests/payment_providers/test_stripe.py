@@ -159,6 +159,10 @@ async def test_money_is_refunded_once_a_key_and_never_beyond_what_there_is(both:
     assert await provider.refund(part, key="r1") == refund
     assert await provider.read_refund(part) == refund
     assert await provider.read_refund(replace(part, refund_id="o1.r2")) is None
+    by_name = replace(part, refund_id="made by hand", provider_reference=refund.provider_reference)
+    assert await provider.read_refund(by_name) == refund
+    with pytest.raises(NotAccepted):
+        await provider.read_refund(replace(part, provider_reference="re_unknown"))
     with pytest.raises(NotAccepted):
         await provider.refund(replace(part, refund_id="o1.r2"), key="r2")
 

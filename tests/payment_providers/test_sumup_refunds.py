@@ -211,6 +211,27 @@ async def test_a_refund_that_failed_later_does_not_count(shop: Shop) -> None:
     assert await shop.provider.read_refund(long_ago) is None
 
 
+@pytest.mark.parametrize("flow", [Flow.HOSTED, Flow.READER])
+@pytest.mark.parametrize("end", [ProviderRefund.State.SUCCEEDED, ProviderRefund.State.FAILED])
+async def test_a_pending_refund_is_asked_for_by_its_name_until_it_ends(
+    shop: Shop, flow: Flow, end: ProviderRefund.State
+) -> None:
+    name = await shop.paid(flow=flow)
+    transaction = f"transactions/{await shop.transaction_id()}"
+    await shop.provider.refund(RefundWanted("o1.r1", name, 500, is_whole=False), key="r1")
+    await shop.sandbox.act(f"{transaction}/slow_refunds")
+    wish = RefundWanted("o1.r2", name, 500, is_whole=False, nameless_equal_count=1)
+    pending = await shop.provider.refund(wish, key="r2")
+    assert pending.state is ProviderRefund.State.PENDING
+    named = replace(wish, provider_reference=pending.provider_reference)
+    assert await shop.provider.read_refund(named) == pending
+    is_failed = end is ProviderRefund.State.FAILED
+    await shop.sandbox.act(f"{transaction}/{'fail' if is_failed else 'settle'}_refund")
+    ended = await shop.provider.read_refund(named)
+    assert ended == replace(pending, state=end, failure_code="FAILED" if is_failed else "")
+    assert await shop.sandbox.call_count("POST", "/refunds") == 2
+
+
 async def test_an_accepted_refund_is_told_though_it_cannot_be_read(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

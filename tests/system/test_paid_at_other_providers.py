@@ -159,6 +159,19 @@ class Shop:
         sql = "SELECT state FROM refunds WHERE order_id = %s"
         await self.books.until([(state,)], sql, order.order_id)
 
+    async def asked_after_refunds(self, order: Order, times: int) -> None:
+        """Returns when the order's one refund, pending, was asked after so often."""
+        sql = "SELECT errand_attempt_count, errand_is_in_flight FROM refunds WHERE order_id = %s"
+        for time in range(1, times + 1):
+            self.pauses_are_over(order)
+            await self.books.until([(time, False)], sql, order.order_id)
+
+    def pauses_are_over(self, order: Order) -> None:
+        """Nobody need wait any longer to ask after the order's refunds."""
+        self.books.execute(
+            "UPDATE refunds SET errand_due_time = now() WHERE order_id = %s", order.order_id
+        )
+
     def money(self, order: Order) -> tuple[int, int]:
         """What the order was paid, and what of it was given back."""
         sql = "SELECT paid_minor, refunded_minor FROM orders WHERE order_id = %s"
@@ -308,12 +321,36 @@ async def test_a_refund_that_paypal_fails_later_is_due_again(shop: Shop, tmp_pat
     await till.all_delivered()
     await shop.until_refund(order, REFUND_STATE_PENDING)
     assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, PRICE_MINOR)
-    await till.fail_refund(payment)
+    await till.end_refund(payment, succeeds=False)
     await shop.until_refund(order, REFUND_STATE_FAILED)
     await till.all_delivered()
     assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, 0)
     ended = await shop.reconcile("paypal", tmp_path)
     assert ended.returncode == DONE, ended.stdout
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+@pytest.mark.parametrize("flow", [PAYMENT_FLOW_HOSTED, PAYMENT_FLOW_READER])
+async def test_a_refund_of_which_sumup_tells_no_end_is_asked_for(
+    shop: Shop, flow: int, tmp_path: Path, *, succeeds: bool
+) -> None:
+    till = shop.tills.sumup
+    order, payment = await shop.paid(Way("sumup", flow))
+    await till.have_refunds_pend(payment)
+    await shop.give_back(order, 1)
+    await shop.until_refund(order, REFUND_STATE_PENDING)
+    await till.all_delivered()
+    assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, PRICE_MINOR)
+    await shop.asked_after_refunds(order, 2)
+    await till.end_refund(payment, succeeds=succeeds)
+    shop.pauses_are_over(order)
+    await shop.until_refund(order, REFUND_STATE_SUCCEEDED if succeeds else REFUND_STATE_FAILED)
+    back_minor = PRICE_MINOR if succeeds else 0
+    assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, back_minor)
+    assert shop.told(order, RefundRecorded) == 1
+    ended = await shop.reconcile("sumup", tmp_path)
+    assert ended.returncode == DONE, ended.stdout
+    assert "under way" not in ended.stdout
 
 
 @pytest.mark.parametrize("provider", ["sumup", "paypal"])

@@ -88,6 +88,14 @@ class Till(ABC):
         """Somebody has a customer pay in the provider's own tools; its name in the provider's list."""
 
     @abstractmethod
+    async def have_refunds_pend(self, payment: Payment) -> None:
+        """From now on money takes its time to go back."""
+
+    @abstractmethod
+    async def end_refund(self, payment: Payment, *, succeeds: bool) -> None:
+        """The money that was on its way back arrives, or does not."""
+
+    @abstractmethod
     def money_by_payment(self) -> dict[str, tuple[int, int]]:
         """What was captured and refunded in all, of each payment of ours by our name for it."""
 
@@ -154,13 +162,16 @@ class SumUpTill(Till):
         (await self._act(payment, act)).raise_for_status()
 
     async def refund_by_hand(self, payment: Payment, amount_minor: int) -> str:
-        names = (payment.payment_id, payment.provider_reference)
-        [transaction] = [
-            each for each in self._account.totals()["transactions"] if each["reference"] in names
-        ]
-        id_ = transaction["id"]
+        id_ = self._transaction_id_of(payment)
         told = await self._sumup.act(f"transactions/{id_}/refund", amount_units=amount_minor)
         return f"{id_}:{told['events'][-1]['id']}"
+
+    async def have_refunds_pend(self, payment: Payment) -> None:
+        await self._sumup.act(f"transactions/{self._transaction_id_of(payment)}/slow_refunds")
+
+    async def end_refund(self, payment: Payment, *, succeeds: bool) -> None:
+        act = "settle_refund" if succeeds else "fail_refund"
+        await self._sumup.act(f"transactions/{self._transaction_id_of(payment)}/{act}")
 
     async def pay_by_hand(self, amount_minor: int) -> str:
         wanted = {
@@ -175,6 +186,12 @@ class SumUpTill(Till):
 
     def money_by_payment(self) -> dict[str, tuple[int, int]]:
         return _added_up(self._account.totals()["transactions"], "reference")
+
+    def _transaction_id_of(self, payment: Payment) -> str:
+        names = (payment.payment_id, payment.provider_reference)
+        transactions = self._account.totals()["transactions"]
+        [transaction_id] = [each["id"] for each in transactions if each["reference"] in names]
+        return str(transaction_id)
 
     async def _act(self, payment: Payment, act: str) -> httpx.Response:
         reader_id = self._reader_of(payment)
@@ -254,14 +271,12 @@ class PayPalTill(Till):
         return ""
 
     async def have_refunds_pend(self, payment: Payment) -> None:
-        """From now on money takes its time to go back."""
         [capture] = self._captures_of(payment)
         await self._paypal.act(f"captures/{capture.id}/slow_refunds")
 
-    async def fail_refund(self, payment: Payment) -> None:
-        """The money that was on its way back does not arrive."""
+    async def end_refund(self, payment: Payment, *, succeeds: bool) -> None:
         [refund] = self._account.orders.get(payment.provider_reference).refunds
-        await self._paypal.act(f"refunds/{refund.id}/fail")
+        await self._paypal.act(f"refunds/{refund.id}/{'settle' if succeeds else 'fail'}")
 
     def money_by_payment(self) -> dict[str, tuple[int, int]]:
         return _added_up(self._account.totals()["orders"], "custom_id")

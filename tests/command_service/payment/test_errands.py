@@ -37,6 +37,15 @@ def test_pauses_grow_up_to_a_minute(errand: Errand) -> None:
     assert pauses == [2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
+def test_pauses_between_questions_after_what_is_pending_grow_up_to_six_hours() -> None:
+    question, now, pauses = Errand.asking(NOW), NOW, []
+    for _ in range(11):
+        pauses.append((question.due_time - now) // timedelta(minutes=1))
+        now = question.due_time
+        question = question.claimed(now).postponed(now, None)
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 360, 360]
+
+
 def test_a_pause_is_never_shorter_than_the_provider_asks_for(errand: Errand) -> None:
     assert errand.postponed(NOW, 90).due_time == NOW + timedelta(seconds=90)
     assert errand.postponed(NOW, 0.1).due_time == NOW + timedelta(seconds=2)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from command_service.payment.domain import OrderPayments, Payment, PaymentState, Wish
 from command_service.payment.errands import KEY_LIFE, Errand, Task
 from command_service.payment.gateway import NOT_WANTED, UNREADABLE, Gateway, name_of
-from command_service.payment.refunds import Refund
+from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (
     Begun,
@@ -257,3 +257,36 @@ async def test_a_refund_whose_outcome_is_unknown_is_not_given_up_for_a_refused_q
     provider = Provider(found=NotAccepted("bad_request"))
     report = await gateway(provider).run_refund(*lost_refund())
     assert report == Postponed("bad_request"), "the money may have left: it is not free again"
+
+
+def pending_refund() -> tuple[Refund, OrderPayments]:
+    asked, payments = refund(Errand.asking(NOW).claimed(LATER))
+    asked = replace(asked, state=RefundState.PENDING, provider_reference="re_1")
+    return asked, payments.with_refund(asked)
+
+
+@pytest.mark.parametrize("state", ProviderRefund.State)
+async def test_a_refund_that_is_pending_is_only_asked_for(state: ProviderRefund.State) -> None:
+    told = refund_told(state, "o1.r1", 50)
+    provider = Provider(found=by_provider(told))
+    assert await gateway(provider).run_refund(*pending_refund()) == told
+    assert provider.asked == ["read_refund"]
+
+
+@pytest.mark.parametrize(
+    ("found", "report"),
+    [
+        (None, Postponed("refund_not_seen")),
+        (NotAccepted("not_found"), Postponed("not_found")),
+        (NotDone("rate_limit", retry_after_seconds=9), Postponed("rate_limit", 9)),
+        (OutcomeUnknown("http_500"), Postponed("http_500")),
+        (KeySpent("http_500"), Postponed("http_500")),
+        (LookupError("of another form"), Postponed("unreadable_answer")),
+    ],
+)
+async def test_a_question_without_an_answer_sends_nothing_and_is_put_again(
+    found: Any, report: Postponed
+) -> None:
+    provider = Provider(found=found)
+    assert await gateway(provider).run_refund(*pending_refund()) == report
+    assert provider.asked == ["read_refund"]

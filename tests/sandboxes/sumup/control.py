@@ -93,7 +93,10 @@ def _on_reader(account: Account, id_: str) -> dict[str, Callable[..., Json]]:
 
 
 def _on_transaction(account: Account, id_: str) -> dict[str, Callable[..., Json]]:
-    """`refund` is by hand, in SumUp's own tools; `hide` lets the lookup lag."""
+    """`refund` is by hand, in SumUp's own tools; `hide` lets the lookup lag.
+
+    `slow_refunds` has those to come pend; `settle_refund` and `fail_refund` end the newest.
+    """
     transactions = account.transactions
     transaction = transactions.get(id_)
 
@@ -106,13 +109,15 @@ def _on_transaction(account: Account, id_: str) -> dict[str, Callable[..., Json]
         transactions.give_back(transaction, amount_units)
         return change()
 
-    def fail_refund() -> Json:
-        transaction.refunds[-1].status = "FAILED"
+    def end_refund(status: str) -> Json:
+        transaction.refunds[-1].status = status
         return change()
 
     return {
         "refund": refund,
-        "fail_refund": fail_refund,
+        "slow_refunds": lambda: change(are_refunds_slow=True),
+        "settle_refund": lambda: end_refund("REFUNDED"),
+        "fail_refund": lambda: end_refund("FAILED"),
         "hide": lambda: change(is_hidden=True),
         "show": lambda: change(is_hidden=False),
         "cancel": lambda: change(status="CANCELLED"),
