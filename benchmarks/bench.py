@@ -50,12 +50,14 @@ class Bench:
     """A shop that is open, and the means to measure it.
 
     wanted: the names of the figures that somebody wants. say: tells people what is being done.
+    others: shops that have their turns in between.
     """
 
     shop: ShopUnderTest
     extent: Extent
     wanted: frozenset[str]
     say: Callable[[str], None]
+    others: tuple[ShopUnderTest, ...] = ()
     _plain_shops: list[PlainShop] = field(default_factory=list)
 
     async def open(self) -> None:
@@ -93,7 +95,8 @@ class Bench:
         span_seconds: float | None = None,
     ) -> list[Measured]:
         """Several loads at once."""
-        await settle(self.shop)
+        for shop in (*self.others, self.shop):
+            await settle(shop)
         return await measure(loads, span_seconds or self.extent.span_seconds, pids or self.shop.pids)
 
     async def first_look(self, load: Load) -> Measured:
@@ -112,7 +115,7 @@ class Bench:
         return self._plain_shops[0]
 
     async def rounds(self, subjects: Mapping[str, Turn]) -> dict[str, list[Any]]:
-        """All subjects in turns, ours first."""
+        """All subjects in turns, ours first, and last in every second round."""
         if self.extent.is_endless:
             [(name, take_turn), *_] = subjects.items()
             while True:

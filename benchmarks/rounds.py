@@ -1,7 +1,8 @@
 """Rounds in which each subject has its turn, and what is made of their figures. Pure, but for the turns.
 
-A machine is never twice the same: what is compared is measured in turns, A B A B A B, and each ratio is
-of one round. Medians of the rounds leave out the one that somebody else's work fell into.
+A machine is never twice the same: what is compared is measured in turns, A B B A A B, and each ratio is
+of one round. Every second round goes backwards, since a turn may pay for what the one before has left.
+Medians of the rounds leave out the one that somebody else's work fell into.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -43,7 +44,7 @@ async def interleaved(
     """Gives each subject a turn in each round; the results by subject, in the order of the rounds."""
     results: dict[str, list[ResultT]] = {name: [] for name in subjects}
     for number in range(1, round_count + 1):
-        for name, take_turn in subjects.items():
+        for name, take_turn in list(subjects.items())[:: 1 if number % 2 else -1]:
             result = await take_turn()
             results[name].append(result)
             on_result(name, number, result)

@@ -71,30 +71,22 @@ class ShopUnderTest:
 
 @asynccontextmanager
 async def shop_under_test(worker_count: int) -> AsyncIterator[ShopUnderTest]:
-    """Starts everything on servers of its own, whose data is on disk and gone afterwards."""
+    """Starts everything on servers of its own, whose data are gone afterwards."""
     with (
         temporary_data_dir() as data_dir,
         EmbeddedPostgres(data_dir / "postgres", settings=POSTGRES_SETTINGS) as postgres,
     ):
         track_statements(postgres.url(), "none")
-        async with _shop(postgres, data_dir, DATABASE, worker_count) as shop:
+        async with _shop(postgres, data_dir, worker_count) as shop:
             yield shop
 
 
 @asynccontextmanager
-async def another_shop(shop: ShopUnderTest, database: str) -> AsyncIterator[ShopUnderTest]:
-    """One more shop on the same PostgreSQL, with services and a Valkey of its own."""
-    with temporary_data_dir() as data_dir:
-        async with _shop(shop.postgres, data_dir, database, shop.worker_count) as other:
-            yield other
-
-
-@asynccontextmanager
 async def _shop(
-    postgres: EmbeddedPostgres, data_dir: Path, database: str, worker_count: int
+    postgres: EmbeddedPostgres, data_dir: Path, worker_count: int
 ) -> AsyncIterator[ShopUnderTest]:
-    make_database(postgres, database)
-    url = postgres.url(database)
+    make_database(postgres, DATABASE)
+    url = postgres.url(DATABASE)
     migrate(url)
     # Whatever servers the caller uses otherwise, they are not to be filled with rubbish.
     given = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}

@@ -14,7 +14,7 @@ from benchmarks.load import Measured
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
 from benchmarks.shop_copies import Size, fill_shop
-from benchmarks.shop_under_test import another_shop
+from benchmarks.shop_under_test import ShopUnderTest, shop_under_test
 
 FACTOR = 10
 COMMANDS, QUERIES = ("command_service", "postgres"), ("query_service", "valkey")
@@ -24,16 +24,21 @@ Spent = Callable[[Measured], float]
 
 async def growth(bench: Bench) -> list[Figure]:
     """growth: the worst of reservations, orders and lookups of stock."""
-    size = Size(*(3 * [bench.extent.sku_count]))
-    large = Size(*(3 * [FACTOR * bench.extent.sku_count]))
+    counts = {"1x": bench.extent.sku_count, "10x": FACTOR * bench.extent.sku_count}
     async with AsyncExitStack() as stack:
+        shops: dict[str, ShopUnderTest] = {}
+        for name, count in counts.items():
+            bench.say(f"filling a shop of {count:,} SKUs, orders and open reservations each")
+            # With servers of its own: what its size costs them at any time must count as its own.
+            shops[name] = await stack.enter_async_context(shop_under_test(bench.shop.worker_count))
+            await fill_shop(
+                shops[name].servers.database_url, shops[name].command_address, Size(count, count, count)
+            )
         subjects: dict[str, Turn] = {}
-        for name, extent in (("1x", size), ("10x", large)):
-            bench.say(f"filling a shop of {extent.sku_count:,} SKUs, orders and open reservations each")
-            shop = await stack.enter_async_context(another_shop(bench.shop, f"growth_{name}"))
-            await fill_shop(shop.servers.database_url, shop.command_address, extent)
-            its = replace(bench.extent, sku_count=extent.sku_count)
-            subjects |= await _subjects(name, replace(bench, shop=shop, extent=its))
+        for name, shop in shops.items():
+            extent = replace(bench.extent, sku_count=counts[name])
+            others = tuple(other for other in shops.values() if other is not shop)
+            subjects |= await _subjects(name, replace(bench, shop=shop, extent=extent, others=others))
         in_turns = {key: subjects[key] for key in sorted(subjects)}
         results = await bench.rounds(in_turns)
     return [_figure(results)]

@@ -12,7 +12,7 @@ import psycopg
 from benchmarks.bench import REDIS_SECONDS_MAX, Bench, settle
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
-from benchmarks.shop_under_test import ShopUnderTest, another_shop
+from benchmarks.shop_under_test import ShopUnderTest, shop_under_test
 from benchmarks.stories import Stories
 from event_log.reader import LogReader
 from projections.rebuild import Rebuild
@@ -53,7 +53,7 @@ class Read(NamedTuple):
 async def rebuild(bench: Bench) -> list[Figure]:
     """rebuild_vs_copy."""
     event_count = bench.extent.event_count
-    async with another_shop(bench.shop, "rebuild") as shop:
+    async with shop_under_test(bench.shop.worker_count) as shop:
         stories = await Stories.of(shop)
         await asyncio.to_thread(stories.extend, event_count // SHARE)
         small = await _rebuilt(shop, event_count // SHARE)

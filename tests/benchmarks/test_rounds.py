@@ -5,7 +5,7 @@ import pytest
 from benchmarks.rounds import Compared, interleaved
 
 
-async def test_subjects_take_turns_round_by_round() -> None:
+async def test_subjects_take_turns_round_by_round_and_every_second_round_backwards() -> None:
     turns: list[str] = []
 
     async def take(name: str) -> int:
@@ -19,9 +19,9 @@ async def test_subjects_take_turns_round_by_round() -> None:
         lambda name, number, result: told.append((name, number, result)),
     )
 
-    assert turns == ["a", "b"] * 3
-    assert results == {"a": [1, 3, 5], "b": [2, 4, 6]}
-    assert told[:3] == [("a", 1, 1), ("b", 1, 2), ("a", 2, 3)]
+    assert turns == ["a", "b", "b", "a", "a", "b"]
+    assert results == {"a": [1, 4, 5], "b": [2, 3, 6]}
+    assert told[:3] == [("a", 1, 1), ("b", 1, 2), ("b", 2, 3)]
 
 
 def test_the_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
