@@ -16,8 +16,9 @@ from tests.sandboxes.stripe.server import StripeSandbox
 from tests.soak.samples import (
     Sample,
     grown,
+    grown_faster,
     has_more_sessions,
-    look_at_database,
+    look_at_servers,
     more_files,
     slopes,
 )
@@ -93,6 +94,10 @@ class Result:
             *(
                 f"{name}: {before:.0f} rows, then {after:.0f}"
                 for name, (before, after) in grown(self.samples).items()
+            ),
+            *(
+                f"{name}: {before:.2f} rows an order, then {after:.2f}"
+                for name, (before, after) in grown_faster(self.samples).items()
             ),
             *(
                 f"{name}: {before} open files, then {after}"
@@ -194,7 +199,7 @@ async def _watch(
     begun, told_minute = loop.time(), 0
     while not coming.done():
         await asyncio.wait({coming}, timeout=result.plan.sample_seconds)
-        rows, session_count = await asyncio.to_thread(look_at_database, shop.database_url)
+        rows, session_count = await asyncio.to_thread(look_at_servers, shop.database_url, shop.redis_url)
         usage = {each.name: usage_of(each.pid) for each in shop.deployment.processes}
         minutes = (loop.time() - begun) / 60
         sample = Sample(minutes, visits.order_count, usage, rows, session_count)

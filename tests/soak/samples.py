@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
+import redis
 
 from tests.process_usage import Usage
 
@@ -47,12 +48,17 @@ class Sample:
     session_count: int
 
 
-def look_at_database(database_url: str) -> tuple[dict[str, int], int]:
+VALKEY_KEYS = "keys of Valkey"
+
+
+def look_at_servers(database_url: str, redis_url: str) -> tuple[dict[str, int], int]:
     """Rows of each table, and of what is counted apart; the services' sessions."""
+    with redis.Redis.from_url(redis_url) as client:
+        keys = {VALKEY_KEYS: client.dbsize()}
     with psycopg.connect(database_url, autocommit=True) as connection:
         names = [str(name) for (name,) in connection.execute(TABLES)]
         queries = {name: f"SELECT count(*) FROM {name}" for name in names} | COUNTS
-        rows = {name: _number(connection, sql) for name, sql in queries.items()}
+        rows = {name: _number(connection, sql) for name, sql in queries.items()} | keys
         return rows, _number(connection, SESSIONS)
 
 
@@ -129,6 +135,28 @@ def rows_per_order(samples: Sequence[Sample]) -> dict[str, float]:
         for name in sorted(later[-1].rows)
         if name not in BOUNDED_TABLES and later[-1].rows[name] != later[0].rows[name]
     }
+
+
+def grown_faster(samples: Sequence[Sample]) -> dict[str, tuple[float, float]]:
+    """Of all else, what grew by more an order in the last quarter than in the third, and by how much."""
+    later = second_half(samples)
+    middle = len(later) // 2
+    third, last = (later[0], later[middle]), (later[middle], later[-1])
+    gains = {
+        name: (_gain_per_order(name, *third), _gain_per_order(name, *last))
+        for name in samples[0].rows
+        if name not in BOUNDED_TABLES
+    }
+    order_count = last[1].order_count - last[0].order_count
+    return {
+        name: (before, after)
+        for name, (before, after) in gains.items()
+        if after > GROWTH_MAX * before and (after - before) * order_count > ROWS_GROWTH_MIN
+    }
+
+
+def _gain_per_order(name: str, begin: Sample, end: Sample) -> float:
+    return (end.rows[name] - begin.rows[name]) / max(end.order_count - begin.order_count, 1)
 
 
 def more_files(samples: Sequence[Sample]) -> dict[str, tuple[int, int]]:

@@ -57,7 +57,10 @@ def sampled(count: int = 40, **changing: int) -> list[Sample]:
             minutes=n / 4,
             order_count=10 * n,
             usage={"p": Usage(100_000 + n * changing.get("kib", 0), 20 + n * changing.get("files", 0))},
-            rows={name: count + n * changing.get(name, 0) for name, count in rows.items()},
+            rows={
+                name: count + n * changing.get(name, 0) + 10 * n**2 * changing.get(f"{name} squared", 0)
+                for name, count in rows.items()
+            },
             session_count=10 + n * changing.get("sessions", 0),
         )
         for n in range(count)
@@ -80,6 +83,7 @@ def test_what_does_not_grow_is_no_leak() -> None:
     [
         ({"kib": 30}, "p grows by 120 KiB a minute"),
         ({"requests": 100}, r"requests: 3\d{3} rows, then 4\d{3}"),
+        ({"orders squared": 1}, r"orders: 50\.00 rows an order, then 69\.00"),
         ({"files": 1}, "p: 49 open files, then 59"),
         ({"sessions": 1}, "more and more sessions at the database"),
     ],
