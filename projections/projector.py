@@ -189,7 +189,16 @@ class Projector:
         _measure(found, found.after)
         fed = await self._feeder.feed(found)
         _measure(found, found.batch.through_position)
+        if fed.is_level:
+            await self._complete_again(found)
         return fed.has_more
+
+    async def _complete_again(self, found: Found) -> None:
+        """Marks what came back not complete: a server of a cluster may have saved it half filled."""
+        for generation, checkpoints in found.checkpoints.items():
+            if not all(each.is_complete for each in checkpoints):
+                log.warning("Redis lost what it had written, told again", generation=generation)
+                await self._feeder.complete(generation)
 
     async def _feed_building(self, registry: Registry, generation: Generation) -> bool:
         found = await self._feeder.look([generation.number])

@@ -13,10 +13,12 @@ from event_log.reader import LogBatch, LogReader
 from projections.projector import LogIsPast, Projector, begin_generation
 from projections.retelling import UnknownEvent
 from projections.sweeper import Sweeper
+from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection, connect
-from read_models.partitions import PARTITIONS, checkpoint_key
+from read_models.partitions import PARTITIONS, checkpoint_key, key_of
 from read_models.reading import read_checkpoints
 from read_models.registry import GenerationState, load_registry
+from read_models.views import STOCK
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
 from tests.read_side import Log, all_values, serving, settle, stock_moved
@@ -57,6 +59,25 @@ async def test_one_lost_checkpoint_begins_a_new_generation_and_the_old_one_is_sw
     assert await all_values(connection, first) == {}
     assert (await load_registry(connection)).find(first) is None
     assert await all_values(connection, await serving(connection)) == before
+
+
+async def test_a_partition_that_came_back_half_filled_is_told_the_rest_and_complete_again(
+    log: Log, connection: Connection, projector: Projector
+) -> None:
+    """As of a server of a cluster that saved it while the generation was filled, and was restarted."""
+    log.record(stock_moved("MUG", 3))
+    await settle(projector)
+    number = await serving(connection)
+    values = await all_values(connection, number)
+    checkpoints = await read_checkpoints(connection, number, PARTITIONS)
+    partition, name = STOCK.address("MUG")
+    half_filled = Checkpoint(log.incarnation(), 0, is_complete=False)
+    await connection.call("SET", checkpoint_key(number, partition), str(half_filled))
+    await connection.call("DEL", key_of(number, partition, name))
+    await settle(projector)
+    assert await serving(connection) == number
+    assert await all_values(connection, number) == values
+    assert await read_checkpoints(connection, number, PARTITIONS) == checkpoints
 
 
 async def test_generations_whose_registry_was_lost_are_swept(
