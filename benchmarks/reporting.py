@@ -99,6 +99,9 @@ class Figure:
         }
 
 
+MEMORY_FILE_SYSTEMS = {"tmpfs", "ramfs"}
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """All that is known of a run. time: when it began, in UTC."""
@@ -140,6 +143,15 @@ class Report:
             f" processes: {workers}."
         )
 
+    @property
+    def _disk(self) -> str:
+        """Where the data were: of what is only in memory nothing is durable."""
+        kind = self.settings["postgresql_file_system"]
+        told = f"PostgreSQL's data on {kind}, ours and pgbench's."
+        if kind not in MEMORY_FILE_SYSTEMS:
+            return told
+        return f"{told} **That is memory: nothing was durable, and no figure of writing counts.**"
+
     def as_markdown(self) -> str:
         """For docs/benchmarks/last_run.md."""
         machine = self.machine
@@ -150,6 +162,7 @@ class Report:
             f"{self.time}, {machine['processor_count']} x {machine['processor']}, {system}.",
             f"Load average of the machine before it began: {machine['load_before'][0]}.{self._warning}",
             f"{self._rounds}",
+            f"{self._disk}",
             "Written by `make bench`; [README.md](README.md) says how it is measured and what it means.",
             "",
             f"| {' | '.join(HEADS)} |",

@@ -54,7 +54,8 @@ def settings(shop: ShopUnderTest) -> dict[str, Any]:
     return {
         "worker_processes": {"command_service": shop.worker_count, "query_service": shop.worker_count},
         "postgresql": dict(rows),
-        "postgresql_data": f"{_file_system(shop.postgres.data_dir)}, the same for ours and for pgbench",
+        # Of ours and of pgbench, which share the server.
+        "postgresql_file_system": _file_system(shop.postgres.data_dir),
         "postgresql_sessions": dict(sessions),
         "valkey_connections": connection_count,
         "command_service": _defaults(CommandSettings, "batch_rows_max", "bulk_batch_rows_max"),
@@ -83,7 +84,7 @@ def _sched_autogroup() -> bool:
 
 
 def _file_system(path: Path) -> str:
-    """The kind of file system that holds the data: on one of memory nothing would be durable."""
+    """The kind of file system that holds the data."""
     found = [each for each in psutil.disk_partitions(all=True) if path.is_relative_to(each.mountpoint)]
     deepest = max(found, key=lambda each: len(each.mountpoint), default=None)
-    return f"on {deepest.fstype}" if deepest else "on a file system of unknown kind"
+    return deepest.fstype if deepest else "unknown"

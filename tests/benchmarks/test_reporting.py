@@ -32,7 +32,11 @@ REPORT = Report(
         "load_before": [0.1],
         "sched_autogroup": True,
     },
-    settings={"postgresql": {"fsync": "on"}, "worker_processes": {"command_service": 2}},
+    settings={
+        "postgresql": {"fsync": "on"},
+        "postgresql_file_system": "ext4",
+        "worker_processes": {"command_service": 2},
+    },
     extent={"round_count": 3, "span_seconds": 2.0},
     figures=[RATE, LAG],
     curves=CURVES,
@@ -105,6 +109,14 @@ def test_a_run_on_a_busy_machine_says_so(load: float, is_warned: bool) -> None:
     report = replace(REPORT, machine={**REPORT.machine, "load_before": [load]})
 
     assert ("Others were at work" in report.as_markdown()) is is_warned
+
+
+@pytest.mark.parametrize(("kind", "is_warned"), [("ext4", False), ("tmpfs", True)])
+def test_a_run_in_memory_says_that_nothing_was_durable(kind: str, is_warned: bool) -> None:
+    report = replace(REPORT, settings={**REPORT.settings, "postgresql_file_system": kind})
+
+    assert f"PostgreSQL's data on {kind}" in report.as_markdown()
+    assert ("nothing was durable" in report.as_markdown()) is is_warned
 
 
 def test_a_report_is_kept_with_its_table_and_a_plot_for_each_curve(tmp_path: Path) -> None:
