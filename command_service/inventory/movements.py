@@ -7,7 +7,7 @@ again, the same movement lowers it. So reserved + allocated <= on_hand + backord
 holds at all times, and shortage is never more than is needed for that.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -222,9 +222,9 @@ def _picked(stocks: Stocks, held: Sequence[HeldLine], units: Sequence[Demand]) -
     """How many of the units leave each place that holds them."""
     picked = Counter[Place]()
     short = []
-    lines = _by_rank(stocks, held)
+    lines_by_sku = _by_rank(stocks, held)
     for demand in summed(units):
-        places = [(line, level) for line, level in lines if _is_for(demand, line)]
+        places = [each for each in lines_by_sku[demand.sku_id] if _is_at(demand, each[0])]
         held_quantity = sum(line.unshipped_quantity - picked[line.place] for line, _ in places)
         _refuse_what_is_not_held(demand, held_quantity)
         left = demand.quantity
@@ -240,14 +240,17 @@ def _picked(stocks: Stocks, held: Sequence[HeldLine], units: Sequence[Demand]) -
     return picked
 
 
-def _by_rank(stocks: Stocks, held: Iterable[HeldLine]) -> list[tuple[HeldLine, Level]]:
-    """The lines in the order in which units leave them, each with its level."""
+def _by_rank(stocks: Stocks, held: Iterable[HeldLine]) -> Mapping[str, list[tuple[HeldLine, Level]]]:
+    """The lines of each SKU in the order in which units leave them, each with its level."""
     lines = [(line, _level(stocks, *line.place)) for line in held]
-    return sorted(lines, key=lambda each: (each[1].rank, each[0].location_id))
+    lines_by_sku = defaultdict[str, list[tuple[HeldLine, Level]]](list)
+    for line, level in sorted(lines, key=lambda each: (each[1].rank, each[0].location_id)):
+        lines_by_sku[line.sku_id].append((line, level))
+    return lines_by_sku
 
 
-def _is_for(demand: Demand, line: HeldLine) -> bool:
-    return demand.sku_id == line.sku_id and demand.location_id in (None, line.location_id)
+def _is_at(demand: Demand, line: HeldLine) -> bool:
+    return demand.location_id in (None, line.location_id)
 
 
 def _refuse_what_is_not_held(demand: Demand, held_quantity: int) -> None:

@@ -34,7 +34,6 @@ from command_service.pricing.domain import AmountOff
 from command_service.world import Command
 from event_log.codec import to_message
 from shopkeeper.cart.v1 import cart_pb2
-from tests.command_service.checkout.counted_calls import calls_of
 from tests.command_service.checkout.shop_in_memory import (
     CART_IDLE,
     OPENING,
@@ -44,6 +43,7 @@ from tests.command_service.checkout.shop_in_memory import (
     reprice,
     set_quantity,
 )
+from tests.command_service.counted_calls import calls_of
 
 
 @pytest.fixture

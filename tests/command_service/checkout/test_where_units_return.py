@@ -14,8 +14,8 @@ from command_service.inventory.events import StockMoved
 from command_service.ordering.domain import ORDER, Order
 from command_service.ordering.lines import OrderLine, Units
 from command_service.world import Touch, World
-from tests.command_service.checkout.counted_calls import calls_of
 from tests.command_service.checkout.order_shop import OrderShop
+from tests.command_service.counted_calls import calls_of
 
 Row = tuple[str, str, int]
 """Units of a SKU for the shelf of a location."""

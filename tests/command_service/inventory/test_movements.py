@@ -27,6 +27,7 @@ from command_service.inventory.movements import (
     ship,
     transfer,
 )
+from tests.command_service.counted_calls import calls_of
 
 FULL = Level("a", 1, on_hand=5)
 
@@ -253,3 +254,23 @@ def test_a_place_that_is_promised_short_has_nothing_to_spare() -> None:
 def test_nothing_can_be_transferred_from_where_there_never_was_stock() -> None:
     with pytest.raises(StockNotFound):
         transfer(Stock("cup", ()), "a", B, 1, cause="o1")
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+def test_holding_paying_and_shipping_four_times_the_skus_is_four_times_the_work() -> None:
+    def calls(count: int) -> int:
+        stocks: dict[str, Stock | None] = {
+            name: Stock(name, (FULL,)) for name in (f"sku{number:04}" for number in range(count))
+        }
+        demands = [Demand(sku_id, 1) for sku_id in stocks]
+
+        def live() -> None:
+            held = hold(stocks, demands, cause="o1")
+            committed = commit(held.stocks, held.lines, cause="o1")
+            ship(committed.stocks, committed.lines, demands, cause="o1")
+
+        return calls_of(live)
+
+    assert calls(200) < 4.4 * calls(50)
