@@ -219,6 +219,11 @@ class Cart:
         others = tuple(other for other in self.coupon_codes if other != coupon_code)
         return replace(self, coupon_codes=others)
 
+    @property
+    def has_left_its_id(self) -> bool:
+        """Whether another cart may be made under it: this one was forgotten, and no order bears it."""
+        return self.is_forgotten and self.state is not CartState.ORDERED
+
     def renewed(self, now: datetime, cart_idle: timedelta) -> "Cart":
         """The next version, changed now; it expires when nothing is done for the idle time."""
         return replace(self, version=self.version + 1, update_time=now, expire_time=now + cart_idle)

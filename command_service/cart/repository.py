@@ -199,10 +199,7 @@ class CartRepository:
         if written:
             rows = (_line_row(cart_id, line) for cart_id, line in written)
             statements.append(Statement(UPSERT_LINES, columns(rows)))
-        freed = [
-            c.key for c in changed if c.after.is_forgotten and c.after.state is not CartState.ORDERED
-        ]
-        if freed:
+        if freed := [c.key for c in changed if c.after.has_left_its_id]:
             statements.append(Statement(DELETE_CARTS, (freed,)))
         return statements
 

@@ -40,12 +40,13 @@ class CreateCart(Command[Cart]):
         """Makes the cart.
 
         Raises:
-            CartAlreadyExists: there is one, whatever has become of it.
+            CartAlreadyExists: there is one, or was one that is not forgotten or became an order.
             PriceListNotFound: it names a price list that does not exist.
             CurrencyMismatch: its price list is in another currency.
             PriceListForAnotherGroup: its price list is for another customer group.
         """
-        if world.get(CART, self.cart_id) is not None:
+        there = world.get(CART, self.cart_id)
+        if there is not None and not there.has_left_its_id:
             raise CartAlreadyExists(cart_id=self.cart_id)
         cart = Cart(
             cart_id=self.cart_id,

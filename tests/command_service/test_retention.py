@@ -18,7 +18,8 @@ from command_service.retention import Kept, RetentionWorker
 from command_service.session import Session
 from command_service.storage import storage
 from command_service.submission import SUCCESS, Answer
-from tests.command_service.checkout.shop_in_memory import add, create
+from tests.command_service.checkout.orders_on_postgresql import broken_invariants
+from tests.command_service.checkout.shop_in_memory import add, create, merge
 from tests.command_service.checkout.shop_on_postgresql import open_shop
 from tests.command_service.conftest import CarryOut
 from tests.eventually import eventually
@@ -120,6 +121,23 @@ async def test_a_cart_that_expired_long_ago_is_forgotten_and_its_id_is_free(shop
         ("c1", "retention worker")
     ]
     assert (await shop(create("c1"))).version == 1
+
+
+async def test_a_batch_that_forgets_a_cart_may_make_another_of_its_id(shop: CarryOut) -> None:
+    await shop(merge("c1", "c2"))
+    _, made, filled = await shop.together(
+        [ForgetCart("c1", timedelta()), create("c1"), add("sku6", cart_id="c1")]
+    )
+    assert (made.version, filled.version) == (1, 2)
+    assert await shop.fetch("SELECT version, state FROM carts WHERE cart_id = 'c1'") == [(2, 1)]
+    assert await shop.fetch("SELECT sku_id FROM cart_lines WHERE cart_id = 'c1'") == [("sku6",)]
+    assert await broken_invariants(shop) == {}
+
+
+async def test_a_batch_that_forgets_an_ordered_cart_makes_no_other_of_its_id(shop: CarryOut) -> None:
+    await close(shop, "c1", "31 days", state=2)
+    _, refused = await shop.together([ForgetCart("c1", timedelta()), create("c1")])
+    assert isinstance(refused, CartAlreadyExists)
 
 
 async def test_of_a_cart_that_was_ordered_the_id_stays_since_its_order_bears_it(shop: CarryOut) -> None:
