@@ -24,7 +24,7 @@ from projections.metrics import (
     POSITION,
 )
 from read_models.checkpoints import Checkpoint
-from read_models.connections import REDIS_AWAY, Connection
+from read_models.connections import REDIS_AWAY, REDIS_FULL, Connection
 from read_models.partitions import PARTITIONS
 from read_models.reading import read_checkpoints
 from read_models.registry import (
@@ -123,7 +123,9 @@ class Projector:
     def _report(self, error: Exception) -> None:
         if not self._reminder.is_due(type(error).__name__):
             return
-        if isinstance(error, SERVER_AWAY):
+        if isinstance(error, REDIS_FULL):
+            log.error("Redis is full, the views stand still", reason=str(error).strip())
+        elif isinstance(error, SERVER_AWAY):
             log.warning("waiting for a server", reason=str(error).strip())
         else:
             log.error("projecting failed, trying again", exc_info=error)

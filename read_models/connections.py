@@ -21,6 +21,9 @@ CLUSTER_SCHEME = "redis+cluster://"
 SCAN_COUNT = 500
 """Keys a step of SCAN: well below a millisecond of the server's time."""
 
+REDIS_FULL = exceptions.OutOfMemoryError
+"""Raised when Redis has no memory left to write to; it still answers, and deletes."""
+
 REDIS_AWAY = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -28,7 +31,7 @@ REDIS_AWAY = (
     exceptions.RedisClusterException,
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
-    exceptions.OutOfMemoryError,
+    REDIS_FULL,
 )
 """What is raised while Redis cannot be reached, or cannot serve just now."""
 

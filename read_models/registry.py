@@ -16,8 +16,11 @@ REGISTRY_KEY = "{read-models}:registry"
 CHANGE_ATTEMPTS_MAX = 20
 """A change competes with a few others a minute at most."""
 
+# DEL: a script whose first write takes no memory is not refused by a server that is full. How else would
+# it hear that a generation is to be dropped? (The flag allow-oom says so too, from Redis 7 on.)
 _COMPARE_AND_SET = """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """

@@ -161,6 +161,7 @@ def read_models_server(request: pytest.FixtureRequest) -> EmbeddedValkey:
         client.flushall()
         client.script_flush()
         client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 0)
     return server
 
 

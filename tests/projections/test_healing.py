@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
+import redis
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 import projections.projector
 from event_log.reader import LogBatch, LogReader
+from ops.embedded import EmbeddedValkey
 from projections.projector import LogIsPast, Projector, begin_generation
 from projections.retelling import UnknownEvent
 from projections.sweeper import Sweeper
@@ -232,6 +235,23 @@ async def test_a_projector_that_cannot_go_on_says_so_and_how_far_it_is_behind(
     assert metric("shopkeeper_projection_lag_events") == 2
     assert metric("shopkeeper_projection_lag_seconds") > 0.3
     await projector.drain()
+
+
+async def test_a_redis_that_is_full_is_told_as_that(
+    log: Log, read_models_server: EmbeddedValkey, projector: Projector
+) -> None:
+    log.record(stock_moved("MUG", 3))
+    await settle(projector)
+    with closing(redis.Redis.from_url(read_models_server.url)) as client, capture_logs() as lines:
+        client.config_set("maxmemory", 1)
+        log.record(stock_moved("MUG", 2))
+        await projector.start()
+        await eventually(lambda: asyncio.sleep(0, bool(lines)))
+        await projector.drain()
+        client.config_set("maxmemory", 0)
+    line = lines[0]
+    assert (line["event"], line["log_level"]) == ("Redis is full, the views stand still", "error")
+    assert "'maxmemory'" in line["reason"]
 
 
 async def test_a_projector_that_is_well_again_says_so(

@@ -1,11 +1,14 @@
 """Rebuilding while the shop goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 
 import pytest
+import redis
 
 from event_log.reader import LogReader
+from ops.embedded import EmbeddedValkey
 from projections.comparing import NotLevel
 from projections.projector import Projector
 from projections.rebuild import Rebuild, RebuildRefused
@@ -14,6 +17,7 @@ from projections.sweeper import Sweeper
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS, key_of
 from read_models.reading import read_checkpoints
+from read_models.registry import load_registry
 from read_models.views import STOCK
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
@@ -83,6 +87,33 @@ async def test_a_rebuild_heals_views_that_cannot_be_fed_any_more(
     log.record(stock_moved("LATE", 1))
     await settle(projector)
     assert any("LATE" in name for name in await all_values(connection, second))
+
+
+async def test_a_rebuild_that_filled_redis_can_be_dropped_and_the_views_go_on(
+    log: Log,
+    read_models_server: EmbeddedValkey,
+    connection: Connection,
+    new_projector: Callable[..., Projector],
+    rebuild: Rebuild,
+) -> None:
+    record_days(log, 3)
+    projector = new_projector(batch_events_max=20)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await projector.round()
+    log.record(stock_moved("LATE", 1))
+    with closing(redis.Redis.from_url(read_models_server.url)) as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            await projector.round()
+        await rebuild.drop(second)
+        await Sweeper(connection).sweep()
+        assert (await load_registry(connection)).find(second) is None
+        assert await all_values(connection, second) == {}
+        client.config_set("maxmemory", 0)
+    await settle(projector)
+    assert any("LATE" in name for name in await all_values(connection, first))
 
 
 async def test_differences_block_the_switch_unless_they_are_accepted(
