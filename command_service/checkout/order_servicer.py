@@ -10,11 +10,11 @@ from command_service.checkout.extend_order_hold import ExtendOrderHold
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import PaymentAnswer, RecordPayment
+from command_service.checkout.record_refund import RecordRefund, RefundAnswer
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.errors import InvalidField
 from command_service.ids import Ids
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund, RefundAnswer
 from command_service.ordering.contact import Contact, PostalAddress
 from command_service.ordering.domain import Order, PaymentMode
 from command_service.ordering.lines import Units

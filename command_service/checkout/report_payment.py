@@ -21,7 +21,7 @@ from command_service.checkout.start_payment import payments_of
 from command_service.errors import CaptureNotReported, CurrencyMismatch
 from command_service.inventory.domain import RESERVATION
 from command_service.ordering.commands import order_of
-from command_service.ordering.domain import MONEY_RECORD, ORDER, PAYMENT_RECORD
+from command_service.ordering.domain import MONEY_RECORD, ORDER, PAYMENT_RECORD, REFUND_RECORD
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, Payment, order_id_of
 from command_service.payment.events import PaymentChanged, RefundChanged
 from command_service.payment.refunds import Refund, RefundState
@@ -104,10 +104,19 @@ class ReportRefund(Command[Refund | None]):
     attempt: str = ""
 
     def touches(self) -> Iterable[Touch]:
-        """The order and its payments; what the order holds, if it may have its money again."""
+        """The order and its payments; its name as somebody may have recorded it by hand.
+
+        And what the order holds, if it may have its money again.
+        """
         order_id = order_id_of(self.payment_id)
         touches = (ORDER.change(order_id), ORDER_PAYMENTS.change(order_id))
-        return (*touches, RESERVATION.change(order_id)) if self._tells_failure else touches
+        if self._tells_failure:
+            return (*touches, RESERVATION.change(order_id))
+        told = self._told
+        if told is None or not told.provider_reference:
+            return touches
+        # Who records it by hand holds the order as well: there is nothing to lock.
+        return (*touches, MONEY_RECORD.read((REFUND_RECORD, told.provider_reference)))
 
     def needs(self, world: World) -> Iterable[Touch]:
         """What the order holds, likewise."""
@@ -246,9 +255,12 @@ def _known(payments: OrderPayments, command: ReportRefund, told: ProviderRefund 
 def _made_elsewhere(
     world: World, payments: OrderPayments, payment: Payment, told: ProviderRefund, now: datetime
 ) -> Decision[Refund | None]:
-    """Counts a refund that was made at the provider itself."""
+    """Counts a refund that was made at the provider itself; not if somebody has recorded it by hand."""
     order = order_of(world, payments.order_id)
     if told.state is ProviderRefund.State.FAILED:
+        return Decision(None)
+    name = (REFUND_RECORD, told.provider_reference)
+    if told.provider_reference and world.get(MONEY_RECORD, name) is not None:
         return Decision(None)
     _check_currency(told, payment.currency_code)
     if not payment.captured_minor:

@@ -1,77 +1,9 @@
-"""Commands that concern an order alone: pure. Those that also touch stock stand in checkout."""
+"""What a command asks of an order before anything else. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-
-from command_service.errors import CurrencyMismatch, OrderNotFound, RefundAlreadyRecorded
+from command_service.errors import CurrencyMismatch, OrderNotFound
 from command_service.money import Money
-from command_service.ordering.domain import MONEY_RECORD, ORDER, REFUND_RECORD, MoneyRecord, Order
-from command_service.ordering.events import OrderProgress, RefundRecorded
-from command_service.ordering.lines import Units, summed
-from command_service.world import Command, Decision, Touch, World
-
-
-@dataclass(frozen=True, slots=True)
-class RefundAnswer:
-    """The order after a refund, and how much it was."""
-
-    order: Order
-    amount: Money
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRefund(Command[RefundAnswer]):
-    """Records money that was given back: an amount, or what units cost.
-
-    amount is None when units are given. The same refund under another request id is answered with the
-    order as it is and has no second effect.
-    """
-
-    order_id: str
-    refund_reference: str
-    amount: Money | None
-    units: tuple[Units, ...]
-
-    def touches(self) -> Iterable[Touch]:
-        """The order, and the reference so that it refunds once."""
-        return (
-            ORDER.change(self.order_id),
-            MONEY_RECORD.create((REFUND_RECORD, self.refund_reference)),
-        )
-
-    def decide(self, world: World, now: datetime) -> Decision[RefundAnswer]:
-        """Gives back at most what was paid and not yet given back."""
-        order = order_of(world, self.order_id)
-        recorded = world.get(MONEY_RECORD, (REFUND_RECORD, self.refund_reference))
-        if recorded is not None:
-            return self._decide_again(order, recorded)
-        after = self._refunded(order, now)
-        amount_minor = after.refunded_minor - order.refunded_minor
-        record = MoneyRecord(order.order_id, amount_minor, summed(self.units))
-        return Decision(
-            RefundAnswer(after, Money(order.currency_code, amount_minor)),
-            [
-                ORDER.changed(order.order_id, after),
-                MONEY_RECORD.changed((REFUND_RECORD, self.refund_reference), record),
-            ],
-            [RefundRecorded(OrderProgress.between(order, after), self.refund_reference, amount_minor)],
-        )
-
-    def _refunded(self, order: Order, now: datetime) -> Order:
-        if self.amount is None:
-            return order.refund_units(self.units, now)
-        check_currency(order, self.amount)
-        return order.refund_amount(self.amount.amount_minor, now)
-
-    def _decide_again(self, order: Order, recorded: MoneyRecord) -> Decision[RefundAnswer]:
-        amount = Money(order.currency_code, recorded.amount_minor)
-        is_same = recorded.units == summed(self.units) and self.amount in (None, amount)
-        if recorded.order_id != self.order_id or not is_same:
-            raise RefundAlreadyRecorded(
-                refund_reference=self.refund_reference, order_id=recorded.order_id
-            )
-        return Decision(RefundAnswer(order, amount))
+from command_service.ordering.domain import ORDER, Order
+from command_service.world import World
 
 
 def order_of(world: World, order_id: str) -> Order:

@@ -16,6 +16,7 @@ from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.merge_carts import MergeCarts
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.checkout.set_cart_line_quantity import SetCartLineQuantity
@@ -24,7 +25,6 @@ from command_service.inventory.commands import ReceiveStock
 from command_service.inventory.domain import LOCATION, STOCK
 from command_service.inventory.movements import StockRow
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import Order, PaymentMode
 from command_service.ordering.lines import Units
 from command_service.payment.domain import CaptureMode, Payment, Wish

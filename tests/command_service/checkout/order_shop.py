@@ -9,6 +9,7 @@ import pytest
 
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.record_refund import RecordRefund
 from command_service.errors import Refusal
 from command_service.inventory.domain import (
     LOCATION,
@@ -20,7 +21,6 @@ from command_service.inventory.domain import (
     Stock,
 )
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.ordering.contact import Contact, PostalAddress
 from command_service.ordering.domain import ORDER, Order, PaymentMode
 from command_service.ordering.lines import Units

@@ -23,6 +23,7 @@ from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.errors import Refusal
 from command_service.inventory.commands import AdjustStock, ReceiveStock, SetStockPolicy
@@ -30,7 +31,6 @@ from command_service.inventory.domain import COUNTERS
 from command_service.inventory.events import StockMoved
 from command_service.inventory.movements import StockRow
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import OrderState, PaymentMode, PaymentOutcome
 from command_service.ordering.events import (
     OrderExpired,

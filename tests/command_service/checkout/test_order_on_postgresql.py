@@ -14,6 +14,7 @@ from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import PaymentAnswer
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.errors import (
     NothingToRefund,
@@ -23,7 +24,6 @@ from command_service.errors import (
 )
 from command_service.inventory.commands import AdjustStock
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome
 from command_service.ordering.lines import Units
 from command_service.pricing.commands import PriceRow, UpsertCoupons, UpsertPrices, UpsertPromotions

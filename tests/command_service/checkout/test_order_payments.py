@@ -8,6 +8,7 @@ import pytest
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
+from command_service.checkout.record_refund import RecordRefund
 from command_service.errors import (
     CurrencyMismatch,
     NothingToRefund,
@@ -19,7 +20,6 @@ from command_service.errors import (
 from command_service.inventory.domain import ReservationState
 from command_service.inventory.events import StockMoved
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome
 from command_service.ordering.lines import Units
 from tests.command_service.checkout.order_shop import HOLD, OrderShop, refused, shop_with_coupon

@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from command_service.checkout.record_refund import RecordRefund
 from command_service.errors import OutOfStock, RefundExceedsPayments
 from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.session import Session
 from command_service.world import Command
 from tests.command_service.checkout.orders_on_postgresql import (

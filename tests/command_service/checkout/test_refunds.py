@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.expire_order import ExpireOrder
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.report_payment import ReportRefund
 from command_service.errors import (
@@ -13,6 +15,7 @@ from command_service.errors import (
     CurrencyMismatch,
     NothingToRefund,
     PaymentNotFound,
+    RefundAlreadyRecorded,
     RefundExceedsPayments,
 )
 from command_service.inventory.domain import ReservationState
@@ -293,6 +296,60 @@ def test_a_refund_made_at_the_provider_is_counted_once(shop: ProviderShop) -> No
     for _ in range(3):
         shop.hear(provider_refund("", 30))
     assert shop.order().refunded_minor == shop.payments(order).refunded_minor == 30
+
+
+@pytest.mark.parametrize("is_recorded_first", [True, False])
+def test_a_refund_made_at_the_provider_and_recorded_by_hand_is_counted_once(
+    shop: ProviderShop, *, is_recorded_first: bool
+) -> None:
+    """Of 500, and one of two mugs goes back: a cancelled order owes the other."""
+    order = shop.paid_order()
+    told = provider_refund("", 250)
+    by_hand = RecordRefund(order.order_id, told.provider_reference, Money("GBP", 250), ())
+    if is_recorded_first:
+        shop.carry_out(by_hand)
+    shop.hear(told)
+    answer = shop.carry_out(by_hand)
+    assert (answer.amount, answer.order) == (Money("GBP", 250), shop.order())
+    shop.hear(told)
+    assert (shop.order().refunded_minor, shop.order().refundable_minor) == (250, 250)
+    shop.carry_out(CancelOrder(order.order_id))
+    shop.come_to_rest(order)
+    assert shop.kept_at_provider_minor == 250
+    assert shop.order().refundable_minor == 0
+
+
+def test_units_whose_refund_its_provider_has_told_are_not_refunded_again(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    told = provider_refund("", 250)
+    shop.hear(told)
+    units = (Units(order.lines[0].line_id, 1),)
+    by_hand = RecordRefund(order.order_id, told.provider_reference, None, units)
+    refused(shop, by_hand, RefundAlreadyRecorded)
+    assert shop.order().refunded_minor == 250
+
+
+def test_units_that_their_payment_gave_back_are_recorded_already(shop: ProviderShop) -> None:
+    order = shop.paid_order()
+    units = (Units(order.lines[0].line_id, 1),)
+    [refund] = ask_back(shop, order, None, *units)
+    done = shop.make_refund(refund)
+    assert done is not None
+    answer = shop.carry_out(RecordRefund(order.order_id, done.provider_reference, None, units))
+    assert (answer.amount, answer.order) == (Money("GBP", 250), shop.order())
+    assert shop.order().refunded_minor == 250
+
+
+def test_money_that_went_back_after_its_refund_failed_is_counted(shop: ProviderShop) -> None:
+    """Staff keep to the name of the refund that failed."""
+    order = shop.paid_order()
+    [refund] = ask_back(shop, order, 250)
+    done = shop.make_refund(refund)
+    assert done is not None
+    shop.fail_refund(refund.refund_id)
+    assert shop.order().refunded_minor == 0
+    by_hand = RecordRefund(order.order_id, done.provider_reference, Money("GBP", 250), ())
+    assert shop.carry_out(by_hand).order.refunded_minor == 250
 
 
 def test_a_refund_told_before_its_capture_comes_again(shop: ProviderShop) -> None:

@@ -17,10 +17,10 @@ from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.inventory.commands import AdjustStock
 from command_service.money import Money
-from command_service.ordering.commands import RecordRefund
 from command_service.ordering.lines import Units
 from event_log.reader import LogReader
 from ops.embedded import EmbeddedPostgres
