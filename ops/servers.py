@@ -10,7 +10,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
-from ops.whereabouts import KINDS, checked_url
+from ops.postgres_home import leave_word, postgres_home
+from ops.whereabouts import DEFAULT_DATA_DIR, KINDS, checked_url
 
 DATABASE = "shopkeeper"
 
@@ -54,6 +55,7 @@ def running_servers(
     Raises:
         Problem: one of the two is no address.
         ServerDidNotStart: an embedded one did not.
+        NoPlaceToRun: an embedded PostgreSQL cannot have its data there.
     """
     for variable in KINDS:
         if given := environment.get(variable):
@@ -63,15 +65,38 @@ def running_servers(
         postgres = valkey = None
         if not database_url:
             started_seconds = time.monotonic()
-            postgres = stack.enter_context(EmbeddedPostgres(data_dir / "postgres"))
+            postgres = stack.enter_context(shop_postgres(data_dir))
             database_url = _database_url(postgres)
             on_step(_started("PostgreSQL", postgres.port, postgres.data_dir, started_seconds))
+            if postgres.data_dir != _wanted(data_dir):
+                on_step(
+                    f"its data are there: it runs as `nobody`, who could not enter {_wanted(data_dir)}"
+                )
         if not redis_url:
             started_seconds = time.monotonic()
             valkey = stack.enter_context(EmbeddedValkey(data_dir / "valkey"))
             redis_url = valkey.url
             on_step(_started("Valkey", valkey.port, valkey.data_dir, started_seconds))
         yield Servers(database_url, redis_url, postgres, valkey)
+
+
+@contextmanager
+def shop_postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """The embedded PostgreSQL of a shop until the block ends, wherever its data are.
+
+    Raises:
+        ServerDidNotStart: it did not.
+        NoPlaceToRun: it cannot have its data there.
+    """
+    wanted = _wanted(data_dir)
+    home = postgres_home(wanted, is_chosen=data_dir != DEFAULT_DATA_DIR)
+    with EmbeddedPostgres(home) as server:
+        leave_word(wanted, home)
+        yield server
+
+
+def _wanted(data_dir: Path) -> Path:
+    return data_dir.absolute() / "postgres"
 
 
 def _started(name: str, port: int, data_dir: Path, started_seconds: float) -> str:

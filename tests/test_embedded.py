@@ -1,7 +1,6 @@
 """The embedded servers start, stop, recover, and never outlive us."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +16,7 @@ import redis
 from ops import account
 from ops.account import (
     NOBODY,
-    Account,
-    postgres_programs,
+    NoPlaceToRun,
     temporary_data_dir,
     unprivileged,
 )
@@ -88,15 +86,13 @@ def test_a_first_start_that_was_interrupted_is_begun_anew(
 ) -> None:
     """A folder that has a PG_VERSION may lack all the rest: initdb writes it early."""
 
-    def interrupted(_account: Account, command: list[str]) -> None:
-        [option] = [part for part in command if part.startswith("--pgdata=")]
-        (Path(option.removeprefix("--pgdata=")) / "PG_VERSION").write_text("18\n")
+    def interrupted(_server: EmbeddedPostgres, cluster: Path) -> None:
+        (cluster / "PG_VERSION").write_text("18\n")
         raise KeyboardInterrupt
 
     server = EmbeddedPostgres(data_dir / "postgres")
-    postgres_programs(unprivileged())
     with monkeypatch.context() as patched:
-        patched.setattr(Account, "run", interrupted)
+        patched.setattr(EmbeddedPostgres, "_initialise_cluster", interrupted)
         with pytest.raises(KeyboardInterrupt):
             server.start()
     with server:
@@ -201,13 +197,12 @@ def test_root_gets_a_postgres_that_runs_as_nobody(postgres: EmbeddedPostgres) ->
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="everybody else reaches what they made")
-def test_root_may_name_a_directory_that_nobody_can_enter(tmp_path: Path) -> None:
+def test_root_is_refused_a_directory_that_nobody_can_enter(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
-    with EmbeddedPostgres(tmp_path / "postgres") as server:
-        assert NOBODY.may_execute(server.data_dir)
-        assert one(server.url(), "SELECT 1") == 1
-    assert EmbeddedPostgres(tmp_path / "postgres").data_dir == server.data_dir
-    shutil.rmtree(server.data_dir)
+    server = EmbeddedPostgres(tmp_path / "postgres")
+    with pytest.raises(NoPlaceToRun, match="cannot enter"):
+        server.start()
+    assert list(server.data_dir.iterdir()) == []
 
 
 def test_the_programs_are_copied_to_where_the_account_can_run_them(

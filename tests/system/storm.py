@@ -7,17 +7,16 @@ import argparse
 import asyncio
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 
 import httpx
 
+from ops.account import temporary_data_dir
 from ops.embedded import EmbeddedPostgres
 from ops.migrate import migrate
 from ops.service_process import LogLine
@@ -211,7 +210,7 @@ async def brewing(database_url: str, *, seed: int = 0) -> AsyncIterator[Storm]:
 
 async def _main(order_count: int, seed: int) -> int:
     """Runs a storm on a PostgreSQL of its own; the exit status."""
-    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)) as postgres:
+    with temporary_data_dir() as folder, EmbeddedPostgres(folder / "postgres") as postgres:
         migrate(postgres.url())
         return await _run(postgres.url(), order_count, seed)
 
