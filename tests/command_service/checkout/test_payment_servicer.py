@@ -18,6 +18,7 @@ from command_service.committer import Committer
 from command_service.errors import InvalidField
 from command_service.payment.domain import PaymentState
 from command_service.payment.gateway import Gateway
+from command_service.pipeline import Row
 from command_service.servicing import Door
 from payment_providers.port import ProviderFailure, Unreachable
 from payment_providers.stripe.provider import StripeProvider, StripeSettings
@@ -308,9 +309,9 @@ async def test_a_start_that_the_order_forbids_is_refused(shop: PaidShop, front: 
 # --- capturing, calling off, giving back ----------------------------------------------------------
 
 
-async def authorized(shop: PaidShop, front: Served) -> payment_pb2.Payment:
+async def authorized(shop: PaidShop, front: Served, cart_id: str = "c1") -> payment_pb2.Payment:
     """Of the whole price, which waits to be captured by a command."""
-    order = await shop.place(sku0=2)
+    order = await shop.place(cart_id, sku0=2)
     mode = payment_pb2.CAPTURE_MODE_ON_COMMAND
     payment = (await start(front, start_request(order.order_id, capture_mode=mode))).payment
     await shop.sandbox.act(f"payment_intents/{payment.provider_reference}/pay")
@@ -391,6 +392,39 @@ async def test_a_refund_is_of_an_amount_or_of_lines(front: Served) -> None:
     request.lines.add(line_id="sku0", quantity=1)
     error = await refusal(front.stub.RefundPayment(request))
     assert wrong_fields(error) == {"amount"}
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+OPEN_TRANSACTIONS = """
+SELECT application_name FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND xact_start IS NOT NULL
+    AND pid <> pg_backend_pid()
+"""
+
+
+async def test_no_transaction_is_open_while_a_provider_is_asked(
+    shop: PaidShop, front: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it locked would be locked for as long as somebody else's server likes."""
+    make, open_during_calls = shop.provider.calls.make, list[list[Row]]()
+
+    async def watched(call: Any, **other: Any) -> Any:
+        answer = await make(call, **other)
+        open_during_calls.append(await shop.carry_out.fetch(OPEN_TRANSACTIONS))
+        return answer
+
+    monkeypatch.setattr(shop.provider.calls, "make", watched)
+    kept = await authorized(shop, front, "kept")
+    capture = service.CapturePaymentRequest(request_id=str(uuid4()), payment_id=kept.payment_id)
+    await front.stub.CapturePayment(capture, timeout=DEADLINE_SECONDS)
+    refund = service.RefundPaymentRequest(request_id=str(uuid4()), order_id=kept.order_id)
+    await front.stub.RefundPayment(refund, timeout=DEADLINE_SECONDS)
+    left = await authorized(shop, front, "left")
+    void = service.VoidPaymentRequest(request_id=str(uuid4()), payment_id=left.payment_id)
+    await front.stub.VoidPayment(void, timeout=DEADLINE_SECONDS)
+    assert await shop.totals() == (200, 200)
+    assert open_during_calls == [[]] * 5, "two starts, a capture, a refund, a void"
 
 
 # --- budgets --------------------------------------------------------------------------------------
