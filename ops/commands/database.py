@@ -20,6 +20,13 @@ CONNECT_SECONDS_MAX = 5
 INCARNATION_AND_TIME = "SELECT incarnation, clock_timestamp() FROM log_incarnation"
 RENEW_INCARNATION = "UPDATE log_incarnation SET incarnation = %s, create_time = %s"
 
+SERIALS_SKIPPED = 1_000_000
+"""Order numbers that the lost log may have given out since; a thousandth of all of nine digits."""
+
+SKIP_ORDER_NUMBERS = """
+SELECT setval('order_number_blocks', last_value + %s) FROM order_number_blocks
+"""
+
 
 @app.command(rich_help_panel=RUN)
 def migrate(database_url: DatabaseUrl = None, data_dir: DataDir = DATA_DIR) -> None:
@@ -54,7 +61,8 @@ def new_incarnation(
     A database restored from a backup, or a standby that was promoted, may lack the last events of the
     log that clients have seen, and will use their positions again for others. The incarnation is part
     of each consistency token and checkpoint. Renewed, it makes the services refuse tokens of the log
-    that was, and makes the projections build the read models anew from the log that is.
+    that was, and makes the projections build the read models anew from the log that is. A million order
+    numbers are skipped: customers may have been told some that this log does not know.
 
     Run it before the services start; those that run already notice it by themselves.
     """
@@ -73,4 +81,7 @@ def new_incarnation(
         before, now = row
         incarnation = next_incarnation(before, now)
         connection.execute(RENEW_INCARNATION, [incarnation, now])
+        # Even if this is not committed, numbers were skipped: they need not be dense.
+        connection.execute(SKIP_ORDER_NUMBERS, [SERIALS_SKIPPED])
     console.print(f"the log's incarnation is {incarnation}; it was {before}")
+    console.print(f"order numbers: {SERIALS_SKIPPED:,} are skipped")

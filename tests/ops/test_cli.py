@@ -194,6 +194,7 @@ def test_a_new_incarnation_is_another_one_and_both_are_told(database_url: str, t
     assert re.fullmatch("[0-9a-f]{8}", after)
     assert after != before
     assert f"incarnation is {after}; it was {before}" in ended.stdout
+    assert "order numbers: 1,000,000 are skipped" in ended.stdout
 
 
 def test_as_a_process_it_answers_with_a_sentence_and_an_exit_status_too(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_the_passage_has_the_commands_that_are_tried_here() -> None:
     passage = OPERATIONS.read_text().partition("## Restore from a backup")[2].partition("\n## ")[0]
     for command in (DUMP, RENAME, CREATE, RESTORE, DROP):
         assert f"`{command}`" in passage
+    renewed, asked, started = map(passage.index, ("new-incarnation", "reconcile --provider", "Start the s"))
+    assert renewed < asked < started
 
 
 @pytest.mark.timeout(240)
@@ -148,6 +150,7 @@ async def goes_on_with_what_was_kept(
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert reason_of(refused.value) == "LOG_INCARNATION_CHANGED"
     sold = await shopper.sell()
+    assert sold.order_number not in {order.order_number for order in (kept, *lost)}
     newest = await shopper.receive(1)
     assert (await shopper.shown(sold, newest)).order_number == sold.order_number
     assert await shopper.available(newest) == 107
