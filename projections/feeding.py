@@ -2,6 +2,7 @@
 
 All generations that are fed together are written together, partition by partition, in one script.
 Once they are level they stay level, so that a reader who changes from one to another never goes back.
+One that cannot be fed any more is left behind, for another one to take its place.
 """
 
 import time
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from event_log.reader import LogBatch, LogReader
 from projections.metrics import BATCH_EVENTS, CONTESTED, RETELL_SECONDS
-from projections.retelling import Projections, Step, Steps, ViewMissing, retell, steps_of
+from projections.retelling import Projections, Step, Steps, retell, steps_of
 from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS, Address
@@ -35,6 +36,17 @@ class LogIsShorter(Exception):
     def __init__(self, generation: int, position: int, last_position: int) -> None:
         self.generation = generation
         super().__init__(f"generation {generation} is at {position}, the log ends at {last_position}")
+
+
+class CannotBeFed(Exception):
+    """What a generation shows does not go with what the log says next; the cause tells why.
+
+    Its views lost something, or a projection is wrong.
+    """
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        super().__init__(f"generation {generation}")
 
 
 class Found(NamedTuple):
@@ -84,7 +96,8 @@ class Feeder:
         """Retells the batch to all partitions; one of another incarnation is left alone.
 
         Raises:
-            UnknownEvent, ViewMissing: nothing was written, and nothing will be until it is mended.
+            UnknownEvent: nothing was written, and nothing will be until it is known.
+            CannotBeFed: nothing was written; the others can be fed without this one.
         """
         batch = found.batch
         if not _is_of_one_log(found):
@@ -123,7 +136,7 @@ class Feeder:
         for generation, of_one in checkpoints.items():
             try:
                 changes = await self._changes(generation, of_one, steps)
-            except ViewMissing:
+            except CannotBeFed:
                 # Views are read after their checkpoints. If Redis was flushed between the two, that is
                 # told now; if another projector went on, the next round reads both anew.
                 if await self._checkpoints_of(generation) == of_one:
@@ -144,10 +157,11 @@ class Feeder:
         """The changes by partition, of what each partition has not yet seen."""
         new = dict(_steps_not_seen(steps, checkpoints))
         stored = await read_views(self._connection, generation, list(new))
-        changes: dict[int, list[Change]] = {}
-        for (address, its_steps), value in zip(new.items(), stored, strict=True):
-            changes.setdefault(address.partition, []).extend(retell(address, value, its_steps))
-        return changes
+        try:
+            return _changes_of(new, stored)
+        except Exception as error:
+            # Bytes that cannot be parsed, a view that is not there, or a fold that did not expect it.
+            raise CannotBeFed(generation) from error
 
     async def _write(self, writes: Mapping[int, Sequence[GenerationWrite]]) -> bool:
         written = await write_partitions(self._connection, writes)
@@ -170,6 +184,13 @@ def _refuse_shorter(checkpoints: Checkpoints, batch: LogBatch) -> None:
 def _is_of_one_log(found: Found) -> bool:
     incarnations = {each.incarnation for of_one in found.checkpoints.values() for each in of_one}
     return incarnations == {found.batch.incarnation}
+
+
+def _changes_of(steps: Steps, stored: Sequence[bytes | None]) -> dict[int, list[Change]]:
+    changes: dict[int, list[Change]] = {}
+    for (address, its_steps), value in zip(steps.items(), stored, strict=True):
+        changes.setdefault(address.partition, []).extend(retell(address, value, its_steps))
+    return changes
 
 
 def _steps_not_seen(

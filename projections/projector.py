@@ -15,7 +15,7 @@ import psycopg
 import structlog
 
 from event_log.reader import LogReader
-from projections.feeding import CheckpointLost, Feeder, Found, LogIsShorter
+from projections.feeding import CannotBeFed, CheckpointLost, Feeder, Found, LogIsShorter
 from projections.metrics import (
     FAILURES,
     GENERATIONS_BEGUN,
@@ -183,14 +183,26 @@ class Projector:
         return has_more
 
     async def _feed_complete(self, registry: Registry, complete: tuple[Generation, ...]) -> bool:
-        generations = [*complete, *await self._still_answering(registry, complete[0].incarnation)]
+        answering = await self._still_answering(registry, complete[0].incarnation)
+        return await self._feed_together(registry, [*complete, *answering])
+
+    async def _feed_together(self, registry: Registry, generations: Sequence[Generation]) -> bool:
         found = await self._feeder.look([each.number for each in generations])
         if await self._is_past(registry, generations, found):
             return True
         # Before as well: if the batch cannot be told, the views stay as far behind as this says.
-        _measure(found, found.after)
-        fed = await self._feeder.feed(found)
-        _measure(found, found.batch.through_position)
+        is_measured = registry.serving in found.checkpoints
+        if is_measured:
+            _measure(found, found.after)
+        try:
+            fed = await self._feeder.feed(found)
+        except CannotBeFed as stuck:
+            others = [each for each in generations if each.number != stuck.generation]
+            if others:
+                await self._feed_together(registry, others)
+            raise
+        if is_measured:
+            _measure(found, found.batch.through_position)
         if fed.is_level:
             await self._complete_again(found)
         return fed.has_more

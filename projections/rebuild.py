@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from event_log.reader import LogReader
 from projections.comparing import Comparing, Comparison
 from projections.projector import LogIsPast, begin_generation
+from read_models.checkpoints import Checkpoint
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS
 from read_models.reading import read_checkpoints
@@ -94,6 +95,23 @@ class Rebuild:
             self._connection, (registry.serving, number), on_progress=on_progress
         ).run()
 
+    async def is_ahead(self, number: int) -> bool:
+        """Whether a complete generation shows all that the one that serves does: which is stuck, if so.
+
+        Of two that are not level; nobody who looks at the one goes back in time by looking at the other.
+        """
+        registry = await self.registry()
+        if registry.serving is None:
+            return False
+        _require_complete(registry, number)
+        # In this order: whatever is told meanwhile is told to the second.
+        serving = await read_checkpoints(self._connection, registry.serving, PARTITIONS)
+        other = await read_checkpoints(self._connection, number, PARTITIONS)
+        return all(
+            old is not None and new is not None and _is_as_far(new, old)
+            for old, new in zip(serving, other, strict=True)
+        )
+
     async def switch(self, number: int) -> None:
         """Makes a generation the one that serves, forward or back.
 
@@ -135,6 +153,10 @@ class Rebuild:
             return registry.with_state(number, GenerationState.DROPPING)
 
         await change_registry(self._connection, mark)
+
+
+def _is_as_far(new: Checkpoint, old: Checkpoint) -> bool:
+    return new.incarnation == old.incarnation and new.position >= old.position
 
 
 def _require_complete(registry: Registry, number: int) -> None:

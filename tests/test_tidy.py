@@ -102,6 +102,7 @@ MAY_CATCH_ANYTHING = {
     "command_service/transaction.py",  # one command's bug must not fail its neighbours
     "ops/failures.py",  # the last one who could tell a person
     "ops/service_process.py",  # a pipe that nobody empties would stop the service
+    "projections/feeding.py",  # raised again, with the generation whose views it befell
     "projections/projector.py",  # the next round tries again
     "projections/sweeper.py",  # the next look tries again
     "serving/interceptor.py",  # every failure is answered, once, there

@@ -141,11 +141,26 @@ async def _until_complete(steps: Rebuild, number: int) -> None:
 
 
 async def _require_equal(steps: Rebuild, number: int, *, accept_differences: bool) -> None:
-    with progress(console, "views") as on_progress:
-        found = await steps.compare(number, lambda count: on_progress("comparing", count, None))
+    try:
+        with progress(console, "views") as on_progress:
+            found = await steps.compare(number, lambda count: on_progress("comparing", count, None))
+    except NotLevel:
+        # Nothing can be compared with views that stand still; they are what is to be replaced, perhaps.
+        if not await steps.is_ahead(number):
+            raise
+        if accept_differences:
+            return
+        raise Problem(_stands_still(number), ExitStatus.UNREACHABLE) from None
     console.print(f"{found.compared_count:,} views compared, {found.different_count:,} differ")
     if found.different_count and not accept_differences:
         raise Problem(_differences(found, number))
+
+
+def _stands_still(number: int) -> str:
+    return (
+        "the generation that serves stands still, and cannot be compared; the log of `projections` says"
+        f" why.\n{number} is ahead: `rebuild --generation {number} --accept-differences` lets it serve."
+    )
 
 
 def _differences(found: Comparison, number: int) -> str:
