@@ -270,7 +270,8 @@ class Lane:
                 await self._unit.roll_back()
                 lockouts_left -= isinstance(error, LockedOut)
                 is_last = attempt == ATTEMPT_COUNT_MAX or lockouts_left == 0
-                if isinstance(error, Unacceptable) or is_last:
+                takes_too_long = isinstance(error, TookTooLong)
+                if is_last or takes_too_long or isinstance(error, Unacceptable):
                     raise
                 RETRIES.labels(self._name, error.code).inc()
                 self._outage.failed(error)

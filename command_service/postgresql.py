@@ -45,6 +45,7 @@ BEGIN = Statement("BEGIN ISOLATION LEVEL READ COMMITTED")
 BEGIN_SNAPSHOT = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 COMMIT = Statement("COMMIT")
 HURRY = Statement(f"SET LOCAL lock_timeout = {round(HASTE_SECONDS * 1000)}")
+TAKE_TIME = Statement("SET LOCAL lock_timeout TO DEFAULT")
 CLOCK = Statement("SELECT clock_timestamp()")
 
 APPEND_EVENTS = f"""
@@ -97,6 +98,7 @@ class PostgresqlUnitOfWork:
     def __init__(self, session: Session, storage: Storage) -> None:
         self._session = session
         self._storage = storage
+        self._is_hasty = False
 
     async def connect(self) -> None:
         """Opens the session's connection if there is none."""
@@ -105,6 +107,7 @@ class PostgresqlUnitOfWork:
     async def claim(self, request_ids: Sequence[UUID], *, is_hasty: bool = False) -> Claimed:
         """One trip."""
         ids = sorted(map(str, request_ids))
+        self._is_hasty = is_hasty
         begin = [BEGIN, HURRY] if is_hasty else [BEGIN]
         *_, claimed, known = await self._session.run(
             [*begin, Statement(CLAIM, (ids,)), Statement(KNOWN, (ids,))]
@@ -180,7 +183,9 @@ class PostgresqlUnitOfWork:
         }
         rows = [(ordinal, each.event, each.actor) for ordinal, each in enumerate(told, start=1)]
         ledgers = [s for ledger in self._storage.ledgers for s in ledger.record(rows, len(rows), now)]
-        return [Statement(LOCK_LOG), Statement(APPEND_EVENTS, append), *ledgers]
+        # Others hold the log for as long as their commits take: to wait for that is no lockout.
+        patience = [TAKE_TIME] if self._is_hasty else []
+        return [*patience, Statement(LOCK_LOG), Statement(APPEND_EVENTS, append), *ledgers]
 
     async def end(self) -> None:
         """One trip."""

@@ -67,8 +67,9 @@ _LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
 
 _CONNECTION_CLASS = "08"
 _DATA_CLASS = "22"
-_STALE_CLASSES = ("0A", "26")
-"""A statement was prepared for tables that have since changed, or is no longer: one begins anew."""
+_STALE_CLASSES = ("0A", "25", "26")
+"""A statement was prepared for tables that have since changed, or is no longer; or the server only reads
+(after a failover another one may answer): one begins anew."""
 _FAILURES_BY_SQLSTATE_CLASS: Mapping[str, type[DatabaseFailure]] = {
     _CONNECTION_CLASS: ConnectionLost,
     # Bad data, a constraint, a limit of the database.

@@ -122,7 +122,8 @@ class UnitOfWork(Protocol):
         Waits for nobody. Who holds an id holds it until the commit is visible, so an id that is ours
         and not known was never answered.
 
-        is_hasty: a lock that the transaction does not have within HASTE_SECONDS is not had in time.
+        is_hasty: a lock that the transaction does not have within HASTE_SECONDS is not had in time; but
+        for the log's, which everybody holds while they commit.
         """
         ...
 

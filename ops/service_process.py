@@ -140,7 +140,8 @@ class ServiceProcess:
             try:
                 self._on_log(LogLine(self.name, text))
             except Exception as error:  # noqa: BLE001 a pipe that nobody empties would stop the service
-                sys.stderr.write(f"{self.name}: a log line cannot be shown: {error!a}\n")
+                with contextlib.suppress(OSError):
+                    sys.stderr.write(f"{self.name}: a log line cannot be shown: {error!a}\n")
 
 
 def _says_serving(text: str) -> bool:

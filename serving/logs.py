@@ -2,8 +2,31 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+
+
+class ForgivingStream:
+    """A stream that loses what cannot be written: no disk that is full may end what a process does.
+
+    Whoever logs does so in the middle of something else, often while it mends a failure.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes the text, if it can be written; its length all the same."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Sends what was written on, if there is anywhere to."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure_logs(service: str, level: str = "INFO") -> None:
@@ -20,7 +43,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
     structlog.configure(
         processors=[*facts, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", ForgivingStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
@@ -29,7 +52,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
 
 def _pass_on_libraries(facts: list[structlog.typing.Processor]) -> None:
     """What libraries log reaches the same stream in the same form, from WARNING on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(ForgivingStream(sys.stderr))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *facts],

@@ -232,6 +232,9 @@ class StockRepair:
 class RepairStock(Command[StockRepair]):
     """Makes the counters of a SKU equal their ledger."""
 
+    is_bulk: ClassVar[bool] = True
+    """It sums up all that ever happened to the SKU."""
+
     sku_id: str
 
     def touches(self) -> Iterable[Touch]:

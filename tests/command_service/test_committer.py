@@ -299,6 +299,23 @@ async def test_a_batch_that_takes_too_long_is_put_back_and_done_in_smaller_ones(
     assert sizes[:2] == [9, 2]
 
 
+async def test_a_lone_command_that_takes_too_long_holds_up_its_lane_once(
+    counters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same again would take as long."""
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(statement_seconds_max=0.7))
+    with psycopg.connect(counters, autocommit=True) as connection:
+        connection.execute(SLOW_WRITES.replace("0.2", "30"))
+    sizes = sizes_of_batches(monkeypatch)
+    async with committing(counters) as committer:
+        assert isinstance(await answer_of(committer, submission(Count("slow"))), DatabaseUnavailable)
+        with psycopg.connect(counters, autocommit=True) as connection:
+            connection.execute("DROP TRIGGER slow ON counters")
+        assert (await committer.submit(submission(Count("swift")))).body == b"1"
+    assert sizes == [1, 1]
+    assert not value_of(counters, "slow")
+
+
 THING: Kind[str, int] = Kind("thing", LockRank.STOCK)
 
 

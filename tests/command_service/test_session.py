@@ -4,6 +4,7 @@ import pytest
 
 from command_service import server
 from command_service.checkout.lookouts import PaymentLookout
+from command_service.database_failures import DatabaseFailure
 from command_service.pipeline import Statement
 from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.session import Session, Timeouts
@@ -40,6 +41,17 @@ async def test_only_a_hasty_transaction_waits_less_for_locks(database_url: str) 
         await unit.end()
     await session.close()
     assert waits == ["2s", "100ms", "2s"]
+
+
+async def test_a_session_at_a_server_that_only_reads_begins_anew(database_url: str) -> None:
+    """After a failover it may be the old primary; whoever answers at the same address next may write."""
+    session = Session(database_url, "tests")
+    await session.connect()
+    await session.run([Statement("SET default_transaction_read_only = on")])
+    with pytest.raises(DatabaseFailure, match="read-only"):
+        await session.run([Statement("CREATE TABLE never (n int)")])
+    with pytest.raises(AssertionError, match="connect first"):
+        await session.run([Statement("SELECT 1")])
 
 
 def test_the_shortest_limit_is_a_limit_all_the_same() -> None:

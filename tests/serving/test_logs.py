@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from serving.reminders import REMIND_SECONDS, Reminder
 
@@ -27,6 +28,29 @@ def test_what_a_library_logs_is_a_json_line_like_ours() -> None:
         "logger": "psycopg",
         "service": "shop",
     }
+
+
+CANNOT_BE_WRITTEN = """
+import logging, sys, structlog
+from serving.logs import configure_logs
+configure_logs("shop")
+structlog.get_logger().warning("failing, trying again")
+logging.getLogger("psycopg").warning("error ignored")
+print("alive")
+"""
+
+
+def test_what_cannot_be_logged_is_lost_and_ends_nothing() -> None:
+    """A disk that is full, which is when there is most to tell."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", CANNOT_BE_WRITTEN],
+            check=True,
+            stderr=full,
+            stdout=subprocess.PIPE,
+            timeout=60,
+        )
+    assert ended.stdout == b"alive\n"
 
 
 CALLER_GIVES_UP = """

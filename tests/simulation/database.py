@@ -461,6 +461,7 @@ class Database:
 
     async def append(self, txn: Txn, work: Work) -> None:
         """Takes the log lock, alone in its statement, and draws positions in a later one."""
+        txn.lock_seconds_max = LOCK_SECONDS_MAX
         await self.acquire(txn, "log", is_exclusive=True)
         self.draw_positions(txn, work)
 

@@ -96,7 +96,9 @@ STOCK_UNGUARDED = Mutant(
             "Statement(lock",
         ),
         Mutation(
-            "command_service.postgresql", "[Statement(LOCK_LOG), ", f"[{PAUSE}, Statement(LOCK_LOG), "
+            "command_service.postgresql",
+            "[*patience, Statement(LOCK_LOG), ",
+            f"[{PAUSE}, Statement(LOCK_LOG), ",
         ),
     ),
     sql="ALTER TABLE stock_levels DROP CONSTRAINT stock_never_oversold",
@@ -107,7 +109,7 @@ LOG_UNLOCKED = Mutant(
     (
         Mutation(
             "command_service.postgresql",
-            "[Statement(LOCK_LOG), Statement(APPEND_EVENTS, append), ",
+            "[*patience, Statement(LOCK_LOG), Statement(APPEND_EVENTS, append), ",
             f"[Statement(APPEND_EVENTS, append), {PAUSE}, ",
         ),
     ),

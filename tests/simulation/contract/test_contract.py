@@ -30,7 +30,7 @@ from command_service.pricing.domain import (
     SkuPrices,
 )
 from command_service.submission import Answer
-from command_service.unit_of_work import UnitOfWork
+from command_service.unit_of_work import HASTE_SECONDS, UnitOfWork
 from command_service.world import Change, Mode, Touch
 from tests.command_service.checkout.shop_on_postgresql import TENTH
 from tests.command_service.payment.tellings import new_payment
@@ -262,6 +262,19 @@ def test_a_hasty_transaction_does_not_have_a_lock_in_time_either(
         await pair.second.claim([], is_hasty=True)
         assert await load(pair.second, STOCK.change("mug")) == [stock("mug", 1)]
         await pair.second.end()
+
+    play(history)
+
+
+def test_a_hasty_transaction_waits_for_the_log_as_every_other(play: Callable[[History], None]) -> None:
+    async def history(pair: Pair) -> None:
+        await pair.first.claim([], is_hasty=True)
+        async with pair.others_hold_the_log():
+            writing = in_background(pair.first.write(work(event_count=2)))
+            await pair.until_it_waits(pair.first)
+            await asyncio.sleep(3 * HASTE_SECONDS)
+            assert not writing.done()
+        assert (await writing).position == 2
 
     play(history)
 
