@@ -94,7 +94,8 @@ def test_the_passage_has_the_commands_that_are_tried_here() -> None:
     passage = OPERATIONS.read_text().partition("## Restore from a backup")[2].partition("\n## ")[0]
     for command in (DUMP, RENAME, CREATE, RESTORE, DROP):
         assert f"`{command}`" in passage
-    renewed, asked, started = map(passage.index, ("new-incarnation", "reconcile --provider", "Start the s"))
+    steps = ("new-incarnation", "reconcile --provider", "Start the s")
+    renewed, asked, started = map(passage.index, steps)
     assert renewed < asked < started
 
 
