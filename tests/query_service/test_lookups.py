@@ -9,6 +9,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from projections.projector import Projector
 from query_service.server import SERVICES
 from query_service.wire import embedded, varint
+from shopkeeper.cart.v1.cart_events_pb2 import CartForgotten
 from shopkeeper.cart.v1.cart_query_service_pb2 import GetCartRequest
 from shopkeeper.catalog.v1.catalog_query_service_pb2 import (
     GetProductRequest,
@@ -28,6 +29,7 @@ from shopkeeper.pricing.v1.pricing_query_service_pb2 import (
 )
 from tests.projections.shop_events import (
     cart_changed,
+    cart_closed,
     cart_created,
     cart_line,
     order,
@@ -78,6 +80,19 @@ async def test_a_cart_comes_with_the_stock_of_its_skus_when_asked(
     await settle(projector)
     later = await shop.cart.GetCart(GetCartRequest(cart_id="c", include_stock=True))
     assert later.stock[0].available == 1
+
+
+async def test_a_cart_of_an_id_that_was_forgotten_just_before_is_shown_as_it_is_now(
+    log: Log, shop: Shop, projector: Projector
+) -> None:
+    """All of it in one batch, as a batch of commands may have it."""
+    of_old = cart_changed("c", cart_line("a", 1, "MUG"))
+    ended = (cart_closed("c"), CartForgotten(cart_id="c"))
+    log.record(stock_moved("MUG", 3), cart_created("c"), of_old, *ended, cart_created("c"))
+    await settle(projector)
+    found = await shop.cart.GetCart(GetCartRequest(cart_id="c", include_stock=True))
+    assert found.cart == cart_created("c").cart
+    assert list(found.stock) == []
 
 
 @pytest.mark.parametrize(
