@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
 from command_service.payment.domain import CaptureMode, OrderPayments, Payment, PaymentState
+from command_service.payment.errands import Task
 
 CAPTURE_HOLD = timedelta(minutes=2)
 """The stock stays held for so long from the moment in which the money is asked for."""
@@ -61,9 +62,10 @@ def next_steps(
     # expired meanwhile is paid late, if what it wants can still be had.
     is_payable = order.state in AWAITING or (order.state is OrderState.EXPIRED and can_be_had)
     if is_payable and _is_covered(order, payments):
-        if order.state in AWAITING and order.expire_time < now + CAPTURE_HOLD:
+        taken = _to_be_taken(order, payments)
+        if taken and order.state in AWAITING and order.expire_time < now + CAPTURE_HOLD:
             yield HoldUntil(now + CAPTURE_HOLD)
-        yield from (Capture(each.payment_id) for each in payments.payments if _waits_for_us(each))
+        yield from (Capture(each.payment_id) for each in taken)
 
     # Declined: the customer may try again, until the time is up; so an open payment stays open. Money
     # that its provider would not hand over is let go.
@@ -98,6 +100,21 @@ def _is_covered(order: Order, payments: OrderPayments) -> bool:
     )
     has_some = any(_waits_for_us(each) for each in payments.payments)
     return has_some and order.refundable_minor + authorized_minor >= order.total_minor
+
+
+def _to_be_taken(order: Order, payments: OrderPayments) -> list[Payment]:
+    """The oldest of the money that waits, as far as the price needs it; the rest is called off later."""
+    has_minor = order.refundable_minor + sum(
+        each.errand.amount_minor
+        for each in payments.payments
+        if each.errand is not None and each.errand.task is Task.CAPTURE
+    )
+    taken: list[Payment] = []
+    for payment in filter(_waits_for_us, payments.payments):
+        if has_minor < order.total_minor:
+            taken.append(payment)
+            has_minor += payment.authorized_minor
+    return taken
 
 
 _BEING_TAKEN = frozenset({PaymentState.CAPTURING, PaymentState.UNKNOWN})

@@ -79,6 +79,43 @@ def test_a_part_of_the_price_is_not_captured_before_the_rest_is_there(shop: Prov
     assert (shop.order().state, shop.order().paid_minor) == (OrderState.PAID, 500)
 
 
+def authorized_twice(shop: ProviderShop, order: Order) -> None:
+    """The customer opens two payments of the whole price, and finishes both."""
+    payments = [shop.start(order), shop.start(order)]
+    for payment in payments:
+        shop.pay(payment)
+        shop.tell(payment)
+
+
+def test_of_two_authorizations_of_the_price_one_is_taken_and_one_called_off(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized_twice(shop, order)
+    assert steps(shop, order) == [Capture("o1.1")]
+    shop.advance(order)
+    assert steps(shop, order) == []
+    shop.pass_time(HOLD - A_MOMENT)
+    assert steps(shop, order) == []  # nor is the stock held on and on for what only waits
+    shop.come_to_rest(order)
+    states = [payment.state for payment in shop.payments(order).payments]
+    assert states == [PaymentState.CAPTURED, PaymentState.VOIDED]
+    after = shop.order()
+    assert (after.state, after.paid_minor, after.refunded_minor) == (OrderState.PAID, 500, 0)
+
+
+def test_the_second_authorization_is_taken_when_the_first_is_refused(shop: ProviderShop) -> None:
+    order = shop.place(mug=2)
+    authorized_twice(shop, order)
+    [first] = shop.advance(order).payments
+    shop.refuses_captures = True
+    shop.make_call(first)
+    shop.refuses_captures = False
+    assert steps(shop, order) == [Capture("o1.2")]
+    shop.come_to_rest(order)
+    states = [payment.state for payment in shop.payments(order).payments]
+    assert states == [PaymentState.VOIDED, PaymentState.CAPTURED]
+    assert (shop.order().state, shop.kept_at_provider_minor) == (OrderState.PAID, 500)
+
+
 def test_what_came_another_way_counts(shop: ProviderShop) -> None:
     order = shop.place(mug=2)
     shop.carry_out(shop.payment(order, 400))
