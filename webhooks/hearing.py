@@ -4,7 +4,7 @@ Each thing told is a command with a request id made of the event's name: a repea
 carried out, in whatever order deliveries come, and is answered likewise.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum
@@ -43,6 +43,9 @@ PAYMENT_ID_LENGTH_MAX = 80
 
 FAILURE_CODE_LENGTH_MAX = 100
 """Likewise: a provider's word is cut off rather than its money not counted."""
+
+NAME_LENGTH_MAX, NAME_COUNT_MAX = 200, 100
+"""Likewise, of other names: they are left out rather than the money."""
 
 _FOR_GOOD = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -164,7 +167,13 @@ def _request(
 ) -> service.ReportProviderEventRequest:
     told = replace(told, failure_code=told.failure_code[:FAILURE_CODE_LENGTH_MAX])
     if isinstance(told, ProviderPayment):
+        told = replace(told, other_names=_names_to_tell(told.other_names))
         payment = to_message(told, service.ProviderPayment)
         return service.ReportProviderEventRequest(provider=provider, payment=payment)
     refund = to_message(told, service.ProviderRefund)
     return service.ReportProviderEventRequest(provider=provider, refund=refund)
+
+
+def _names_to_tell(names: Sequence[str]) -> tuple[str, ...]:
+    """The newest of them: SumUp tells of each attempt at a checkout, and the last may be the money."""
+    return tuple(name for name in names if 0 < len(name) <= NAME_LENGTH_MAX)[-NAME_COUNT_MAX:]

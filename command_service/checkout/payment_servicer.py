@@ -263,6 +263,7 @@ def _told(request: service.ReportProviderEventRequest) -> Told:
                 authorized_minor=payment.authorized_minor,
                 captured_minor=payment.captured_minor,
                 failure_code=payment.failure_code,
+                other_names=tuple(payment.other_names),
             )
         )
     if not request.HasField("refund"):

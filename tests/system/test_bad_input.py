@@ -162,7 +162,8 @@ ALLOWED: dict[str, set[str]] = {
         ApplyPriceWindow.sku_ids FulfillOrderLines.lines PlaceOrder.contact
         PlaceOrder.contact.billing_address PlaceOrder.contact.billing_address.address_lines
         PlaceOrder.contact.shipping_address PlaceOrder.contact.shipping_address.address_lines
-        PlaceOrder.hold_duration RefundPayment.amount UpsertPriceLists.price_lists[0].end_time
+        PlaceOrder.hold_duration RefundPayment.amount ReportProviderEvent.payment.other_names
+        UpsertPriceLists.price_lists[0].end_time
         UpsertPriceLists.price_lists[0].start_time UpsertPrices.rows[0].tiers
         UpsertPromotions.promotions[0].end_time UpsertPromotions.promotions[0].minimum_subtotal
         UpsertPromotions.promotions[0].sku_ids UpsertPromotions.promotions[0].start_time

@@ -134,6 +134,7 @@ def provider_event(payment: Payment) -> payment_pb.ReportProviderEventRequest:
             state=payment_pb.PROVIDER_PAYMENT_STATE_CAPTURED,
             currency_code=payment.currency_code,
             captured_minor=payment.amount_minor,
+            other_names=["TAAA1"],
         ),
     )
 

@@ -16,8 +16,9 @@ import pytest
 import pytest_asyncio
 
 from ops.ports import free_port
-from payment_providers.port import NotAccepted, NotDone
+from payment_providers.port import Callback, NotAccepted, NotDone, ProviderPayment, ProviderState
 from payment_providers.stripe.provider import StripeProvider, StripeSettings
+from serving.validation import parse_request
 from shopkeeper.payment.v1 import payment_command_service_pb2 as service
 from tests.eventually import eventually
 from tests.sandboxes.stripe.webhook_delivery import signature_header
@@ -152,6 +153,24 @@ async def test_a_signed_event_becomes_a_command(ear: Ear) -> None:
     assert (asked.provider, asked.payment.payment_id) == ("stripe", "o1.1")
     assert asked.payment.state == service.PROVIDER_PAYMENT_STATE_CAPTURED
     assert asked.payment.captured_minor == 200
+
+
+async def test_the_names_by_which_people_know_the_money_are_told_as_well(
+    ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SumUp's transaction code, say; one that no command would take does not keep the money away."""
+    names = ("", "x" * 5_000, *(f"old {n}" for n in range(150)), "TAAA1", "x" * 200)
+
+    async def interpret(callback: Callback) -> list[ProviderPayment]:
+        return [
+            ProviderPayment("o1.1", "checkout", ProviderState.CAPTURED, "GBP", 0, 200, other_names=names)
+        ]
+
+    monkeypatch.setattr(ear.provider, "interpret", interpret)
+    assert (await ear.call(event())).status_code == 200
+    [asked] = ear.commands.asked
+    assert list(asked.payment.other_names) == list(names[-100:])
+    parse_request(asked.SerializeToString(), type(asked))
 
 
 async def test_each_event_is_one_request_however_often_it_comes(ear: Ear) -> None:

@@ -14,8 +14,11 @@ from structlog.testing import capture_logs
 
 from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.payment_servicer import PaymentServicer
+from command_service.checkout.record_payment import RecordPayment
 from command_service.committer import Committer
 from command_service.errors import InvalidField
+from command_service.money import Money as MoneyOfOurs
+from command_service.ordering.domain import OrderState
 from command_service.payment.domain import PaymentState
 from command_service.payment.gateway import Gateway
 from command_service.pipeline import Row
@@ -425,6 +428,32 @@ async def test_no_transaction_is_open_while_a_provider_is_asked(
     await front.stub.VoidPayment(void, timeout=DEADLINE_SECONDS)
     assert await shop.totals() == (200, 200)
     assert open_during_calls == [[]] * 5, "two starts, a capture, a refund, a void"
+
+
+# --- webhooks -------------------------------------------------------------------------------------
+
+
+async def test_money_recorded_by_the_name_that_people_see_is_not_counted_when_it_is_told(
+    shop: PaidShop, front: Served
+) -> None:
+    order = await shop.place(sku0=2)
+    payment = (await start(front, start_request(order.order_id))).payment
+    await shop.carry_out(RecordPayment(order.order_id, "TAAA1", MoneyOfOurs("GBP", 200)))
+    told = service.ProviderPayment(
+        payment_id=payment.payment_id,
+        provider_reference=payment.provider_reference,
+        state=service.PROVIDER_PAYMENT_STATE_CAPTURED,
+        currency_code="GBP",
+        captured_minor=200,
+        other_names=["checkout", "TAAA1"],
+    )
+    request = service.ReportProviderEventRequest(
+        request_id=str(uuid4()), provider="stripe", payment=told
+    )
+    assert (await front.stub.ReportProviderEvent(request, timeout=DEADLINE_SECONDS)).is_ours
+    after = await shop.order(order)
+    assert (after.state, after.paid_minor) == (OrderState.PAID, 200)
+    await shop.act(payment, "pay")
 
 
 # --- budgets --------------------------------------------------------------------------------------

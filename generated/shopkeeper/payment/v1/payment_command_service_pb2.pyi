@@ -397,6 +397,7 @@ class ProviderPayment(_message.Message):
     AUTHORIZED_MINOR_FIELD_NUMBER: _builtins.int
     CAPTURED_MINOR_FIELD_NUMBER: _builtins.int
     FAILURE_CODE_FIELD_NUMBER: _builtins.int
+    OTHER_NAMES_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
     """Our payment_id; absent when it is not one of ours."""
     provider_reference: _builtins.str
@@ -411,6 +412,12 @@ class ProviderPayment(_message.Message):
     """All that was ever captured, refunds not deducted."""
     failure_code: _builtins.str
     """The provider's word for why the last attempt was declined; absent if none was."""
+    @_builtins.property
+    def other_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names of its money, by which the provider's tools show it to people. What was recorded by one of
+        them (RecordPayment) is not counted again.
+        """
+
     def __init__(
         self,
         *,
@@ -421,10 +428,11 @@ class ProviderPayment(_message.Message):
         authorized_minor: _builtins.int = ...,
         captured_minor: _builtins.int = ...,
         failure_code: _builtins.str = ...,
+        other_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_minor", b"authorized_minor", "captured_minor", b"captured_minor", "currency_code", b"currency_code", "failure_code", b"failure_code", "payment_id", b"payment_id", "provider_reference", b"provider_reference", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorized_minor", b"authorized_minor", "captured_minor", b"captured_minor", "currency_code", b"currency_code", "failure_code", b"failure_code", "other_names", b"other_names", "payment_id", b"payment_id", "provider_reference", b"provider_reference", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
