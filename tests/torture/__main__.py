@@ -19,10 +19,15 @@ def _tell(text: str) -> None:
     sys.stdout.flush()
 
 
+def _missed(result: Result, kind: str) -> str:
+    count = result.missed_faults[kind]
+    return f", and {count} that nobody met" if count else ""
+
+
 def _conclude(result: Result, file_path: Path, *, minutes: float) -> int:
     """Prints what came of it; the exit status."""
-    for kind, count in sorted(result.faults.items()):
-        _tell(f"{count:6} {kind}")
+    for kind, count in sorted({**dict.fromkeys(result.missed_faults, 0), **result.faults}.items()):
+        _tell(f"{count:6} {kind}{_missed(result, kind)}")
     _tell(f"{result.provider_fault_count:6} calls to the provider spoilt by it, beside those faults")
     for outcome, count in sorted(result.outcomes.items()):
         _tell(f"{count:6} {outcome}")

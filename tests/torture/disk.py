@@ -18,8 +18,10 @@ from ops.account import NOBODY, OURSELVES, Account
 DISK_BYTES = 4 * 2**30
 """More than a torture of hours writes; memory is taken only for what is written."""
 
-FULL_SLACK_BYTES = 128 * 1024
-"""What is left on a full disk: some statements succeed yet, those that need a new page do not."""
+ROOM_BYTES = 1024 * 1024
+"""What the server may write between our look at a disk and our making it smaller."""
+FILLER_BLOCK_BYTES = 4096
+"""A page of memory: on a disk that has no room for one more there is no room at all."""
 
 FILE_BYTES_MAX_WHEN_FULL = 64 * 1024
 
@@ -32,7 +34,7 @@ class Disk(ABC):
 
     @abstractmethod
     def fill(self, postgres_pid: int) -> None:
-        """From now on there is no room."""
+        """From now on there is no room; said again, none of what has been freed since."""
 
     @abstractmethod
     def free(self, postgres_pid: int | None) -> None:
@@ -40,25 +42,33 @@ class Disk(ABC):
 
 
 class MountedDisk(Disk):
-    """A tmpfs: it is full when its size is that of what it holds."""
+    """A tmpfs: it is made as small as what it holds, nearly, and a file takes what is left."""
 
     def fill(self, postgres_pid: int) -> None:
-        """Shrinks it to what is on it."""
-        slack_bytes = FULL_SLACK_BYTES
+        """Leaves no room, whatever is written meanwhile."""
+        room_bytes = ROOM_BYTES
         # Between our look and the mount the server writes: what no longer fits is refused.
-        while not self._shrink(slack_bytes):
-            slack_bytes *= 2
+        while not self._shrink(room_bytes):
+            room_bytes *= 2
+        with self._filler.open("ab", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(FILLER_BLOCK_BYTES))
 
-    def _shrink(self, slack_bytes: int) -> bool:
+    @property
+    def _filler(self) -> Path:
+        return self.path / "filler"
+
+    def _shrink(self, room_bytes: int) -> bool:
         used_bytes = shutil.disk_usage(self.path).used
-        if used_bytes + slack_bytes > DISK_BYTES:
+        if used_bytes + room_bytes > DISK_BYTES:
             raise OSError(f"{self.path} cannot be made smaller than it is")
-        return _run("mount", "-o", f"remount,size={used_bytes + slack_bytes}", str(self.path))
+        return _run("mount", "-o", f"remount,size={used_bytes + room_bytes}", str(self.path))
 
     def free(self, postgres_pid: int | None) -> None:
         """Gives it its size back."""
         if not _run("mount", "-o", f"remount,size={DISK_BYTES}", str(self.path)):
             raise OSError(f"{self.path} cannot be given its size back")
+        self._filler.unlink(missing_ok=True)
 
 
 class LimitedDisk(Disk):

@@ -1,6 +1,7 @@
 """What goes wrong. Each fault begins, lasts, and is healed by whoever began it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from abc import ABC, abstractmethod
@@ -44,6 +45,10 @@ class Fault(ABC):
     @abstractmethod
     async def heal(self, whole: WholeShop) -> None:
         """Puts it right, as whoever is on call would."""
+
+    def has_bitten(self, whole: WholeShop) -> bool:
+        """Whether it hit anybody, asked once it is healed: what nobody met is no fault."""
+        return True
 
     def __str__(self) -> str:
         return f"{self.kind} {self.target}".strip()
@@ -213,6 +218,7 @@ class LoseCommit(_OfLink):
     """The next answers to a COMMIT are lost with their connections: was it carried out?"""
 
     kind = "lose commit"
+    _lost_before = 0
 
     @classmethod
     def targets(cls, shop: Shop) -> list[str]:
@@ -221,7 +227,13 @@ class LoseCommit(_OfLink):
 
     async def begin(self, whole: WholeShop) -> None:
         """Loses the next three."""
-        self.link(whole.shop).commits_to_lose = 3
+        link = self.link(whole.shop)
+        self._lost_before = link.lost_commit_count
+        link.commits_to_lose = 3
+
+    def has_bitten(self, whole: WholeShop) -> bool:
+        """Whether there was one to lose."""
+        return self.link(whole.shop).lost_commit_count > self._lost_before
 
 
 # --- servers --------------------------------------------------------------------------------------
@@ -257,15 +269,35 @@ class CrashPostgres(_OfPostgres):
         await asyncio.to_thread(whole.shop.postgres.start)
 
 
+SEGMENTS_MAX = 32
+"""Of the log, that the server may keep in advance: twice as many as its settings let it."""
+NO_ROOM = ("No space left on device", "File too large")
+"""What the server's log says of a write that failed, by the kind of disk."""
+
+
 class FillDisk(_OfPostgres):
-    """No room for the log, nor for anything else: the server may refuse, or end."""
+    """No room: the server may refuse what needs a new page, or end, if its own log needs one."""
 
     kind = "fill disk"
     seconds = (1.0, 4.0)
 
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        """What there is no room for at once."""
+        return ["of log", "of tables"]
+
     async def begin(self, whole: WholeShop) -> None:
         """Fills it."""
+        # Where the size of files is limited it must have room to say so.
+        os.truncate(whole.shop.postgres.log_path, 0)
         whole.disk.fill(whole.shop.postgres.pid)
+        if self.target == "of log":
+            await asyncio.to_thread(_use_up_log, whole)
+
+    def has_bitten(self, whole: WholeShop) -> bool:
+        """Whether the server could not write something."""
+        said = whole.shop.postgres.log_path.read_text(encoding="utf-8", errors="replace")
+        return any(words in said for words in NO_ROOM)
 
     async def heal(self, whole: WholeShop) -> None:
         """Makes room, and starts the server again if it has ended, or does so yet."""
@@ -279,6 +311,19 @@ class FillDisk(_OfPostgres):
                 await asyncio.to_thread(shop.postgres.start)
                 return
             await asyncio.sleep(RECOVERY_POLL_SECONDS)
+
+
+def _use_up_log(whole: WholeShop) -> None:
+    """Has the server begin segments of its log until there is none that it made beforehand."""
+    with contextlib.suppress(psycopg.Error):
+        for _ in range(SEGMENTS_MAX):
+            with psycopg.connect(
+                whole.shop.database_url, autocommit=True, connect_timeout=5
+            ) as connection:
+                connection.execute("SELECT pg_switch_wal()")
+                # Old ones are given up now and then: what that freed is taken at once.
+                whole.disk.fill(whole.shop.postgres.pid)
+                connection.execute("SELECT pg_logical_emit_message(true, 'torture', 'a new segment')")
 
 
 def _answers(database_url: str) -> bool:

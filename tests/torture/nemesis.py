@@ -46,12 +46,13 @@ def schedule(
 
 
 class Nemesis:
-    """Carries out a schedule. counts: faults so far, by kind."""
+    """Carries out a schedule. counts: faults that hit somebody so far, by kind. missed: others."""
 
     def __init__(self, whole: WholeShop, on_fault: Callable[[str], None]) -> None:
         self._whole = whole
         self._on_fault = on_fault
         self.counts: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
         self.active: set[str] = set()
 
     @property
@@ -70,10 +71,11 @@ class Nemesis:
 
     async def _let_last(self, fault: Fault, seconds: float) -> None:
         async with fault.exclusively(self._whole.shop):
-            self.counts[fault.kind] += 1
             self.active.add(str(fault))
             self._on_fault(f"{fault}, {seconds:.1f} s")
             await fault.begin(self._whole)
             await asyncio.sleep(seconds)
             await fault.heal(self._whole)
             self.active.discard(str(fault))
+            counts = self.counts if fault.has_bitten(self._whole) else self.missed
+            counts[fault.kind] += 1

@@ -21,6 +21,7 @@ from tests.system.client import Client
 from tests.torture.calls import Caller
 from tests.torture.checker import Violation, check
 from tests.torture.evidence import read_evidence
+from tests.torture.faults import FAULTS, NO_ROOM
 from tests.torture.heartbeat import Heartbeat
 from tests.torture.history import History, Outcome
 from tests.torture.nemesis import Nemesis, schedule
@@ -51,6 +52,8 @@ REBUILT_EVENTS_PER_SECOND = 1_000.0
 """At least, however busy the machine is."""
 PROGRESS_SECONDS = 5.0
 INSPECTION_PAUSE_SECONDS = (3.0, 15.0)
+INSPECTION_RETRY_SECONDS = 1.0
+"""Where the database was away."""
 INSPECTION_PAUSE_SHARE = 5.0
 """Of the time that an inspection took: none in it."""
 
@@ -88,6 +91,7 @@ class Result:
     seed: int
     minutes: float
     faults: Counter[str] = field(default_factory=Counter)
+    missed_faults: Counter[str] = field(default_factory=Counter)
     command_count: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     converged_seconds: list[float] = field(default_factory=list)
@@ -141,8 +145,13 @@ class Run:
 
     @property
     def faults(self) -> Counter[str]:
-        """So far, by kind."""
+        """That hit somebody so far, by kind."""
         return self._nemesis.counts
+
+    @property
+    def missed_faults(self) -> Counter[str]:
+        """That nobody met."""
+        return self._nemesis.missed
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
@@ -251,13 +260,18 @@ class Run:
     async def _inspect(self) -> None:
         """Looks at random moments, whatever is striking, at all that holds at every moment."""
         chance = Random(f"{self._seed} inspector")
+        pause_seconds = chance.uniform(*INSPECTION_PAUSE_SECONDS)
         while True:
-            await asyncio.sleep(chance.uniform(*INSPECTION_PAUSE_SECONDS))
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = chance.uniform(*INSPECTION_PAUSE_SECONDS)
             begun = time.monotonic()
             try:
                 await self._look()
-            except psycopg.Error:
+            except psycopg.Error as error:
+                if not is_away(error):
+                    raise
                 self._say("inspection: the database is away")
+                pause_seconds = INSPECTION_RETRY_SECONDS
             # A long history takes its time: no more than a part of the machine is ours.
             await asyncio.sleep(INSPECTION_PAUSE_SHARE * (time.monotonic() - begun))
 
@@ -282,6 +296,11 @@ class Run:
 
     def _say(self, text: str) -> None:
         self._tell(f"[{time.monotonic() - self._begun:6.1f} s] {text}")
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Whether faults can have caused it, and not who asks."""
+    return isinstance(error, psycopg.OperationalError) or any(words in str(error) for words in NO_ROOM)
 
 
 def complaints_of(shop: Shop) -> list[Violation]:
@@ -311,6 +330,22 @@ def unproven(history: History, provider_money: Mapping[str, tuple[int, int]]) ->
         missing.append("not for a moment was everything well")
     if not any(each.fresh_as for each in history.ended if each.outcome is Outcome.OK):
         missing.append("no fresh answer was given")
+    return [Violation("nothing proven", what) for what in missing]
+
+
+ALL_KINDS_SECONDS = 600.0
+"""In so long a run each kind of fault strikes: the rarest is to be expected a dozen times."""
+
+
+def untried(faults: Mapping[str, int], *, inspection_count: int, seconds: float) -> list[Violation]:
+    """What did not happen in a run of so many seconds, so that nothing is known of it.
+
+    faults: that hit somebody, by kind.
+    """
+    wanted = {each.kind for each in FAULTS} if seconds >= ALL_KINDS_SECONDS else set()
+    missing = [f"never: {kind}" for kind in sorted(wanted) if not faults.get(kind)]
+    if not inspection_count:
+        missing.append("nobody inspected while faults struck")
     return [Violation("nothing proven", what) for what in missing]
 
 
@@ -345,6 +380,9 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
             await run.torture(seconds)
             if not run.violations:
                 run.violations += unproven(history, till.money())
+                run.violations += untried(
+                    run.faults, inspection_count=run.inspection_count, seconds=seconds
+                )
         except Exception:  # noqa: BLE001 told as what it is: nothing was proven
             run.violations.append(Violation("no verdict", traceback.format_exc()))
     # Until its last process has drained.
@@ -355,6 +393,7 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         seed,
         round(seconds / 60, 2),
         run.faults,
+        run.missed_faults,
         len(commands),
         Counter(f"{each.method} {each.outcome}" for each in history.ended),
         run.converged_seconds,

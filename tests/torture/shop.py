@@ -43,6 +43,8 @@ POSTGRES_SETTINGS = {
     # thousand files to be on disk.
     "fsync": "off",
     "max_wal_size": "256MB",
+    # Few segments of the log in advance: where there is no room it shall soon need one.
+    "min_wal_size": "32MB",
 }
 
 PROVIDER_ATTEMPT_SECONDS = 1.0
@@ -226,7 +228,7 @@ async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop
     """Starts everything on servers of its own and returns when it serves."""
     async with AsyncExitStack() as stack:
         disk = stack.enter_context(small_disk(data_dir / "disk"))
-        postgres = EmbeddedPostgres(disk.path / "postgres", settings=POSTGRES_SETTINGS)
+        postgres = postgres_on(disk, log_path=data_dir / "postgres.log")
         valkey = EmbeddedValkey(data_dir / "valkey")
         await _start(stack, postgres)
         await _start(stack, valkey)
@@ -237,6 +239,13 @@ async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop
         shop = Shop(postgres, valkey, postgres.url(), data_dir, url, SETTINGS, {webhooks.name: webhooks})
         await stack.enter_async_context(services_of(shop, COUNTS))
         yield WholeShop(shop, disk, sandbox)
+
+
+def postgres_on(disk: Disk, *, log_path: Path) -> EmbeddedPostgres:
+    """A server whose data is on that disk, and what it says of that disk elsewhere."""
+    postgres = EmbeddedPostgres(disk.path / "postgres", settings=POSTGRES_SETTINGS)
+    postgres.log_path.symlink_to(log_path)
+    return postgres
 
 
 async def _start(stack: AsyncExitStack, server: EmbeddedPostgres | EmbeddedValkey) -> None:

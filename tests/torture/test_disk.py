@@ -147,6 +147,4 @@ def test_a_disk_is_filled_while_somebody_writes_to_it(monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(shutil, "disk_usage", look_and_be_overtaken)
         disk.fill(process.pid)
-        # There may be room for one more, as the server was given more slack each time.
-        told = {process.write() for _ in range(3)}
-        assert told - {"written"} in ({"No space left on device"}, {"File too large"})
+        assert process.write() in {"No space left on device", "File too large"}

@@ -1,7 +1,13 @@
 """The seed decides what goes wrong, and when."""
 
-from tests.torture.faults import CrashPostgres, Kill
-from tests.torture.nemesis import schedule
+from pathlib import Path
+
+from ops.embedded import EmbeddedPostgres, EmbeddedValkey
+from tests.sandboxes.stripe.server import StripeSandbox
+from tests.torture.disk import LimitedDisk
+from tests.torture.faults import CrashPostgres, Fault, Kill
+from tests.torture.nemesis import Nemesis, Planned, schedule
+from tests.torture.shop import Shop, WholeShop
 
 TARGETS = {Kill: ["command_service#0", "command_service#1"], CrashPostgres: [""]}
 
@@ -25,3 +31,33 @@ def test_nothing_is_struck_twice_at_once_in_the_same_way() -> None:
         struck = (each.kind, each.target)
         assert ends.get(struck, 0.0) < each.at_seconds
         ends[struck] = each.at_seconds + each.lasts_seconds
+
+
+class Rumour(Fault):
+    """Hits those who believe it."""
+
+    kind = "rumour"
+
+    @classmethod
+    def targets(cls, shop: Shop) -> list[str]:
+        return ["believer", "doubter"]
+
+    async def begin(self, whole: WholeShop) -> None:
+        """Nothing has to be done."""
+
+    async def heal(self, whole: WholeShop) -> None:
+        """Nor then."""
+
+    def has_bitten(self, whole: WholeShop) -> bool:
+        return self.target == "believer"
+
+
+async def test_only_what_hit_somebody_counts(tmp_path: Path) -> None:
+    postgres, valkey = EmbeddedPostgres(tmp_path / "postgres"), EmbeddedValkey(tmp_path / "valkey")
+    shop = Shop(postgres, valkey, "", tmp_path, "", {})
+    nemesis = Nemesis(WholeShop(shop, LimitedDisk(tmp_path), StripeSandbox()), lambda _: None)
+    await nemesis.strike(
+        [Planned(0.0, 0.0, Rumour, each) for each in ("believer", "doubter", "doubter")]
+    )
+    assert nemesis.counts == {"rumour": 1}
+    assert nemesis.missed == {"rumour": 2}

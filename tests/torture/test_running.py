@@ -3,8 +3,12 @@
 from dataclasses import replace
 from io import StringIO
 
+import psycopg
+import pytest
+
+from tests.torture.faults import FAULTS
 from tests.torture.history import History, Operation, Outcome, Pulse
-from tests.torture.running import ACHIEVED, unproven
+from tests.torture.running import ACHIEVED, ALL_KINDS_SECONDS, is_away, unproven, untried
 
 MONEY = {"pi_1": (250, 0)}
 
@@ -48,3 +52,34 @@ def test_answers_that_need_not_be_fresh_prove_nothing_of_freshness() -> None:
     history = eventful_history()
     history.ended = [replace(each, fresh_as="") for each in history.ended]
     assert told(history) == ["no fresh answer was given"]
+
+
+def test_a_long_run_without_a_kind_of_fault_proves_nothing_of_it() -> None:
+    faults = dict.fromkeys((each.kind for each in FAULTS), 1)
+    assert untried(faults, inspection_count=1, seconds=ALL_KINDS_SECONDS) == []
+    del faults["fill disk"]
+    [found] = untried(faults, inspection_count=1, seconds=ALL_KINDS_SECONDS)
+    assert found.explanation == "never: fill disk"
+    assert untried(faults, inspection_count=1, seconds=60) == []
+
+
+def test_a_run_that_nobody_inspected_proves_nothing_of_what_holds_at_every_moment() -> None:
+    [found] = untried({}, inspection_count=0, seconds=60)
+    assert found.explanation == "nobody inspected while faults struck"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (psycopg.errors.ConnectionFailure(), True),
+        (psycopg.errors.AdminShutdown(), True),
+        (psycopg.errors.DiskFull(), True),
+        (psycopg.errors.InternalError_("could not write: File too large"), True),
+        (psycopg.errors.DataCorrupted("invalid page"), False),
+        (psycopg.errors.UndefinedColumn(), False),
+    ],
+)
+def test_only_a_database_that_is_away_excuses_an_inspection(
+    error: psycopg.Error, expected: bool
+) -> None:
+    assert is_away(error) is expected
