@@ -12,7 +12,7 @@ lost, doubled or told wrongly (safety). Then everything is healed, and everythin
     faults.py     what goes wrong, each with a beginning and an end
     nemesis.py    when what goes wrong: a schedule drawn from the seed
     evidence.py   what the database and the provider say
-    checker.py    history + evidence -> what was broken: pure
+    checker.py    history + evidence -> what was broken: pure; of queries in reads.py
     running.py    one run, from the first customer to the verdict
 """
 

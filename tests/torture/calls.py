@@ -19,9 +19,11 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
+from shopkeeper.cart.v1 import cart_query_service_pb2 as carts_pb
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_history_service_pb2 as past_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
+from shopkeeper.inventory.v1.inventory_pb2 import Stock
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as orders_pb
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
@@ -78,7 +80,7 @@ def _rpcs_of(modules: tuple[ModuleType, ...]) -> dict[str, Rpc]:
 
 
 COMMANDS = _rpcs_of((cart_pb, inventory_pb, ordering_pb, payment_pb))
-QUERIES = _rpcs_of((stock_pb, orders_pb))
+QUERIES = _rpcs_of((stock_pb, orders_pb, carts_pb))
 HISTORIES = _rpcs_of((past_pb,))
 RPCS = {**COMMANDS, **QUERIES, **HISTORIES}
 
@@ -226,12 +228,14 @@ def told_of(response: Any) -> dict[str, Any]:
     if "order" in names:
         order = response.order
         told |= {"order_id": order.order_id, "version": int(order.etag), "state": int(order.state)}
+        told["customer_id"] = order.customer_id
         told |= {"total_minor": order.total.amount_minor, "paid_minor": order.paid_minor}
-    if "stock" in names and hasattr(response.stock, "levels"):
-        told["levels"] = {
-            level.location_id: [level.on_hand, level.reserved, level.allocated]
-            for level in response.stock.levels
-        }
+    if "stock" in names and isinstance(response, stock_pb.GetStockResponse):
+        told["levels"] = _levels(response.stock)
+    if "stock" in names and isinstance(response, stock_pb.BatchGetStockResponse):
+        told["levels_by_sku"] = {stock.sku_id: _levels(stock) for stock in response.stock}
+    if "orders" in names:
+        told["states"] = {order.order_id: int(order.state) for order in response.orders}
     if "differences" in names:
         told["differences"] = [str(each) for each in response.differences]
     if "cart" in names:
@@ -244,3 +248,9 @@ def told_of(response: Any) -> dict[str, Any]:
         told["provider_reference"] = response.payment.provider_reference
         told["state"] = int(response.payment.state)
     return told
+
+
+def _levels(stock: Stock) -> dict[str, list[int]]:
+    return {
+        level.location_id: [level.on_hand, level.reserved, level.allocated] for level in stock.levels
+    }

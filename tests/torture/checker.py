@@ -5,21 +5,18 @@ Each check finds violations, each with the fewest operations that show it.
 
 import bisect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from command_service import retention
 from command_service.checkout import expiry, payment_driver, price_windows
 from tests.torture.evidence import Evidence, LoggedEvent, Movement
-from tests.torture.history import Operation, Outcome, Pulse, commands_by_request
+from tests.torture.history import Operation, Pulse, commands_by_request
+from tests.torture.reads import READ_CHECKS
+from tests.torture.violations import Case, Check, Violation, shown_by
 
 OVERDUE_SECONDS_MAX = 1.0
 """Of healthy service: how long a hold may outlive its time, and a call to the provider may lie about."""
-
-SHOWN_OPERATIONS_MAX = 20
-
-NOT_FOUND = 5
 
 AS_THINGS_ARE = {"StartPayment"}
 """Commands whose repetition tells how far their provider has come since, and so not the same bytes."""
@@ -46,32 +43,6 @@ MOVES_STOCK = {"ReceiveStock", "FulfillOrderLines", "ReturnOrderLines"}
 """Commands that change what is on the shelf, as their units say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A promise that was broken, and the operations that show it."""
-
-    check: str
-    explanation: str
-    operations: tuple[Operation, ...] = ()
-
-    def __str__(self) -> str:
-        shown = self.operations[:SHOWN_OPERATIONS_MAX]
-        return "\n".join([f"{self.check}: {self.explanation}", *(f"    {each}" for each in shown)])
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """All that is judged. commands: the calls of each request id."""
-
-    history: Sequence[Operation]
-    evidence: Evidence
-    pulses: Sequence[Pulse]
-    commands: dict[str, list[Operation]]
-
-
-Check = Callable[[Case], Iterator[Violation]]
-
-
 def check(
     history: Sequence[Operation], evidence: Evidence, pulses: Sequence[Pulse] = ()
 ) -> list[Violation]:
@@ -89,15 +60,15 @@ def check_answers(case: Case) -> Iterator[Violation]:
         decided = [call for call in calls if call.is_decided]
         stored = case.evidence.answers.get(request_id)
         if decided and stored is None and any(_is_kept(call) for call in decided):
-            yield _of("answer lost", "answered, and the database knows nothing of it", calls)
+            yield shown_by("answer lost", "answered, and the database knows nothing of it", calls)
         if len({call.code for call in decided}) > 1:
-            yield _of("two answers", "one request id was answered in two ways", calls)
+            yield shown_by("two answers", "one request id was answered in two ways", calls)
             continue
         if decided and decided[0].method not in AS_THINGS_ARE:
             yield from _bytes_differ(calls, decided, stored.digest if stored else "")
         for call in decided:
             if stored is not None and _is_kept(call) and call.code != stored.code:
-                yield _of("two answers", f"code {stored.code} is stored", [call])
+                yield shown_by("two answers", f"code {stored.code} is stored", [call])
                 break
 
 
@@ -106,9 +77,9 @@ def _bytes_differ(
 ) -> Iterator[Violation]:
     digests = {call.digest for call in decided if _is_kept(call)}
     if len(digests) > 1:
-        yield _of("two answers", "one request id was answered with different bytes", calls)
+        yield shown_by("two answers", "one request id was answered with different bytes", calls)
     elif digests and stored_digest and digests != {stored_digest}:
-        yield _of("two answers", "other bytes are stored than were answered", calls)
+        yield shown_by("two answers", "other bytes are stored than were answered", calls)
 
 
 def _is_kept(call: Operation) -> bool:
@@ -126,14 +97,16 @@ def check_effects(case: Case) -> Iterator[Violation]:
         stored = case.evidence.answers.get(request_id)
         if stored is None or stored.code != 0:
             if found:
-                yield _of("effect of nothing", f"refused or unknown, yet it wrote {_told(found)}", calls)
+                yield shown_by(
+                    "effect of nothing", f"refused or unknown, yet it wrote {_told(found)}", calls
+                )
             continue
         if any(_is_another_batch(*two) for two in pairwise(found)):
-            yield _of("two effects", f"its events stand in two places: {_told(found)}", calls)
+            yield shown_by("two effects", f"its events stand in two places: {_told(found)}", calls)
         wanted = EVENT_OF_COMMAND.get(calls[0].method)
         count = sum(event.type == wanted for event in found)
         if wanted is not None and count != 1:
-            yield _of("not one effect", f"carried out, with {count} events {wanted}", calls)
+            yield shown_by("not one effect", f"carried out, with {count} events {wanted}", calls)
 
 
 def _is_another_batch(event: LoggedEvent, later: LoggedEvent) -> bool:
@@ -150,16 +123,16 @@ def check_failures(case: Case) -> Iterator[Violation]:
     """Nobody is told that something is broken on our side, or of a mistake that they did not make."""
     for call in case.history:
         if call.reason == "INTERNAL" and call.code == 13:
-            yield _of("internal error", "a client was told of a mistake of ours", [call])
+            yield shown_by("internal error", "a client was told of a mistake of ours", [call])
         elif call.reason in NEVER_STORED:
-            yield _of("wrong refusal", "nobody here sends such a request", [call])
+            yield shown_by("wrong refusal", "nobody here sends such a request", [call])
 
 
 def check_explanations(case: Case) -> Iterator[Violation]:
     """Whoever asks why there is so much of a SKU is told a sum that is right."""
     for call in case.history:
         if call.told.get("differences"):
-            yield _of("unexplained stock", str(call.told["differences"]), [call])
+            yield shown_by("unexplained stock", str(call.told["differences"]), [call])
 
 
 # --- stock ----------------------------------------------------------------------------------------
@@ -177,7 +150,9 @@ def check_shelf(case: Case) -> Iterator[Violation]:
         wanted = dict(calls[0].units) if is_done and calls[0].method in MOVES_STOCK else {}
         found = {sku_id: count for sku_id, count in moved.get(request_id, Counter()).items() if count}
         if wanted != found:
-            yield _of("stock not conserved", f"was to move {wanted or 'nothing'}, moved {found}", calls)
+            yield shown_by(
+                "stock not conserved", f"was to move {wanted or 'nothing'}, moved {found}", calls
+            )
     of_workers = {event.position for event in case.evidence.events if event.actor in WORKERS}
     for movement in case.evidence.movements:
         if movement.on_hand and movement.position in of_workers:
@@ -218,90 +193,10 @@ def check_oversell(case: Case) -> Iterator[Violation]:
             if on_hand < 0 or promised > on_hand:
                 told = f"{sku_id}: {promised} promised of {on_hand} at {movement.position}"
                 recent = [request_of.get(each.position, "") for each in movements[: index + 1][-3:]]
-                yield _of(
+                yield shown_by(
                     "oversold", told, [call for id_ in recent for call in case.commands.get(id_, [])]
                 )
                 break
-
-
-# --- reads ----------------------------------------------------------------------------------------
-
-State = tuple[int, ...]
-
-
-def check_stock_reads(case: Case) -> Iterator[Violation]:
-    """Stock that is shown was true at the reader's token, or later."""
-    positions, last_index = _stock_states(case.evidence.movements)
-    for read in case.history:
-        if read.method != "GetStock" or not read.is_decided:
-            continue
-        token_position = case.evidence.position_of(read.fresh_as)
-        if unseen := _stocked(positions, read, token_position) - read.told.get("levels", {}).keys():
-            told = f"stock at {', '.join(sorted(unseen))} that had been told of is denied"
-            yield _of("stale read", told, [read])
-        for location_id, counters in read.told.get("levels", {}).items():
-            place = (read.asked["sku_id"], location_id)
-            since = bisect.bisect_right(positions.get(place, []), token_position)
-            found = last_index.get(place, {}).get(tuple(counters))
-            if found is None:
-                yield _of("read of nothing", f"{place} was never {list(counters)}", [read])
-            elif found < since:
-                yield _of("stale read", f"{place} was {list(counters)} before the token only", [read])
-
-
-def _stocked(
-    positions: dict[tuple[str, str], list[int]], read: Operation, token_position: int
-) -> set[str]:
-    """Where the SKU had ever had stock at the reader's token."""
-    return {
-        location_id
-        for (sku_id, location_id), found in positions.items()
-        if sku_id == read.asked["sku_id"] and found[0] <= token_position
-    }
-
-
-def _stock_states(
-    movements: Iterable[Movement],
-) -> tuple[dict[tuple[str, str], list[int]], dict[tuple[str, str], dict[State, int]]]:
-    """By place: where it changed; and of each state, how many changes had been made when it last held.
-
-    A state with an index below the count of changes up to a token was over by then.
-    """
-    positions: dict[tuple[str, str], list[int]] = defaultdict(list)
-    last_index: dict[tuple[str, str], dict[State, int]] = defaultdict(dict)
-    now: dict[tuple[str, str], State] = defaultdict(lambda: (0, 0, 0))
-    for movement in movements:
-        place = (movement.sku_id, movement.location_id)
-        before = now[place]
-        now[place] = (
-            before[0] + movement.on_hand,
-            before[1] + movement.reserved,
-            before[2] + movement.allocated,
-        )
-        positions[place].append(movement.position)
-        last_index[place][now[place]] = len(positions[place])
-    return positions, last_index
-
-
-def check_order_reads(case: Case) -> Iterator[Violation]:
-    """An order that is shown is no older than what was acknowledged before the reader's token."""
-    told: dict[str, list[tuple[int, int, Operation]]] = defaultdict(list)
-    for call in case.history:
-        if call.request_id and call.outcome is Outcome.OK and "order_id" in call.told:
-            position = case.evidence.position_of(call.token)
-            told[call.told["order_id"]].append((position, call.told["version"], call))
-    for read in case.history:
-        if read.method != "GetOrder" or not read.is_decided or not read.fresh_as:
-            continue
-        token_position = case.evidence.position_of(read.fresh_as)
-        known = [each for each in told[read.asked["order_id"]] if each[0] <= token_position]
-        if not known:
-            continue
-        _, version, call = max(known, key=lambda each: each[1])
-        if read.code == NOT_FOUND:
-            yield _of("stale read", "an order that was acknowledged is denied", [call, read])
-        elif read.outcome is Outcome.OK and read.told["version"] < version:
-            yield _of("stale read", f"version {version} had been acknowledged", [call, read])
 
 
 # --- orders, holds, money -------------------------------------------------------------------------
@@ -321,7 +216,7 @@ def check_orders(case: Case) -> Iterator[Violation]:
         wrong = _first_wrong([event.type for event in events[order_id]])
         if wrong is not None:
             told = f"order {order_id} in state {row.state}: {wrong} in {_told(events[order_id])}"
-            yield _of("impossible history", told, calls[order_id])
+            yield shown_by("impossible history", told, calls[order_id])
 
 
 ORDER_EVENTS = {
@@ -400,7 +295,7 @@ def check_holds(case: Case) -> Iterator[Violation]:
         overdue = healthy_seconds(case.pulses, hold.expire_time.timestamp(), end)
         if overdue > OVERDUE_SECONDS_MAX:
             told = f"hold {hold.reservation_id} lived {overdue:.1f} s of healthy service too long"
-            yield _of("overdue hold", told, calls[hold.reservation_id])
+            yield shown_by("overdue hold", told, calls[hold.reservation_id])
     yield from _cut_short(case)
 
 
@@ -413,7 +308,7 @@ def _cut_short(case: Case) -> Iterator[Violation]:
         end = {"OrderExpired": until, "ReservationReleased": lapsed}.get(event.type, {}).get(event.key)
         if end is not None and event.recorded_time < end:
             told = f"the hold {event.key} was to live until {end}"
-            yield _of("hold cut short", told, calls[event.key])
+            yield shown_by("hold cut short", told, calls[event.key])
 
 
 def check_errands(case: Case) -> Iterator[Violation]:
@@ -428,7 +323,7 @@ def check_errands(case: Case) -> Iterator[Violation]:
     for errand, seconds in late:
         what = "left by whoever claimed it" if errand.is_in_flight else "due"
         told = f"the call for {errand.subject_id}, {what}, lay about for {seconds:.1f} s of health"
-        yield _of("abandoned call", told, calls.get(errand.order_id, []))
+        yield shown_by("abandoned call", told, calls.get(errand.order_id, []))
 
 
 def healthy_seconds(pulses: Sequence[Pulse], begin_seconds: float, end_seconds: float) -> float:
@@ -457,7 +352,7 @@ def check_money(case: Case) -> Iterator[Violation]:
     for order in case.evidence.orders.values():
         if order.paid_minor != expected[order.order_id]:
             told = f"order {order.order_id} has {order.paid_minor}, paid were {expected[order.order_id]}"
-            yield _of("money not conserved", told, calls_by_order[order.order_id])
+            yield shown_by("money not conserved", told, calls_by_order[order.order_id])
     yield from _provider_differs(case, calls_by_order)
 
 
@@ -470,21 +365,11 @@ def _provider_differs(case: Case, calls_by_order: dict[str, list[Operation]]) ->
         ours = (payment.captured_minor, payment.refunded_minor)
         if ours != at_provider:
             told = f"payment {payment.payment_id}: {ours} captured and refunded, provider {at_provider}"
-            yield _of("money not conserved", told, calls_by_order[payment.order_id])
+            yield shown_by("money not conserved", told, calls_by_order[payment.order_id])
     for reference, (captured_minor, refunded_minor) in left.items():
         if captured_minor != refunded_minor:
             told = f"{reference} of the provider has {captured_minor - refunded_minor} of no payment"
             yield Violation("money not conserved", told)
-
-
-def _of(name: str, explanation: str, operations: Iterable[Operation]) -> Violation:
-    ordered = sorted(set_of(operations), key=lambda call: call.number)
-    return Violation(name, explanation, tuple(ordered))
-
-
-def set_of(operations: Iterable[Operation]) -> list[Operation]:
-    """Each operation once."""
-    return list({call.number: call for call in operations}.values())
 
 
 CHECKS: tuple[Check, ...] = (
@@ -494,8 +379,7 @@ CHECKS: tuple[Check, ...] = (
     check_explanations,
     check_shelf,
     check_oversell,
-    check_stock_reads,
-    check_order_reads,
+    *READ_CHECKS,
     check_orders,
     check_holds,
     check_errands,

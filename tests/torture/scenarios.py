@@ -23,13 +23,14 @@ from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
 from tests.eventually import eventually
 from tests.system.client import LOCATION, Client
 from tests.torture.calls import Caller
-from tests.torture.checker import OVERDUE_SECONDS_MAX, Violation, check, healthy_seconds
+from tests.torture.checker import OVERDUE_SECONDS_MAX, check, healthy_seconds
 from tests.torture.evidence import read_evidence
 from tests.torture.heartbeat import Heartbeat
 from tests.torture.history import History, Outcome
 from tests.torture.implants import mutated
 from tests.torture.mutants import Mutant
 from tests.torture.shop import COMMAND, PROJECTIONS, QUERY, SETTINGS, Shop, services_of
+from tests.torture.violations import Violation
 from tests.torture.workload import SKU_IDS
 
 STOCK = 10

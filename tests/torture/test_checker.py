@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from command_service.checkout import expiry
-from tests.torture.checker import Violation, check, healthy_seconds
+from tests.torture.checker import check, healthy_seconds
 from tests.torture.evidence import (
     Errand,
     Evidence,
@@ -21,6 +21,7 @@ from tests.torture.evidence import (
     StoredAnswer,
 )
 from tests.torture.history import Operation, Outcome, Pulse
+from tests.torture.violations import Violation
 
 INCARNATION = "0000000a"
 PAID, CANCELLED = 3, 6
@@ -95,7 +96,9 @@ def good_story() -> Story:
     received = story.command("ReceiveStock", position=1, units={"cup": 5})
     story.moved(1, received, on_hand=5)
     placed = story.command(
-        "PlaceOrder", position=3, told={"order_id": "order", "version": 1, "state": 1}
+        "PlaceOrder",
+        position=3,
+        told={"order_id": "order", "version": 1, "state": 1, "customer_id": "ann"},
     )
     story.event(2, "OrderPlaced", "order", placed)
     story.moved(3, placed, reserved=1)
@@ -103,7 +106,7 @@ def good_story() -> Story:
         "RecordPayment",
         position=5,
         asked={"order_id": "order", "amount": {"amount_minor": "250"}},
-        told={"order_id": "order", "version": 2, "state": PAID},
+        told={"order_id": "order", "version": 2, "state": PAID, "customer_id": "ann"},
     )
     story.event(4, "PaymentRecorded", "order", paid)
     story.moved(5, paid, reserved=-1, allocated=1)
@@ -112,12 +115,34 @@ def good_story() -> Story:
         fresh_as=token(5),
         asked={"sku_id": "cup"},
         told={"levels": {"main": [5, 0, 1]}},
+        end_seconds=4.0,
     )
     story.query(
         "GetOrder",
         fresh_as=token(5),
         asked={"order_id": "order"},
         told={"order_id": "order", "version": 2},
+    )
+    filled = story.command("CreateCart", position=6, told={"cart_id": "cart", "version": 3})
+    story.event(6, "CartCreated", "cart", filled)
+    story.query(
+        "GetCart",
+        fresh_as=token(6),
+        asked={"cart_id": "cart"},
+        told={"cart_id": "cart", "version": 3},
+    )
+    story.query(
+        "ListCustomerOrders",
+        fresh_as=token(6),
+        asked={"customer_id": "ann"},
+        told={"states": {"order": PAID}},
+    )
+    story.query(
+        "BatchGetStock",
+        fresh_as=token(6),
+        asked={"sku_ids": ["cup", "saucer"]},
+        told={"levels_by_sku": {"cup": {"main": [5, 0, 1]}}},
+        end_seconds=9.0,
     )
     story.evidence.levels.append(StockLevel("cup", "main", 5, 0, 1))
     story.evidence.orders["order"] = OrderRow("order", PAID, 2, 250, 250, 0, at(50))
@@ -220,6 +245,42 @@ def read_old_order(story: Story) -> None:
 
 def deny_order(story: Story) -> None:
     story.change(4, outcome=Outcome.REFUSED, code=5, reason="ORDER_NOT_FOUND", told={})
+
+
+def deny_order_in_list(story: Story) -> None:
+    story.change(7, told={})
+
+
+def list_as_paid_what_was_cancelled(story: Story) -> None:
+    told = {"order_id": "order", "version": 3, "state": CANCELLED, "customer_id": "ann"}
+    cancelled = story.command("CancelOrder", position=9, told=told)
+    story.event(9, "OrderCancelled", "order", cancelled)
+    story.change(7, fresh_as=token(9))
+
+
+def read_old_cart(story: Story) -> None:
+    story.change(6, told={"cart_id": "cart", "version": 2})
+
+
+def deny_cart(story: Story) -> None:
+    story.change(6, outcome=Outcome.REFUSED, code=5, reason="CART_NOT_FOUND", told={})
+
+
+def read_old_stock_of_many(story: Story) -> None:
+    story.change(8, told={"levels_by_sku": {"cup": {"main": [5, 1, 0]}}})
+
+
+def deny_stock_of_many(story: Story) -> None:
+    story.change(8, told={})
+
+
+def read_old_stock_that_comes_again(story: Story) -> None:
+    """What was shown at 4 s was over at the token then, and is so again since."""
+    read_old_stock(story)
+    again = story.command("ReserveStock", position=10)
+    story.event(10, "ReservationMade", "hold", again)
+    story.moved(11, again, reserved=1, allocated=-1)
+    story.evidence.levels[0] = StockLevel("cup", "main", 5, 1, 0)
 
 
 def show_no_level(story: Story) -> None:
@@ -330,6 +391,13 @@ def lose_line(story: Story) -> None:
         (read_what_never_was, "read of nothing"),
         (read_old_order, "stale read"),
         (deny_order, "stale read"),
+        (deny_order_in_list, "stale read"),
+        (list_as_paid_what_was_cancelled, "stale read"),
+        (read_old_cart, "stale read"),
+        (deny_cart, "stale read"),
+        (read_old_stock_of_many, "stale read"),
+        (deny_stock_of_many, "stale read"),
+        (read_old_stock_that_comes_again, "stale read"),
         (deny_stock, "stale read"),
         (show_no_level, "stale read"),
         (ship_what_was_cancelled, "impossible history"),
@@ -361,6 +429,24 @@ def test_a_call_may_wait_for_as_long_as_not_all_was_well() -> None:
     assert story.found() == []
     story.evidence.errands[:] = [Errand("order.1", "order", at(10), is_in_flight=True)]
     story.pulses[20:-1] = [pulse._replace(is_well=False) for pulse in story.pulses[20:-1]]
+    assert story.found() == []
+
+
+def test_stock_that_came_again_before_it_was_shown_was_fresh() -> None:
+    story = good_story()
+    read_old_stock_that_comes_again(story)
+    story.change(3, end_seconds=story.history[-1].begin_seconds)
+    assert story.found() == []
+
+
+def test_what_is_newer_than_the_token_may_be_shown() -> None:
+    story = good_story()
+    told = {"order_id": "order", "version": 3, "state": CANCELLED, "customer_id": "ann"}
+    cancelled = story.command("CancelOrder", position=9, told=told)
+    story.event(9, "OrderCancelled", "order", cancelled)
+    story.change(4, told={"order_id": "order", "version": 3})
+    story.change(6, told={"cart_id": "cart", "version": 4})
+    story.change(7, told={"states": {"order": CANCELLED, "another": 1}})
     assert story.found() == []
 
 

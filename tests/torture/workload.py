@@ -1,8 +1,10 @@
 """Buyers, staff and readers. Each has chance of its own, drawn from the seed, to decide by."""
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 from uuid import UUID
@@ -10,6 +12,7 @@ from uuid import UUID
 from google.protobuf.duration_pb2 import Duration
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
+from shopkeeper.cart.v1 import cart_query_service_pb2 as carts_pb
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_history_service_pb2 as past_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
@@ -37,6 +40,10 @@ HOLD_SECONDS_MIN, HOLD_SECONDS_MAX = 2, 6
 """Of an unpaid order: many expire while things go wrong."""
 SHIP_QUEUE_MAX = 200
 THINK_SECONDS_MAX = 0.05
+ORDERS_PER_CUSTOMER = 10
+"""So that all of them stand on the first page of a list."""
+RECENT = 50
+"""Carts and orders that readers ask for are among so many."""
 
 
 class Till(Protocol):
@@ -54,7 +61,8 @@ class Market:
     till: Till
     to_ship: list[Order] = field(default_factory=list)
     to_return: list[Order] = field(default_factory=list)
-    orders: list[str] = field(default_factory=list)
+    carts: deque[str] = field(default_factory=partial(deque, maxlen=RECENT))
+    orders: deque[Order] = field(default_factory=partial(deque, maxlen=RECENT))
     newest_token: str = ""
     is_over: bool = False
 
@@ -108,14 +116,16 @@ def new_id(chance: Random) -> str:
 
 
 class Buyer(Person):
-    """Fills a cart, orders, and then pays, or does not."""
+    """Fills a cart, orders, and then pays, or does not: another customer every few visits."""
+
+    _visit_count = 0
 
     async def act(self) -> None:
         """One visit."""
         order = await self._order()
         if order is None:
             return
-        self._market.orders.append(order.order_id)
+        self._market.orders.append(order)
         behaviour = self._chance.choices(
             ["pays", "pays online", "leaves", "cancels", "pays and cancels"],
             weights=[35, 35, 10, 5, 15],
@@ -134,9 +144,14 @@ class Buyer(Person):
     async def _order(self) -> Order | None:
         wanted = self._chance.sample(SKU_IDS, self._chance.randint(1, 2))
         cart_id = self.new_id()
+        customer_id = f"{self._caller.actor}, {self._visit_count // ORDERS_PER_CUSTOMER}"
+        self._visit_count += 1
         made = await self.command(
-            cart_pb.CreateCartRequest(request_id=self.new_id(), cart_id=cart_id, currency_code="GBP")
+            cart_pb.CreateCartRequest(
+                request_id=self.new_id(), cart_id=cart_id, currency_code="GBP", customer_id=customer_id
+            )
         )
+        self._market.carts.append(cart_id)
         for sku_id in wanted:
             if made is None:
                 return None
@@ -279,13 +294,36 @@ class Reader(Person):
             await self._caller.query(past_pb.ExplainStockRequest(sku_id=self._chance.choice(SKU_IDS)))
             return
         token = self._market.newest_token if self._chance.random() < 0.5 else ""
-        if self._market.orders and self._chance.random() < 0.5:
-            order_id = self._chance.choice(self._market.orders[-50:])
-            request: Any = orders_pb.GetOrderRequest(order_id=order_id, at_least_as_fresh=token)
-        else:
-            sku_id = self._chance.choice(SKU_IDS)
-            request = stock_pb.GetStockRequest(sku_id=sku_id, at_least_as_fresh=token)
-        await self._caller.query(request)
+        wishes = [self._stock, self._stocks, self._order, self._orders, self._cart]
+        [wish] = self._chance.choices(wishes, weights=[30, 15, 25, 15, 15])
+        await self._caller.query(wish(token))
+
+    def _stock(self, token: str) -> Any:
+        sku_id = self._chance.choice(SKU_IDS)
+        return stock_pb.GetStockRequest(sku_id=sku_id, at_least_as_fresh=token)
+
+    def _stocks(self, token: str) -> Any:
+        return stock_pb.BatchGetStockRequest(sku_ids=SKU_IDS, at_least_as_fresh=token)
+
+    def _order(self, token: str) -> Any:
+        if not self._market.orders:
+            return self._stock(token)
+        order = self._chance.choice(self._market.orders)
+        return orders_pb.GetOrderRequest(order_id=order.order_id, at_least_as_fresh=token)
+
+    def _orders(self, token: str) -> Any:
+        if not self._market.orders:
+            return self._stock(token)
+        order = self._chance.choice(self._market.orders)
+        return orders_pb.ListCustomerOrdersRequest(
+            customer_id=order.customer_id, at_least_as_fresh=token
+        )
+
+    def _cart(self, token: str) -> Any:
+        if not self._market.carts:
+            return self._stock(token)
+        cart_id = self._chance.choice(self._market.carts)
+        return carts_pb.GetCartRequest(cart_id=cart_id, at_least_as_fresh=token)
 
 
 def units_of(order: Order) -> dict[str, int]:
