@@ -5,7 +5,9 @@
 
 import argparse
 import asyncio
+import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -21,7 +23,7 @@ from ops.embedded import EmbeddedPostgres
 from ops.migrate import migrate
 from ops.service_process import LogLine
 from ops.services import SERVICES, free_addresses
-from ops.supervisor import Deployment
+from ops.supervisor import SUPERVISOR, Deployment
 from shopkeeper.ordering.v1.ordering_pb2 import Order
 from shopkeeper.payment.v1.payment_pb2 import (
     CAPTURE_MODE_AT_ONCE,
@@ -37,6 +39,7 @@ from tests.sandboxes.stripe.server import StripeSandbox
 from tests.system.books import Books, Verdict
 from tests.system.client import Client
 from tests.system.patient import PatientClient
+from tests.system.service_logs import error_in
 
 IN_FLIGHT = 24
 """Customers at a time."""
@@ -55,16 +58,36 @@ class Tally:
     retries: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
     faults: dict[str, int] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    """What was logged that only a mistake of ours can have caused, until the last process has ended."""
+
+    def hear(self, line: LogLine) -> None:
+        """Listens to the services and to who keeps them."""
+        if not _is_kill(line) and (told := error_in(line.text)) is not None:
+            self.complaints.append(f"{line.source}: {told}")
+
+
+def _is_kill(line: LogLine) -> bool:
+    """Whether a process ended as we had it end; who ends in another way has failed."""
+    if line.source != SUPERVISOR:
+        return False
+    return bool(json.loads(line.text).get("exit_status") == -signal.SIGKILL)
 
 
 class Storm:
     """One storm. The sandbox lives in this process, the services in others."""
 
     def __init__(
-        self, database_url: str, deployment: Deployment, sandbox: StripeSandbox, url: str, seed: int
+        self,
+        tally: Tally,
+        database_url: str,
+        deployment: Deployment,
+        sandbox: StripeSandbox,
+        url: str,
+        seed: int,
     ) -> None:
         self.books = Books(database_url)
-        self.tally = Tally()
+        self.tally = tally
         self._client = PatientClient(deployment.command_address, self.tally.retries)
         self._deployment = deployment
         self._sandbox = sandbox
@@ -197,11 +220,11 @@ async def brewing(database_url: str, *, seed: int = 0) -> AsyncIterator[Storm]:
             **trouble.environment(url, attempt_seconds_max=ATTEMPT_SECONDS),
             "ORDER_HOLD_SECONDS": str(HOLD_SECONDS),
         }
-        lines: list[LogLine] = []
+        tally = Tally()
         async with Deployment(
-            environment, workers=2, services=services, on_log=lines.append
+            environment, workers=2, services=services, on_log=tally.hear
         ) as deployment:
-            storm = Storm(database_url, deployment, sandbox, url, seed)
+            storm = Storm(tally, database_url, deployment, sandbox, url, seed)
             try:
                 yield storm
             finally:
@@ -229,8 +252,11 @@ async def _run(database_url: str, order_count: int, seed: int) -> int:
         await storm.calm()
         verdict = storm.verdict()
     sys.stdout.write(f"{verdict}\n")
-    sys.stdout.write(f"storm: orders={order_count} exact={'yes' if verdict.is_exact else 'NO'}\n")
-    return 0 if verdict.is_exact else 1
+    complaints = storm.tally.complaints
+    sys.stdout.writelines(f"logged: {complaint}\n" for complaint in complaints)
+    is_exact = verdict.is_exact and not complaints
+    sys.stdout.write(f"storm: orders={order_count} exact={'yes' if is_exact else 'NO'}\n")
+    return 0 if is_exact else 1
 
 
 if __name__ == "__main__":

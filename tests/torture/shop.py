@@ -1,15 +1,12 @@
 """A whole shop: servers, services in processes of their own, and a link between every two of them."""
 
 import asyncio
-import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -23,6 +20,7 @@ from tests.sandboxes.deliveries import DeliverySettings
 from tests.sandboxes.stripe import trouble
 from tests.sandboxes.stripe.server import StripeSandbox
 from tests.sandboxes.stripe.settings import StripeSettings
+from tests.system.service_logs import error_in
 from tests.torture.calls import Doors
 from tests.torture.disk import Disk, small_disk
 from tests.torture.implants import SteppedClock
@@ -55,10 +53,6 @@ SETTINGS = {
     "QUERY_REDIS_ANSWER_SECONDS_MAX": "1",
     "LOG_LEVEL": "INFO",
 }
-
-
-GRPC_NOISE = re.compile(r"[IW]\d{4} \d\d:\d\d:\d\d\.\d+ ")
-"""How gRPC's own log begins a line that is no error: connections come and go."""
 
 
 @dataclass(slots=True)
@@ -167,35 +161,6 @@ class Shop:
             member.name: self.links[f"clients {member.name}"].address
             for member in self.members_of(module)
         }
-
-
-def error_in(line: str) -> str | None:
-    """What a line of a process's log says, if it says that something is wrong with us."""
-    if GRPC_NOISE.match(line):
-        return None
-    if not line.startswith("{"):
-        return line
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        # Killed as it wrote.
-        return None
-    return _in_short(entry) if entry.get("level") in {"error", "critical"} else None
-
-
-def _in_short(entry: Mapping[str, Any]) -> str:
-    """What a line of the log says: with its facts, of an exception what and where, not the whole way."""
-    facts = {name: value for name, value in entry.items() if name not in {"event", "exception"}}
-    raised = [
-        f"{each['exc_type']}: {each['exc_value']}, at"
-        f" {' < '.join(_place(frame) for frame in reversed(each['frames'][-4:]))}"
-        for each in entry.get("exception", [])
-    ]
-    return "; ".join([str(entry["event"]), *raised, str(facts)])
-
-
-def _place(frame: Mapping[str, Any]) -> str:
-    return f"{Path(frame['filename']).name}:{frame['lineno']} {frame['name']}"
 
 
 @dataclass(frozen=True, slots=True)

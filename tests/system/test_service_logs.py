@@ -2,7 +2,7 @@
 
 import json
 
-from tests.torture.shop import error_in
+from tests.system.service_logs import error_in
 
 FRAMES = [{"filename": f"/a/b/file{n}.py", "lineno": n, "name": f"function{n}"} for n in range(9)]
 
