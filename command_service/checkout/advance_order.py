@@ -10,6 +10,7 @@ from command_service.checkout.process import (
     Capture,
     GiveBack,
     HoldUntil,
+    Leave,
     Step,
     Void,
     next_steps,
@@ -59,6 +60,9 @@ class _State:
             case Capture(payment_id):
                 payment = self.payments.payment(payment_id)
                 return self._moved(payment, self._captured(payment))
+            case Leave(payment_id):
+                payment = self.payments.payment(payment_id)
+                return self._moved(payment, payment.leave(self.now))
             case Void(payment_id):
                 payment = self.payments.payment(payment_id)
                 return self._moved(payment, payment.void(self.now, lease=self.lease))

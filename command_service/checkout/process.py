@@ -31,6 +31,13 @@ class Void:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """Ask no more for authorized money."""
+
+    payment_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class HoldUntil:
     """Keep the order's stock held."""
 
@@ -45,7 +52,7 @@ class GiveBack:
     amount_minor: int
 
 
-Step = Capture | Void | HoldUntil | GiveBack
+Step = Capture | Leave | Void | HoldUntil | GiveBack
 
 
 def next_steps(
@@ -80,6 +87,13 @@ def next_steps(
     # Late money that is on its way, and pays for all of it with what is here already: both stay.
     if order.state is OrderState.EXPIRED and can_be_had and _is_about_to_be_covered(order, payments):
         return
+
+    # Held money that was asked for in vain is not asked for again, only to be given back.
+    if order.state not in AWAITING:
+        for payment in payments.payments:
+            if payment.can_be_left:
+                yield Leave(payment.payment_id)
+                yield Void(payment.payment_id)
 
     # Money that came all the same: late and no stock, for a cancelled order, or twice. What its provider
     # failed to give back once is for people, who see it in the alarms.

@@ -199,6 +199,22 @@ class Payment:
         errand = Errand.claimed_at_once(Task.VOID, now, key_generation=self.key_generation, lease=lease)
         return self._changed(now, state=PaymentState.VOIDING, errand=errand)
 
+    def leave(self, now: datetime) -> "Payment":
+        """No more asks for authorized money, as `can_be_left` allows; the money stays held."""
+        assert self.errand is not None
+        key_generation = self.errand.key_generation + 1
+        return self._changed(
+            now, state=PaymentState.AUTHORIZED, errand=None, key_generation=key_generation
+        )
+
+    @property
+    def can_be_left(self) -> bool:
+        """True when authorized money was asked for, and not one call for it can have had an effect."""
+        errand = self.errand
+        if errand is None or errand.task is not Task.CAPTURE:
+            return False
+        return not errand.is_in_flight and not errand.may_have_been_sent
+
     @property
     def is_being_called_off(self) -> bool:
         """True from the decision to void it until its provider has told what came of that."""

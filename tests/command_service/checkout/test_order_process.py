@@ -16,16 +16,19 @@ from command_service.checkout.process import (
     Capture,
     GiveBack,
     HoldUntil,
+    Leave,
     Step,
     Void,
     next_steps,
 )
 from command_service.checkout.refund_payment import RefundPayment
+from command_service.checkout.report_payment import ReportPayment
 from command_service.money import Money
 from command_service.ordering.domain import CLOSED, Order, OrderState
 from command_service.ordering.lines import Units
 from command_service.payment.domain import CaptureMode, Payment, PaymentState
 from command_service.payment.errands import LEASE
+from command_service.payment.reports import Lost, Postponed, Report
 from payment_providers.port import ProviderState
 from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.order_story import GOODS_ACTS, MONEY_ACTS, Story
@@ -213,6 +216,64 @@ def test_nothing_may_be_paid_any_more_once_it_is_decided(shop: ProviderShop, end
         case _:
             shop.carry_out(shop.payment(order))
     assert steps(shop, order) == [Void("o1.1")]
+
+
+def postponed_capture(shop: ProviderShop) -> Order:
+    """The provider had no time for it."""
+    order = shop.place(mug=2)
+    authorized(shop, order)
+    [payment] = shop.advance(order).payments
+    report_of_capture(shop, payment, Postponed("rate_limit", 3600.0))
+    return order
+
+
+def report_of_capture(shop: ProviderShop, payment: Payment, report: Report) -> Payment:
+    assert payment.errand is not None
+    attempt = payment.errand.attempt(payment.payment_id)
+    return shop.carry_out(ReportPayment(payment.payment_id, report, attempt))
+
+
+@pytest.mark.parametrize("end", ["cancelled", "paid", "expired"])
+def test_money_that_was_asked_for_in_vain_is_called_off_once_nobody_wants_it(
+    shop: ProviderShop, end: str
+) -> None:
+    order = postponed_capture(shop)
+    assert steps(shop, order) == []
+    if end == "cancelled":
+        shop.carry_out(CancelOrder(order.order_id))
+    elif end == "paid":
+        shop.pay_by_hand(order)
+    else:
+        shop.pass_time(HOLD + CAPTURE_HOLD)
+        shop.carry_out(ExpireOrder(order.order_id))
+        assert steps(shop, order) == [], "it is paid late"
+    assert steps(shop, order, can_be_had=False) == [Leave("o1.1"), Void("o1.1")]
+    if end == "expired":
+        return
+    shop.come_to_rest(order)
+    [payment] = shop.payments(order).payments
+    assert (payment.state, payment.captured_minor) == (PaymentState.VOIDED, 0)
+    assert shop.order().refunded_minor == shop.kept_at_provider_minor == 0
+
+
+@pytest.mark.parametrize("first", [None, Lost("timeout"), Postponed("rate_limit")], ids=str)
+def test_money_that_may_have_been_taken_is_asked_for_until_that_is_known(
+    shop: ProviderShop, first: Report | None
+) -> None:
+    order = shop.place(mug=2)
+    authorized(shop, order)
+    [payment] = shop.advance(order).payments
+    if first is not None:
+        report_of_capture(shop, payment, first)
+        shop.pass_time(LEASE)
+        [payment] = shop.advance(order).payments  # and nobody hears of this call
+    shop.carry_out(CancelOrder(order.order_id))
+    assert steps(shop, order) == []
+    shop.pass_time(LEASE)
+    [again] = shop.advance(order).payments
+    assert again.state in {PaymentState.CAPTURING, PaymentState.UNKNOWN}
+    shop.come_to_rest(order)
+    assert shop.kept_at_provider_minor == 0
 
 
 def test_a_slow_payment_can_neither_be_taken_nor_called_off(shop: ProviderShop) -> None:

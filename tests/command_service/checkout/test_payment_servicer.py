@@ -453,7 +453,7 @@ async def test_money_recorded_by_the_name_that_people_see_is_not_counted_when_it
     assert (await front.stub.ReportProviderEvent(request, timeout=DEADLINE_SECONDS)).is_ours
     after = await shop.order(order)
     assert (after.state, after.paid_minor) == (OrderState.PAID, 200)
-    await shop.act(payment, "pay")
+    await shop.sandbox.act(f"payment_intents/{payment.provider_reference}/pay")
 
 
 # --- budgets --------------------------------------------------------------------------------------
