@@ -227,9 +227,10 @@ class Projector:
         if not fed.is_level:
             return fed.has_more
         if await self._feeder.complete(generation.number):
-            await self._change_state(generation.number, GenerationState.COMPLETE)
+            number = generation.number
+            await change_registry(self._connection, lambda registry: registry.with_complete(number))
             position = found.batch.through_position
-            log.info("generation complete", generation=generation.number, position=position)
+            log.info("generation complete", generation=number, position=position)
         return True
 
     async def _still_answering(self, registry: Registry, incarnation: str) -> list[Generation]:
@@ -275,10 +276,8 @@ class Projector:
     async def _give_up(self, number: int) -> None:
         # What is left of it will not be fed any more.
         await delete_checkpoints(self._connection, number)
-        await self._change_state(number, GenerationState.DROPPING)
-
-    async def _change_state(self, number: int, state: GenerationState) -> None:
-        await change_registry(self._connection, lambda registry: registry.with_state(number, state))
+        dropping = GenerationState.DROPPING
+        await change_registry(self._connection, lambda registry: registry.with_state(number, dropping))
 
     async def _sleep(self) -> None:
         """Until the log rings, a while has passed, or it is time to stop."""

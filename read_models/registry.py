@@ -87,6 +87,13 @@ class Registry:
             return changed
         return replace(changed, serving=max(complete, default=None))
 
+    def with_complete(self, number: int) -> "Registry":
+        """With a generation complete, if it is still being built: it may have been dropped meanwhile."""
+        generation = self.find(number)
+        if generation is None or generation.state is not GenerationState.BUILDING:
+            return self
+        return self.with_state(number, GenerationState.COMPLETE)
+
     def with_serving(self, number: int) -> "Registry":
         """Served by another complete generation."""
         return replace(self, serving=number)

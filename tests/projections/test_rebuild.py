@@ -10,14 +10,14 @@ import redis
 from event_log.reader import LogReader
 from ops.embedded import EmbeddedValkey
 from projections.comparing import NotLevel
-from projections.feeding import CannotBeFed
+from projections.feeding import CannotBeFed, Feeder
 from projections.projector import Projector
 from projections.rebuild import Rebuild, RebuildRefused
 from projections.sweeper import Sweeper
 from read_models.connections import Connection
 from read_models.partitions import PARTITIONS, key_of
 from read_models.reading import read_checkpoints
-from read_models.registry import load_registry
+from read_models.registry import GenerationState, load_registry
 from read_models.views import STOCK
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
@@ -179,6 +179,29 @@ async def test_what_serves_or_is_not_complete_is_protected(
         await rebuild.progress(second)
     await settle(projector)
     assert await serving(connection) == first
+
+
+async def test_what_is_dropped_in_the_moment_of_its_completion_stays_dropped(
+    log: Log,
+    connection: Connection,
+    projector: Projector,
+    rebuild: Rebuild,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record_days(log, 1)
+    await settle(projector)
+    second = await rebuild.begin()
+    complete = Feeder.complete
+
+    async def complete_late(feeder: Feeder, generation: int) -> bool:
+        await rebuild.drop(generation)
+        return await complete(feeder, generation)
+
+    monkeypatch.setattr(Feeder, "complete", complete_late)
+    await settle(projector)
+    generation = (await load_registry(connection)).find(second)
+    assert generation is not None
+    assert generation.state is GenerationState.DROPPING
 
 
 async def test_a_comparison_of_generations_that_nobody_levels_says_so(
