@@ -155,6 +155,10 @@ class LogReader:
 
     async def _fetch(self, statement: str, facts: dict[str, Any]) -> list[tuple[Any, ...]]:
         connection = await self._connected()
+        # What rang until now is told by this read. Whoever catches up reads for hours and never waits,
+        # and psycopg keeps each bell for the next one who does.
+        async for _ in connection.notifies(timeout=0):
+            pass
         cursor = await connection.execute(statement.encode(), facts)
         return await cursor.fetchall()
 

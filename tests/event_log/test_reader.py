@@ -105,3 +105,15 @@ async def test_a_cancelled_wait_leaves_the_reader_usable(log: Log, reader: LogRe
         await waiting
     log.record(stock_moved("MUG", 1))
     assert (await reader.read(after=0)).last_position == 1
+
+
+async def test_bells_that_nobody_waits_for_are_not_kept(log: Log, reader: LogReader) -> None:
+    """As while a projector catches up, which may take hours."""
+    for number in range(20):
+        log.record(stock_moved("MUG", number))
+        await reader.read(after=number)
+    assert reader._connection is not None
+    kept = reader._connection._notifies_backlog
+    assert kept is not None
+    # Those of the last read: its events may have been committed before it, or after.
+    assert len(kept) <= 1
