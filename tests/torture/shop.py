@@ -209,6 +209,7 @@ async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop
 def postgres_on(disk: Disk, *, log_path: Path) -> EmbeddedPostgres:
     """A server whose data is on that disk, and what it says of that disk elsewhere."""
     postgres = EmbeddedPostgres(disk.path / "postgres", settings=POSTGRES_SETTINGS)
+    postgres.data_dir.mkdir(parents=True, exist_ok=True)
     postgres.log_path.symlink_to(log_path)
     return postgres
 
