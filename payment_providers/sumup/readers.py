@@ -37,6 +37,9 @@ BEGIN_AGE_MAX = timedelta(minutes=2)
 SILENCE_MAX = timedelta(minutes=5)
 """The latest begin, SumUp's 60 s to start it, and two minutes at the reader for the customer."""
 
+START_MAX = timedelta(seconds=60)
+"""SumUp forgets what a reader has not started by then; the reader may be at the next customer's."""
+
 TERMINATION_SECONDS = 5.0
 """What a reader takes to give up; SumUp does not say when it has."""
 
@@ -90,7 +93,9 @@ class Readers:
         Raises:
             NotDone: nothing is seen of it, and something may still come.
         """
-        transaction = await self.transaction(payment)
+        return self._told(payment, await self.transaction(payment))
+
+    def _told(self, payment: PaymentName, transaction: Json | None) -> ProviderPayment | None:
         if transaction is not None:
             with understanding():
                 return transaction_payment(transaction)
@@ -109,21 +114,26 @@ class Readers:
             NotAccepted: it is paid.
             NotDone: the reader was told, and is not known to have given up.
         """
-        told = await self._still_open(payment)
+        transaction = await self.transaction(payment)
+        told = self._still_open(payment, transaction)
         if told.state is ProviderState.VOIDED:
             return told
         if not payment.reader_id:
             raise NotDone("reader_unknown", retry_after_seconds=_IN_USE_SECONDS)
-        await self._transport.post(
-            f"{self._path(payment.reader_id)}/terminate", b"{}", is_repeatable=True
-        )
-        told = await self._still_open(payment)
+        # A reader is told to give up whatever it is at, and it may be another's payment by now: then it
+        # is only waited for, and what is paid all the same is given back.
+        is_started = transaction is not None
+        if is_started or self._now() - payment.create_time < START_MAX:
+            await self._transport.post(
+                f"{self._path(payment.reader_id)}/terminate", b"{}", is_repeatable=True
+            )
+            told = self._still_open(payment, await self.transaction(payment))
         if told.state is not ProviderState.VOIDED:
             raise NotDone("terminating", retry_after_seconds=TERMINATION_SECONDS)
         return told
 
-    async def _still_open(self, payment: PaymentName) -> ProviderPayment:
-        told = await self.read(payment)
+    def _still_open(self, payment: PaymentName, transaction: Json | None) -> ProviderPayment:
+        told = self._told(payment, transaction)
         if told is None:
             raise NotFound("NOT_FOUND")
         if told.state is ProviderState.CAPTURED:

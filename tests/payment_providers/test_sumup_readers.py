@@ -108,6 +108,29 @@ async def test_a_reader_is_told_to_give_up(shop: Shop) -> None:
     assert await shop.sandbox.totals() == (0, 0)
 
 
+async def test_calling_off_a_payment_does_not_end_the_next_at_that_reader(shop: Shop) -> None:
+    """What a reader has not started SumUp forgets after a minute, and the next customer steps up."""
+    first = await shop.begun(flow=Flow.READER)
+    await shop.sandbox.act(f"readers/{READER_ID}/forget")
+    shop.clock.advance(minutes=1)
+    second = await shop.begun(flow=Flow.READER, payment_id="o2.1", create_time=shop.clock())
+    await shop.sandbox.act(f"readers/{READER_ID}/start")
+    for _ in range(4):
+        with pytest.raises(NotDone, match="terminating"):
+            await shop.provider.void(first, key="v")
+        shop.clock.advance(minutes=1)
+    assert (await shop.provider.void(first, key="v")).state is ProviderState.VOIDED
+    await shop.sandbox.act(f"readers/{READER_ID}/pay")
+    assert (await shop.existing(second)).state is ProviderState.CAPTURED
+
+
+async def test_a_reader_that_is_seen_at_a_payment_is_told_to_give_up_at_any_time(shop: Shop) -> None:
+    name = await shop.begun(flow=Flow.READER)
+    await shop.sandbox.act(f"readers/{READER_ID}/start")
+    shop.clock.advance(minutes=2)
+    assert (await shop.provider.void(name, key="v")).state is ProviderState.VOIDED
+
+
 async def test_what_was_paid_at_a_reader_cannot_be_voided(shop: Shop) -> None:
     name = await shop.paid(flow=Flow.READER)
     with pytest.raises(NotAccepted, match="already_paid"):
