@@ -43,7 +43,7 @@ from tests.command_service.checkout.shop_in_memory import (
     reprice,
     set_quantity,
 )
-from tests.command_service.counted_calls import calls_of
+from tests.command_service.counted_steps import steps_of
 
 
 @pytest.fixture
@@ -460,7 +460,7 @@ def test_one_more_line_in_a_cart_four_times_as_full_is_at_most_four_times_the_wo
 ) -> None:
     """The whole cart is priced anew, for a promotion may look at all of it; each line once."""
 
-    def calls(line_count: int) -> int:
+    def steps(line_count: int) -> int:
         shop = ShopInMemory()
         for number in range(promotion_count):
             shop.promote(f"p{number}", coupon_required=False)
@@ -469,6 +469,6 @@ def test_one_more_line_in_a_cart_four_times_as_full_is_at_most_four_times_the_wo
         shop.carry_out(create())
         for number in range(line_count):
             shop.carry_out(add(f"sku{number}"))
-        return calls_of(lambda: shop.carry_out(add(f"sku{line_count}")))
+        return steps_of(lambda: shop.carry_out(add(f"sku{line_count}")))
 
-    assert calls(96) < 4.4 * calls(24)
+    assert steps(96) < 4.4 * steps(24)

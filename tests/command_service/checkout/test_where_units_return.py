@@ -15,7 +15,7 @@ from command_service.ordering.domain import ORDER, Order
 from command_service.ordering.lines import OrderLine, Units
 from command_service.world import Touch, World
 from tests.command_service.checkout.order_shop import OrderShop
-from tests.command_service.counted_calls import calls_of
+from tests.command_service.counted_steps import steps_of
 
 Row = tuple[str, str, int]
 """Units of a SKU for the shelf of a location."""
@@ -165,16 +165,16 @@ def many_places(count: int) -> tuple[World, ReturnOrderLines]:
 def test_naming_the_shelves_of_four_times_the_rows_is_four_times_the_work(
     returning: Callable[[int], tuple[World, ReturnOrderLines]],
 ) -> None:
-    def calls(count: int) -> int:
+    def steps(count: int) -> int:
         world, command = returning(count)
-        return calls_of(lambda: list(command.needs(world)))
+        return steps_of(lambda: list(command.needs(world)))
 
-    assert calls(200) < 4.4 * calls(50)
+    assert steps(200) < 4.4 * steps(50)
 
 
 def test_taking_back_four_times_the_lines_is_four_times_the_work() -> None:
-    def calls(count: int) -> int:
+    def steps(count: int) -> int:
         world, command = many_lines(count)
-        return calls_of(lambda: command.decide(world, SHOP.now))
+        return steps_of(lambda: command.decide(world, SHOP.now))
 
-    assert calls(200) < 4.4 * calls(50)
+    assert steps(200) < 4.4 * steps(50)

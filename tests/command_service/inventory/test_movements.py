@@ -27,7 +27,7 @@ from command_service.inventory.movements import (
     ship,
     transfer,
 )
-from tests.command_service.counted_calls import calls_of
+from tests.command_service.counted_steps import steps_of
 
 FULL = Level("a", 1, on_hand=5)
 
@@ -260,7 +260,7 @@ def test_nothing_can_be_transferred_from_where_there_never_was_stock() -> None:
 
 
 def test_holding_paying_and_shipping_four_times_the_skus_is_four_times_the_work() -> None:
-    def calls(count: int) -> int:
+    def steps(count: int) -> int:
         stocks: dict[str, Stock | None] = {
             name: Stock(name, (FULL,)) for name in (f"sku{number:04}" for number in range(count))
         }
@@ -271,6 +271,6 @@ def test_holding_paying_and_shipping_four_times_the_skus_is_four_times_the_work(
             committed = commit(held.stocks, held.lines, cause="o1")
             ship(committed.stocks, committed.lines, demands, cause="o1")
 
-        return calls_of(live)
+        return steps_of(live)
 
-    assert calls(200) < 4.4 * calls(50)
+    assert steps(200) < 4.4 * steps(50)
