@@ -29,6 +29,10 @@ SERVICES = (
 )
 
 
+WATCHES = 2
+"""Besides the queries, the registry and the checkpoints are asked for, one question each."""
+
+
 class QueryServer:
     """The connection to Redis and the server that answers from it; a Part."""
 
@@ -37,6 +41,8 @@ class QueryServer:
             settings.redis_url,
             answer_seconds_max=settings.query_redis_answer_seconds_max,
             connection_count_max=settings.query_redis_connections_max,
+            # Those whose callers gave up are among them, and keep the others waiting.
+            question_count_max=settings.query_in_flight_max + WATCHES,
         )
         self._views = Views(self._connection, in_flight_max=settings.query_in_flight_max)
         self._server = GrpcServer(settings.query_address, SERVICES, self._register)

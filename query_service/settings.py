@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     query_redis_connections_max: PositiveInt = 64
     """Connections of one process to each server of a cluster; a single server needs one for all."""
     query_in_flight_max: PositiveInt = 10_000
-    """Queries of one process at once, those that wait for the views included: a few seconds' work. Who
-    came behind them would wait longer than anyone does, and is told so at once."""
+    """Queries of one process at once, those that wait for the views included, and those that Redis has
+    yet to answer though their callers gave up: a few seconds' work. Who came behind them would wait
+    longer than anyone does, and is told so at once."""
     log_level: LogLevel = "INFO"

@@ -17,6 +17,7 @@ from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.entries import Entry, Place
 from read_models.partitions import DocumentAddress, partitions_of
+from read_models.pipelining import TooManyQuestions
 from read_models.reading import Checkpoints, Documents, Pages, read_documents, read_pages
 from read_models.registry import GenerationState
 from read_models.views import Document
@@ -183,7 +184,7 @@ class Views:
 
         Raises:
             ReadModelUnavailable: Redis is away, or too slow.
-            TooManyQueries: this process is.
+            TooManyQueries: this process is, or as many as it may answer at once wait for Redis already.
         """
         # A little later than who waits for the views gives up: there is time for one more look.
         last_moment = until + ANSWER_MARGIN_SECONDS / 2
@@ -194,6 +195,8 @@ class Views:
                 return await answer
             async with asyncio.timeout_at(last_moment):
                 return await answer
+        except TooManyQuestions as error:
+            raise TooManyQueries from error
         except REDIS_AWAY as error:
             raise ReadModelUnavailable from error
         except TimeoutError as error:

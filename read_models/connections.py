@@ -14,12 +14,15 @@ from redis.asyncio import ConnectionPool, Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from read_models.pipelining import Argument, Command, Server
+from read_models.pipelining import Argument, Command, Server, TooManyQuestions
 
 CLUSTER_SCHEME = "redis+cluster://"
 
 SCAN_COUNT = 500
 """Keys a step of SCAN: well below a millisecond of the server's time."""
+
+QUESTION_COUNT_MAX = 10_000
+"""As many as the most patient asker has: far more than a projector or a command line asks at once."""
 
 REDIS_FULL = exceptions.OutOfMemoryError
 """Raised when Redis has no memory left to write to; it still answers, and deletes."""
@@ -32,6 +35,7 @@ REDIS_AWAY = (
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
     REDIS_FULL,
+    TooManyQuestions,
 )
 """What is raised while Redis cannot be reached, or cannot serve just now."""
 
@@ -178,11 +182,18 @@ def _policy(answer: Any) -> str:
     return str(answer["maxmemory_policy"])
 
 
-def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 64) -> Connection:
+def connect(
+    url: str,
+    *,
+    answer_seconds_max: float,
+    connection_count_max: int = 64,
+    question_count_max: int = QUESTION_COUNT_MAX,
+) -> Connection:
     """A connection, opened when first used.
 
     answer_seconds_max: a server that says nothing for longer is considered away. connection_count_max:
     to each server of a cluster, beyond which callers take turns; a single server needs one for all.
+    question_count_max: that a single server has yet to answer, beyond which callers are refused.
     """
     settings: dict[str, Any] = {
         "socket_timeout": answer_seconds_max,
@@ -202,5 +213,5 @@ def connect(url: str, *, answer_seconds_max: float, connection_count_max: int = 
         )
     pool: ConnectionPool = ConnectionPool.from_url(url, **settings)
     # from_pool: closing the client closes the pool with it.
-    server = Server(pool, answer_seconds_max)
+    server = Server(pool, answer_seconds_max, question_count_max)
     return Connection(Redis.from_pool(pool), server, answer_seconds_max=answer_seconds_max)

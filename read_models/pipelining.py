@@ -24,12 +24,17 @@ Argument = str | bytes | int
 Command = tuple[Argument, ...]
 
 
+class TooManyQuestions(Exception):
+    """As many questions as are allowed wait for the server; whoever asked some of them may be gone."""
+
+
 class Server:
     """Any number of tasks may ask at once. Opened when first used, and anew after it was lost."""
 
-    def __init__(self, pool: ConnectionPool, answer_seconds_max: float) -> None:
+    def __init__(self, pool: ConnectionPool, answer_seconds_max: float, question_count_max: int) -> None:
         self._pool = pool
         self._answer_seconds_max = answer_seconds_max
+        self._question_count_max = question_count_max
         self._line: _Line | None = None
         self._connecting: asyncio.Task[_Line] | None = None
 
@@ -39,11 +44,14 @@ class Server:
         Raises:
             redis.ConnectionError, redis.TimeoutError: the server is away.
             redis.ResponseError: it refused a command.
+            TooManyQuestions: it has yet to answer those before, also to those who gave up since.
         """
         line = self._line
         # Again and again: a line may be lost before whoever waited for it has its turn.
         while line is None or line.is_lost:
             line = await self._connected()
+        if line.question_count >= self._question_count_max:
+            raise TooManyQuestions
         answers = await line.ask(commands)
         for answer in answers:
             if isinstance(answer, exceptions.ReadOnlyError):
@@ -124,6 +132,11 @@ class _Line(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", self._writer.transport)
         self._streams = self._transport.get_protocol()
         self._transport.set_protocol(self)
+
+    @property
+    def question_count(self) -> int:
+        """Questions without an answer; nobody can take one back that was sent."""
+        return len(self._questions)
 
     def ask(self, commands: Sequence[Command]) -> "asyncio.Future[list[Any]]":
         """Sends the commands; errors that the server answers are among the answers."""

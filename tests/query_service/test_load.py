@@ -21,7 +21,7 @@ from query_service.views import Views
 from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import Connection
 from read_models.partitions import checkpoint_key
-from read_models.pipelining import Argument, Command
+from read_models.pipelining import Argument, Command, TooManyQuestions
 from read_models.registry import REGISTRY_KEY
 from read_models.views import STOCK
 from shopkeeper.inventory.v1.inventory_query_service_pb2 import GetStockRequest
@@ -295,4 +295,21 @@ async def test_a_process_that_comes_too_late_itself_does_not_blame_redis(
     views = Views(NeverAnswers(blocks_seconds=blocks_seconds), in_flight_max=1)
     wanted = Freshness(None, asyncio.get_running_loop().time() + 0.1)
     with pytest.raises(told):
+        await views.documents([MUG], wanted)
+
+
+class IsAskedTooMuch(Connection):
+    """A server before which as many questions wait as may."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def call(self, *_command: Argument) -> Any:
+        raise TooManyQuestions
+
+
+async def test_who_would_wait_behind_those_who_gave_up_is_told_of_too_many() -> None:
+    views = Views(IsAskedTooMuch(), in_flight_max=1)
+    wanted = Freshness(None, asyncio.get_running_loop().time() + 10)
+    with pytest.raises(TooManyQueries):
         await views.documents([MUG], wanted)

@@ -11,6 +11,7 @@ import uvloop
 
 from ops.embedded import EmbeddedValkey
 from read_models.connections import Connection, connect
+from read_models.pipelining import TooManyQuestions
 
 ANSWER_SECONDS_MAX = 0.3
 
@@ -60,6 +61,26 @@ async def test_who_gives_up_leaves_no_answer_behind_for_the_next(impatient: Conn
     await asyncio.sleep(0)
     asked.cancel()
     assert await impatient.call("ECHO", "somebody") == b"somebody"
+
+
+async def test_questions_of_those_who_gave_up_count_until_the_server_has_answered_them(
+    redis_url: str,
+) -> None:
+    patient = connect(redis_url, answer_seconds_max=60.0, question_count_max=3)
+    assert await patient.call("ECHO", "before") == b"before"
+    # The connection waits behind it.
+    blocking = asyncio.create_task(patient.call("BLPOP", "nothing", 60))
+    hurried = [asyncio.create_task(patient.call("ECHO", "late")) for _ in range(2)]
+    await asyncio.sleep(0)
+    for asked in hurried:
+        asked.cancel()
+    with pytest.raises(TooManyQuestions):
+        await patient.call("ECHO", "one too many")
+    with closing(redis.Redis.from_url(redis_url)) as client:
+        client.lpush("nothing", "value")
+    await blocking
+    assert await patient.call("ECHO", "after") == b"after"
+    await patient.close()
 
 
 async def test_a_server_that_hangs_is_away_and_its_late_answers_are_nobodys(
