@@ -1,20 +1,28 @@
 """The shop as the race calls it: over several connections, each command once."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import grpc
 
+from event_log.tokens import ConsistencyToken
+from ops.failures import ExitStatus, Problem
 from ops.rpc import problem_of
-from ops.wire.calls import Refused, Reply, Retries, answered, unary
-from ops.wire.rpcs import CommandRequestT, RequestT, ResponseT, Rpc
+from ops.wire.calls import RETRYABLE, Refused, Reply, Retries, answered, unary
+from ops.wire.rpcs import READ_EVENTS, CommandRequestT, RequestT, ResponseT, Rpc
+from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest
 
 ACTOR = "race"
 
 KNOCK_SECONDS_MAX = 10.0
 """For a connection's first answer: whoever needs longer is away."""
+
+HISTORY_SECONDS_MAX = 60.0
+"""For a replica that history reads to come as far as our commands have."""
+STREAM_PAUSE_SECONDS = 0.5
 
 # Without the first, grpc would have all channels share one connection, and so one process.
 CHANNEL_OPTIONS = (
@@ -44,6 +52,8 @@ class Shop:
         ]
         self._query = _Line(addresses.query, self.retries)
         self._history = _Line(addresses.history, self.retries)
+        self._newest: ConsistencyToken | None = None
+        self._recalled: ConsistencyToken | None = None
 
     async def __aenter__(self) -> Self:
         for line in (*self._commands, self._query, self._history):
@@ -78,15 +88,34 @@ class Shop:
             Problem: no answer, however often it was sent.
         """
         request.request_id = str(uuid4())
-        return await self._commands[connection % len(self._commands)].call(rpc, request)
+        line = self._commands[connection % len(self._commands)]
+        try:
+            response = await line.call(rpc, request)
+        except Refused as refusal:
+            self._note(refusal.token)
+            raise
+        self._note(_token(response))
+        return response
 
     async def query(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Asks the read models. Raises as `command` does."""
         return await self._query.call(rpc, request)
 
     async def recall(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """Asks the history service, which answers from PostgreSQL. Raises as `command` does."""
+        """Asks the history service, once it knows of all that our commands have done.
+
+        Raises as `command` does; Problem also: a replica that it reads stays behind.
+        """
+        wanted = self._newest
+        if wanted is not None and wanted != self._recalled:
+            await self._history.come_to(wanted)
+            self._recalled = wanted
         return await self._history.call(rpc, request)
+
+    def _note(self, text: str) -> None:
+        token = ConsistencyToken.parse(text) if text else None
+        if token is not None and (self._newest is None or _age(token) > _age(self._newest)):
+            self._newest = token
 
 
 class _Line:
@@ -113,6 +142,53 @@ class _Line:
         except grpc.aio.AioRpcError as error:
             raise problem_of(error, self._address) from error
         return _read(reply, rpc.response_type)
+
+    async def come_to(self, token: ConsistencyToken) -> None:
+        """Waits until the log, as the service reads it, has come as far as the token.
+
+        Raises:
+            Problem: it does not, or the service is away.
+        """
+        if not token.position:
+            return
+        # No position is left out: followed from the one before, the log goes on with this one.
+        before = ConsistencyToken(token.incarnation, token.position - 1)
+        request = ReadEventsRequest(after_token=str(before), follow=True)
+        try:
+            async with asyncio.timeout(HISTORY_SECONDS_MAX):
+                while not await self._has_event(request):  # noqa: ASYNC110 no event of this process
+                    await asyncio.sleep(STREAM_PAUSE_SECONDS)
+        except TimeoutError:
+            raise Problem(
+                f"{self._address} still does not know, {HISTORY_SECONDS_MAX:.0f} seconds later, what"
+                " happened in the race: does it read a replica that is behind?",
+                ExitStatus.UNREACHABLE,
+            ) from None
+
+    async def _has_event(self, request: ReadEventsRequest) -> bool:
+        """Waits for an event; False if the stream ended before one came."""
+        follow: Any = self.channel.unary_stream(READ_EVENTS.path, request_serializer=None)
+        call = follow(request.SerializeToString())
+        try:
+            async for _ in call:
+                return True
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in RETRYABLE:
+                raise problem_of(error, self._address) from error
+            self._retries.count_by_code[error.code().name] += 1
+        finally:
+            call.cancel()
+        return False
+
+
+def _token(response: Any) -> str:
+    """What every command's response has."""
+    token: str = response.consistency_token
+    return token
+
+
+def _age(token: ConsistencyToken) -> tuple[str, int]:
+    return token.incarnation, token.position
 
 
 def _read(reply: Reply, response_type: type[ResponseT]) -> ResponseT:

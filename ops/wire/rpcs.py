@@ -14,6 +14,7 @@ from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog_command
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_command
 from shopkeeper.inventory.v1 import inventory_history_service_pb2 as inventory_history
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as inventory_query
+from shopkeeper.log.v1 import log_service_pb2 as log_service
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_command
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as ordering_query
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_command
@@ -186,4 +187,7 @@ EXPLAIN_STOCK = rpc(
     "ExplainStock",
     inventory_history.ExplainStockRequest,
     inventory_history.ExplainStockResponse,
+)
+READ_EVENTS = rpc(
+    log_service, "ReadEvents", log_service.ReadEventsRequest, log_service.ReadEventsResponse
 )

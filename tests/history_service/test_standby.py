@@ -8,45 +8,13 @@ import psycopg
 import pytest
 
 from event_log.reader import LogReader
-from ops.account import postgres_programs, unprivileged
-from ops.child_process import ChildProcess
 from ops.embedded import EmbeddedPostgres
 from shopkeeper.inventory.v1.inventory_history_service_pb2 import ExplainStockRequest
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest
 from tests.eventually import eventually
 from tests.history_service.conftest import serving
+from tests.history_service.standby import Standby
 from tests.history_service.stored_shop import StoredShop
-
-
-class Standby(EmbeddedPostgres):
-    """Follows a primary by streaming replication, and answers read-only queries."""
-
-    def __init__(self, data_dir: Path, primary: EmbeddedPostgres) -> None:
-        super().__init__(data_dir, settings={"fsync": "off"})
-        self._primary = primary
-
-    @property
-    def _password(self) -> str:
-        return self._primary._password
-
-    def _initialise_cluster(self, cluster: Path) -> None:
-        account = unprivileged()
-        program = str(postgres_programs(account) / "pg_basebackup")
-        copy = account.run(
-            [
-                *(program, "--write-recovery-conf", "--checkpoint=fast", f"--pgdata={cluster}"),
-                f"--dbname={self._primary.url()}",
-            ]
-        )
-        assert copy.returncode == 0, copy.stderr
-
-    def _is_ready(self, process: ChildProcess, port: int) -> bool:
-        # The lock file of a standby says "standby" where that of a primary says "ready".
-        try:
-            psycopg.connect(self._primary.url(), port=port).close()
-        except psycopg.OperationalError:
-            return False
-        return True
 
 
 @pytest.fixture(scope="module")
