@@ -21,6 +21,7 @@ from payment_providers.port import (
     CallbackRefused,
     Flow,
     Handover,
+    NotAccepted,
     PaymentName,
     PaymentWanted,
     ProviderPayment,
@@ -199,12 +200,22 @@ class StripeProvider:
     async def _intent(self, intent_id: str) -> Json:
         return await self._call(lambda: self._intents.retrieve_async(intent_id))
 
-    async def _session(self, session_id: str) -> Json:
-        form: Any = {"expand": ["payment_intent"]}
-        return await self._call(lambda: self._sessions.retrieve_async(session_id, form))
+    async def _session(self, name: str) -> Json:
+        """A session, also by its intent: an event that was faster than our answer has told only that.
+
+        Raises:
+            NotAccepted: no session has that intent.
+        """
+        if not _is_intent(name):
+            form: Any = {"expand": ["payment_intent"]}
+            return await self._call(lambda: self._sessions.retrieve_async(name, form))
+        of_intent = {"payment_intent": name, "expand": ["data.payment_intent"]}
+        async for session in self._pages(self._sessions.list_async, of_intent):
+            return session
+        raise NotAccepted("resource_missing")
 
     async def _intent_id(self, payment: PaymentName) -> str:
-        if payment.flow is not Flow.HOSTED:
+        if payment.flow is not Flow.HOSTED or _is_intent(payment.provider_reference):
             return payment.provider_reference
         session = await self._session(payment.provider_reference)
         return str(session["payment_intent"]["id"])
@@ -214,9 +225,9 @@ class StripeProvider:
         intent = await self._call(lambda: self._intents.cancel_async(intent_id, form, _key(key)))
         return intent_payment(intent)
 
-    async def _void_session(self, session_id: str, key: str) -> ProviderPayment:
-        session = await self._session(session_id)
-        told = session_payment(session)
+    async def _void_session(self, name: str, key: str) -> ProviderPayment:
+        session = await self._session(name)
+        told, session_id = session_payment(session), session["id"]
         if told.state is ProviderState.VOIDED:
             return told
         if session["status"] != "complete":
@@ -257,6 +268,10 @@ class StripeProvider:
             if not page["has_more"]:
                 return
             wanted = {**wanted, "starting_after": page["data"][-1]["id"]}
+
+
+def _is_intent(name: str) -> bool:
+    return name.startswith("pi_")
 
 
 def _told(found: Json) -> ProviderPayment | ProviderRefund | None:

@@ -26,6 +26,7 @@ from payment_providers.port import (
     Unreachable,
 )
 from payment_providers.stripe.provider import LOST_WINDOW, StripeProvider, StripeSettings
+from tests.sandboxes.stripe.settings import StripeSettings as SandboxSettings
 from tests.sandboxes.stripe_connection import Connection, connected
 
 LIMITS = CallLimits(attempt_seconds_max=60.0, total_seconds_max=120.0, repeat_count_max=0)
@@ -181,6 +182,51 @@ async def test_the_customer_pays_on_stripes_page(both: Any) -> None:
     refund = RefundWanted("o1.r1", name, 2000, is_whole=True)
     assert (await provider.refund(refund, key="r")).state is ProviderRefund.State.SUCCEEDED
     assert (await provider.read(name_of(wish))) is not None
+
+
+@asynccontextmanager
+async def hosted_by_its_intent() -> AsyncIterator[tuple[StripeProvider, Connection, PaymentName, str]]:
+    """A page whose intent an event has told before our call was answered; and the page's own name."""
+    async with connected(SandboxSettings(is_intent_made_at_once=True)) as sandbox:
+        provider = provider_at(sandbox.url)
+        wish = wanted(flow=Flow.HOSTED, captures_at_once=False)
+        try:
+            session_id = (await provider.begin(wish, key="k")).payment.provider_reference
+            read = await provider.read(name_of(wish, session_id))
+            assert read is not None
+            [intent_id] = read.other_names
+            yield provider, sandbox, name_of(wish, intent_id), session_id
+        finally:
+            await provider.close()
+
+
+async def test_a_page_is_also_known_by_its_intent() -> None:
+    async with hosted_by_its_intent() as (provider, sandbox, name, session_id):
+        assert (await provider.hand_over(name)).handover.redirect_url
+        await sandbox.act(f"checkout/sessions/{session_id}/pay")
+        read = await provider.read(name)
+        assert read is not None
+        assert read.state is ProviderState.AUTHORIZED
+        assert (await provider.capture(name, 2000, key="c")).state is ProviderState.CAPTURED
+        refund = RefundWanted("o1.r1", name, 2000, is_whole=True)
+        assert await provider.read_refund(refund) is None
+        assert (await provider.refund(refund, key="r")).state is ProviderRefund.State.SUCCEEDED
+        assert await provider.read_refund(refund) is not None
+
+
+@pytest.mark.parametrize("is_paid", [False, True])
+async def test_a_page_is_closed_by_its_intent(*, is_paid: bool) -> None:
+    async with hosted_by_its_intent() as (provider, sandbox, name, session_id):
+        if is_paid:
+            await sandbox.act(f"checkout/sessions/{session_id}/pay")
+        for _ in range(2):
+            assert (await provider.void(name, key="v")).state is ProviderState.VOIDED
+
+
+async def test_an_intent_without_a_page_is_not_taken_for_one() -> None:
+    async with hosted_by_its_intent() as (provider, _, name, _):
+        with pytest.raises(NotAccepted, match="resource_missing"):
+            await provider.read(replace(name, provider_reference="pi_of_nobody"))
 
 
 async def test_a_page_that_nobody_used_is_closed(both: Any) -> None:
