@@ -19,6 +19,10 @@ ResultT = TypeVar("ResultT")
 BATCH_EVENTS_MAX = 1000
 """Events a read, unless told otherwise: a few hundred kilobytes."""
 
+LOOKED_THROUGH_MAX = 100_000
+"""Positions that one read for events of some contexts looks through, which no index finds: well below a
+second, while the few of a rare context in all of a big log would take longer than a statement may."""
+
 _POSITION_MAX = 2**63 - 1
 
 QUERY_SECONDS_MAX = 12.0
@@ -44,6 +48,7 @@ LEFT JOIN LATERAL (
 ORDER BY event.position
 """
 _OF_CONTEXTS = " AND context = ANY(%(contexts)s::text[])"
+_UP_TO = " AND position <= %(up_to)s"
 _OF_KEY = " AND key = %(key)s"
 
 
@@ -95,18 +100,27 @@ class LogReader:
     ) -> LogBatch:
         """At most `limit` events with positions greater than `after`, in order.
 
-        contexts, key: only events of these; none means all.
+        contexts, key: only events of these; none means all. There may be more than were looked through:
+        see the batch's through_position.
 
         Raises:
             psycopg.OperationalError, TimeoutError: the log cannot be reached; the next call connects
                 anew.
         """
-        facts = {"after": after, "limit": limit, "contexts": list(contexts), "key": key}
+        up_to = after + LOOKED_THROUGH_MAX if contexts and key is None else None
+        facts = {
+            "after": after,
+            "limit": limit,
+            "contexts": list(contexts),
+            "key": key,
+            "up_to": up_to,
+        }
         rows = await self._guarded(self._fetch(_statement(contexts, key), facts))
         incarnation, last_position, is_standby = rows[0][:3]
         events = tuple(StoredEvent(*row[3:]) for row in rows if row[3] is not None)
-        is_cut = len(events) == limit
-        through = events[-1].position if is_cut else max(after, last_position)
+        through = max(after, last_position if up_to is None else min(last_position, up_to))
+        if len(events) == limit:
+            through = events[-1].position
         return LogBatch(incarnation, last_position, through, events, is_standby)
 
     async def read_end(self) -> LogBatch:
@@ -193,5 +207,6 @@ class LogReader:
 
 def _statement(contexts: Sequence[str], key: str | None) -> str:
     """Only the filters in use: each statement is planned for the index that serves it."""
-    filters = (_OF_CONTEXTS if contexts else "") + (_OF_KEY if key is not None else "")
-    return _READ.format(filters=filters)
+    if key is not None:
+        return _READ.format(filters=(_OF_CONTEXTS if contexts else "") + _OF_KEY)
+    return _READ.format(filters=_OF_CONTEXTS + _UP_TO if contexts else "")

@@ -8,6 +8,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
+import event_log.reader
 from event_log.reader import LogReader
 from tests.read_side import Log, stock_moved
 
@@ -53,6 +54,20 @@ async def test_a_filter_that_finds_nothing_still_says_how_far_it_looked(
     assert (found.events, found.through_position) == ((), 2)
     assert len((await reader.read(after=0, key="key", contexts=["inventory"])).events) == 2
     assert (await reader.read(after=0, key="other")).events == ()
+
+
+async def test_one_read_for_a_context_looks_through_so_many_positions_and_no_more(
+    log: Log, reader: LogReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the few events of a context in a big log are never found: no statement may take so long."""
+    monkeypatch.setattr(event_log.reader, "LOOKED_THROUGH_MAX", 4)
+    log.record(*(stock_moved("MUG", n) for n in range(10)))
+    rare = [await reader.read(after=after, contexts=["ordering"]) for after in (0, 4, 8)]
+    assert [(len(each.events), each.through_position) for each in rare] == [(0, 4), (0, 8), (0, 10)]
+    common = [await reader.read(after=after, contexts=["inventory"]) for after in (0, 4, 8)]
+    assert [len(each.events) for each in common] == [4, 4, 2]
+    # What an index finds needs no such limit.
+    assert len((await reader.read(after=0, contexts=["inventory"], key="key")).events) == 10
 
 
 async def test_the_end_is_told_without_events(log: Log, reader: LogReader) -> None:

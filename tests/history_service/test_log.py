@@ -5,6 +5,7 @@ import asyncio
 import grpc
 import pytest
 
+import event_log.reader
 from shopkeeper.inventory.v1.inventory_events_pb2 import StockMoved
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
 from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceStub
@@ -53,6 +54,27 @@ async def test_more_events_than_one_read_brings_are_all_streamed(
         FROM generate_series(1, 2500) AS n""")
     events = await read(history, ReadEventsRequest())
     assert [event.position for event in events] == list(range(1, 2501))
+
+
+async def test_a_rare_event_is_found_behind_many_others_and_those_of_its_context_that_follow(
+    shop: StoredShop, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log.reader, "LOOKED_THROUGH_MAX", 100)
+    shop.execute("""
+        INSERT INTO events
+        SELECT n, now(), CASE WHEN n = 777 THEN 'ordering' ELSE 'inventory' END, 'x', 'A', '', 'tester',
+               gen_random_uuid()
+        FROM generate_series(1, 1200) AS n""")
+    events = await read(history, ReadEventsRequest(contexts=["ordering"]))
+    assert [event.position for event in events] == [777]
+    call = history.log.ReadEvents(ReadEventsRequest(contexts=["ordering"], follow=True), timeout=20)
+    heard = aiter(call)
+    assert (await anext(heard)).position == 777
+    shop.execute("""
+        INSERT INTO events
+        VALUES (1201, now(), 'ordering', 'x', 'A', '', 'tester', gen_random_uuid())""")
+    assert (await anext(heard)).position == 1201
+    call.cancel()
 
 
 async def test_contexts_and_keys_filter(shop: StoredShop, history: History) -> None:
