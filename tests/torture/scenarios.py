@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -17,6 +17,8 @@ from google.protobuf.duration_pb2 import Duration
 from redis.asyncio import Redis
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
+from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
+from shopkeeper.cart.v1 import cart_query_service_pb2 as carts_pb
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
 from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
@@ -26,7 +28,7 @@ from tests.torture.calls import Caller
 from tests.torture.checker import OVERDUE_SECONDS_MAX, check, healthy_seconds
 from tests.torture.evidence import read_evidence
 from tests.torture.heartbeat import Heartbeat
-from tests.torture.history import History, Outcome
+from tests.torture.history import History, Operation, Outcome, Pulse
 from tests.torture.implants import mutated
 from tests.torture.mutants import Mutant
 from tests.torture.shop import COMMAND, PROJECTIONS, QUERY, SETTINGS, Shop, services_of
@@ -37,6 +39,12 @@ STOCK = 10
 PATIENCE_SECONDS = 10.0
 BUYER_COUNT = 24
 ROUND_COUNT = 12
+
+ANSWERS_MAX = 500
+"""In a scenario: ten seconds if each takes 20 ms and none comes beside another. Answers and not seconds,
+because the machine may be busy with other tests."""
+HEALTHY_SECONDS_MAX = 10.0
+"""That pass in a scenario that waits until a shop has been well for so long."""
 
 
 @dataclass(slots=True)
@@ -69,6 +77,15 @@ class Stage:
 
 
 Scenario = Callable[[Stage], Awaitable[None]]
+
+
+def excess(operations: Iterable[Operation], pulses: Iterable[Pulse]) -> str:
+    """What of a scenario is more than ten seconds of a machine that has nothing else to do; or ""."""
+    answer_count = sum(operation.is_decided for operation in operations)
+    seconds = sum(pulse.end_seconds - pulse.begin_seconds for pulse in pulses if pulse.is_well)
+    if answer_count > ANSWERS_MAX:
+        return f"{answer_count} answers"
+    return f"{seconds:.1f} s of health" if seconds > HEALTHY_SECONDS_MAX else ""
 
 
 @asynccontextmanager
@@ -132,6 +149,21 @@ async def write_and_read_slowly(stage: Stage) -> None:
     await until_shown(stage)
     stage.shop.links[f"{PROJECTIONS}#0 valkey"].slow_seconds = 0.05
     await write_and_read(stage)
+
+
+async def fill_and_read_slowly(stage: Stage) -> None:
+    """A customer looks at the cart that was just made, where views take their time."""
+    await until_shown(stage)
+    stage.shop.links[f"{PROJECTIONS}#0 valkey"].slow_seconds = 0.05
+    caller = await stage.caller()
+    for _ in range(ROUND_COUNT):
+        request = cart_pb.CreateCartRequest(
+            request_id=str(uuid4()), cart_id=str(uuid4()), currency_code="GBP"
+        )
+        made, _ = await caller.command(request)
+        await caller.query(
+            carts_pb.GetCartRequest(cart_id=request.cart_id, at_least_as_fresh=made.token)
+        )
 
 
 async def flush_and_read(stage: Stage) -> None:

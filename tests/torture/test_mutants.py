@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,11 +10,22 @@ import pytest
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.torture import mutants, scenarios
+from tests.torture.history import Operation, Outcome, Pulse
 from tests.torture.mutants import Mutant
-from tests.torture.scenarios import ONE_PROCESS, WITH_VIEWS, WITHOUT_VIEWS, Scenario, Stage, staged
+from tests.torture.scenarios import (
+    ANSWERS_MAX,
+    HEALTHY_SECONDS_MAX,
+    ONE_PROCESS,
+    WITH_VIEWS,
+    WITHOUT_VIEWS,
+    Scenario,
+    Stage,
+    excess,
+    staged,
+)
 
 STUCK_SECONDS = 120
-"""A scenario takes seconds; one that hangs is a failure."""
+"""Ends a scenario that hangs. How long one may be is told by what it does: see `excess`."""
 
 
 class Case(NamedTuple):
@@ -28,6 +40,7 @@ class Case(NamedTuple):
 CASES = [
     Case(mutants.CHECKPOINT_APART_FROM_VIEWS, scenarios.write_and_read, WITH_VIEWS, "stale read"),
     Case(mutants.TOKEN_IGNORED, scenarios.write_and_read_slowly, WITH_VIEWS, "stale read"),
+    Case(mutants.TOKEN_IGNORED, scenarios.fill_and_read_slowly, WITH_VIEWS, "stale read"),
     Case(mutants.LOSS_DENIES, scenarios.flush_and_read, WITH_VIEWS, "stale read"),
     Case(mutants.ACKNOWLEDGED_BEFORE_COMMIT, scenarios.kill_after_answer, ONE_PROCESS, "answer lost"),
     Case(mutants.REQUEST_ID_UNCHECKED, scenarios.send_again, WITHOUT_VIEWS, "two effects"),
@@ -41,8 +54,11 @@ Servers = tuple[EmbeddedPostgres, EmbeddedValkey, str]
 
 
 async def play(stage: Stage, scenario: Scenario) -> None:
+    history = stage.history
+    operation_count, pulse_count = len(history.ended), len(history.pulses)
     async with asyncio.timeout(STUCK_SECONDS):
         await scenario(stage)
+    assert excess(history.ended[operation_count:], history.pulses[pulse_count:]) == ""
 
 
 @pytest.fixture
@@ -75,3 +91,14 @@ async def test_the_code_as_it_is_shows_nothing(
 def test_a_mutation_changes_what_stands_in_the_code_once(case: Case) -> None:
     for mutation in case.mutant.mutations:
         assert mutation.path.read_text().count(mutation.before) == 1, mutation
+
+
+ANSWERED = Operation(1, "client 0", "command_service#0", "ReceiveStock", outcome=Outcome.OK)
+UNANSWERED = replace(ANSWERED, outcome=Outcome.UNKNOWN)
+
+
+def test_a_scenario_is_long_by_what_it_does_and_not_by_how_busy_the_machine_is() -> None:
+    assert excess([ANSWERED] * ANSWERS_MAX + [UNANSWERED], [Pulse(0, 1000, is_well=False)]) == ""
+    assert excess([ANSWERED] * (ANSWERS_MAX + 1), []) == f"{ANSWERS_MAX + 1} answers"
+    assert excess([], [Pulse(0, HEALTHY_SECONDS_MAX, is_well=True)]) == ""
+    assert excess([], [Pulse(0, 6, is_well=True), Pulse(7, 12, is_well=True)]) == "11.0 s of health"
