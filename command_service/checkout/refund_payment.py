@@ -70,7 +70,9 @@ class RefundPayment(Command[AskedBack]):
             check_currency(order, self.amount)
             return order.refund_amount(self.amount.amount_minor, now)
         payment = payments.payment(self.payment_id) if self.payment_id else None
-        left_minor = payment.refundable_minor if payment else payments.refundable_minor
+        at_providers_minor = payment.refundable_minor if payment else payments.refundable_minor
+        # Some of it may have been given back in another way.
+        left_minor = min(at_providers_minor, order.refundable_minor)
         if left_minor <= 0:
             raise NothingToRefund(order_id=self.order_id)
         return order.refund_amount(left_minor, now)

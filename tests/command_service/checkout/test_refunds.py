@@ -150,6 +150,19 @@ def test_rounding_is_no_part_of_a_unit() -> None:
     ]
 
 
+@pytest.mark.parametrize("payment_id", ["", "o1.1"])
+def test_all_that_is_left_is_less_after_some_was_given_back_in_another_way(
+    shop: ProviderShop, payment_id: str
+) -> None:
+    order = shop.paid_order()
+    shop.carry_out(shop.refund(order, 100))
+    [refund] = ask_back(shop, order, payment_id=payment_id)
+    assert refund.amount_minor == 400
+    assert shop.order().refundable_minor == 0
+    all_of_it = RefundPayment(order.order_id, payment_id, None, ())
+    refused(shop, all_of_it, NothingToRefund)
+
+
 def test_no_refund_takes_from_a_payment_what_it_does_not_have(shop: ProviderShop) -> None:
     order = shop.paid_order()
     refused(shop, RefundPayment(order.order_id, "o1.1", Money("GBP", 501), ()), RefundExceedsPayments)
