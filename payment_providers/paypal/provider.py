@@ -261,10 +261,13 @@ class PayPalProvider:
             if failure.code != "PREVIOUSLY_VOIDED":
                 raise
 
-    async def _read_again(self, order_id: str) -> Sequence[ProviderPayment]:
-        """The order as it is; nothing to tell if PayPal has it no longer."""
+    async def _read_again(self, order_id: str) -> Sequence[ProviderPayment | ProviderRefund]:
+        """The order as it is, with what was given back; nothing to tell if PayPal has it no longer."""
         order = await self._order_unless_gone(order_id)
-        return () if order is None else (order_payment(order),)
+        if order is None:
+            return ()
+        told = order_payment(order)
+        return told, *told.refunds
 
     async def _order_id_of_refund(self, refund: Json) -> str:
         return order_id_of(refund) or order_id_of(await self._capture_of_refund(refund))

@@ -382,6 +382,23 @@ async def test_money_that_paypal_took_back_is_looked_up() -> None:
         assert await told(both, received[-1]) == [await both[0].read(name)]
 
 
+async def test_what_was_given_back_of_money_that_is_looked_up_is_told_as_well() -> None:
+    async with subscribed() as (both, receiver):
+        name = await begun(both)
+        await both[0].capture(name, 2000, key="c")
+        [order] = (await both[1].look("state"))["orders"]
+        [capture] = order["purchase_units"][0]["payments"]["captures"]
+        await both[1].send("POST", f"/v2/payments/captures/{capture['id']}/refund", {})
+        up = {"href": capture["links"][0]["href"], "rel": "up", "method": "GET"}
+        await both[1].act("events", event_type="PAYMENT.CAPTURE.REVERSED", resource={"links": [up]})
+        received = await heard(receiver, 5)
+        read = await both[0].read(name)
+        assert read is not None
+        [refund] = read.refunds
+        assert (refund.refund_id, refund.payment_id, refund.amount_minor) == ("", "o1.1", 2000)
+        assert await told(both, received[-1]) == [read, refund]
+
+
 async def test_events_that_are_not_about_payments_tell_nothing() -> None:
     async with subscribed() as (both, receiver):
         await both[1].act("events", event_type="CUSTOMER.DISPUTE.CREATED", resource={"id": "PP-1"})
