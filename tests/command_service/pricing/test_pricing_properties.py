@@ -117,6 +117,18 @@ def test_a_rounding_is_stated_exactly_or_there_was_none(scene: Scene) -> None:
 
 
 @given(scenes())
+def test_a_percentage_is_exactly_its_rate_of_what_the_steps_before_it_left(scene: Scene) -> None:
+    benefit_by_id = {each.promotion_id: each.benefit for each in scene.promotions}
+    for line in scene.priced().lines:
+        left_minor = line.subtotal_minor
+        for adjustment in line.adjustments:
+            benefit = benefit_by_id[adjustment.promotion_id]
+            if isinstance(benefit, PercentageOff):
+                assert exact_amount(adjustment) == -left_minor * Fraction(benefit.basis_points, 10_000)
+            left_minor += adjustment.amount_minor
+
+
+@given(scenes())
 def test_the_explanation_replays_to_the_same_integers(scene: Scene) -> None:
     benefit_by_id = {each.promotion_id: each.benefit for each in scene.promotions}
     by_promotion: dict[str, list[Adjustment]] = {}
