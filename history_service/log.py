@@ -19,9 +19,6 @@ from serving.interceptor import ServicerContext
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
 from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceServicer
 
-STREAM_COUNT_MAX = 50
-"""Each stream has a connection to the database of its own; PostgreSQL grants 100 by default."""
-
 POLL_SECONDS = 1.0
 """How long a follower sleeps when no bell rings; also how soon a drain is noticed."""
 
@@ -29,9 +26,10 @@ POLL_SECONDS = 1.0
 class LogServicer(LogServiceServicer):
     """Streams events; a part of the server, so that a drain ends the streams that follow."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, *, stream_count_max: int) -> None:
+        """stream_count_max: each has a connection to the database of its own."""
         self._conninfo = conninfo
-        self._places = asyncio.Semaphore(STREAM_COUNT_MAX)
+        self._places = asyncio.Semaphore(stream_count_max)
         self._is_draining = False
 
     async def start(self) -> None:

@@ -27,7 +27,7 @@ class HistoryServer:
 
     def __init__(self, settings: Settings) -> None:
         conninfo = settings.history_database_url
-        self._log = LogServicer(conninfo)
+        self._log = LogServicer(conninfo, stream_count_max=settings.history_streams_max)
         self._database = Database(conninfo, connection_count_max=settings.history_connections_max)
         self._server = GrpcServer(settings.history_address, SERVICES, self._register)
 

@@ -20,4 +20,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = "INFO"
 
     history_connections_max: PositiveInt = 8
-    """Connections to PostgreSQL for questions; a stream that follows the log has one of its own."""
+    """Connections to PostgreSQL for questions; a stream of the log has one of its own."""
+    history_streams_max: PositiveInt = 10
+    """Streams of the log at once. All processes together, those of the commands included, share what
+    PostgreSQL grants, by default 100."""

@@ -33,10 +33,14 @@ class History:
 
 
 @asynccontextmanager
-async def serving(database_url: str) -> AsyncIterator[History]:
+async def serving(database_url: str, **more_settings: Any) -> AsyncIterator[History]:
     """The service on a port of its own, drained at the end."""
     settings = Settings.model_validate(
-        {"HISTORY_DATABASE_URL": database_url, "history_address": "127.0.0.1:0"}
+        {
+            "HISTORY_DATABASE_URL": database_url,
+            "history_address": "127.0.0.1:0",
+            **more_settings,
+        }
     )
     server = HistoryServer(settings)
     for part in server.parts:

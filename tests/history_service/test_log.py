@@ -9,6 +9,7 @@ import event_log.reader
 from shopkeeper.inventory.v1.inventory_events_pb2 import StockMoved
 from shopkeeper.log.v1.log_service_pb2 import ReadEventsRequest, ReadEventsResponse
 from shopkeeper.log.v1.log_service_pb2_grpc import LogServiceStub
+from tests.eventually import eventually
 from tests.history_service.conftest import History, Refused, serving
 from tests.history_service.stored_shop import Line, StoredShop
 
@@ -140,6 +141,30 @@ async def test_what_was_never_a_token_is_refused(history: History, token: str) -
     failure = await refusal(history, ReadEventsRequest(after_token=token))
     assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
     assert failure.fields == ["after_token"]
+
+
+async def test_a_stream_too_many_is_refused_until_another_one_ends(
+    shop: StoredShop, database_url: str
+) -> None:
+    shop.move("A", on_hand=1)
+    async with serving(database_url, history_streams_max=2) as history:
+        calls = [history.log.ReadEvents(ReadEventsRequest(follow=True), timeout=60) for _ in range(2)]
+        for call in calls:
+            await anext(aiter(call))
+        busy = await refusal(history, ReadEventsRequest())
+        assert (busy.code, busy.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "READERS_BUSY")
+        calls[0].cancel()
+
+        async def is_admitted() -> bool:
+            try:
+                return len(await read(history, ReadEventsRequest())) == 1
+            except grpc.aio.AioRpcError as error:
+                if Refused(error).reason != "READERS_BUSY":
+                    raise
+                return False
+
+        await eventually(is_admitted)
+        calls[1].cancel()
 
 
 async def test_a_drain_ends_the_streams_that_follow(shop: StoredShop, database_url: str) -> None:
