@@ -36,6 +36,8 @@ class ExitStatus(IntEnum):
     """Nothing was begun: an argument or a setting is not what it must be; typer says so too."""
     UNREACHABLE = 3
     """A server or a service could not be started or reached: try again later."""
+    UNPROVEN = 4
+    """Nothing was found, but not all could be looked at: try again later."""
     BROKEN = 70
     """A mistake in this program."""
     INTERRUPTED = 130

@@ -20,7 +20,8 @@ from read_models.reading import read_checkpoints
 from read_models.views import is_index
 from read_models.writing import read_views
 
-POLL_SECONDS = 0.05
+POLL_SECONDS_MIN, POLL_SECONDS_MAX = 0.002, 0.05
+"""At first often: a view that changes all the time is as old as the token for a moment only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class ServedViews:
     ) -> dict[int, Checkpoint | None]:
         """Waits until every partition has reached the token; returns those that have not in time."""
         deadline = asyncio.get_running_loop().time() + seconds_max
+        poll_seconds = POLL_SECONDS_MIN
         while True:
             found = await self.checkpoints()
             late = {
@@ -48,7 +50,8 @@ class ServedViews:
             }
             if not late or asyncio.get_running_loop().time() > deadline:
                 return late
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(poll_seconds)
+            poll_seconds = min(2 * poll_seconds, POLL_SECONDS_MAX)
 
     async def some(self, addresses: Sequence[Address]) -> list[bytes | None]:
         """What stands at these addresses: serialized views, None where nothing stands."""
