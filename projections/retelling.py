@@ -130,7 +130,7 @@ def _changes(address: Address, stored: bytes | None, after: Message | None) -> I
     new = None if after is None else after.SerializeToString(deterministic=True)
     if isinstance(address, EntryAddress):
         member = None if new is None else to_member(address.sort_key, new)
-        yield from _member_changes(address.name, stored, member)
+        yield from _member_changes(address, stored, member)
     else:
         yield from _document_changes(address.name, stored, new)
 
@@ -142,7 +142,7 @@ def _derived_changes(old: Mapping[Address, bytes], new: Mapping[Address, bytes])
             key = address.sort_key
             before = None if before is None else to_member(key, before)
             after = None if after is None else to_member(key, after)
-            yield from _member_changes(address.name, before, after)
+            yield from _member_changes(address, before, after)
         else:
             yield from _document_changes(address.name, before, after)
 
@@ -154,10 +154,13 @@ def _document_changes(name: str, before: bytes | None, after: bytes | None) -> I
         yield Change(name, What.SET, after)
 
 
-def _member_changes(name: str, before: bytes | None, after: bytes | None) -> Iterator[Change]:
+def _member_changes(
+    address: EntryAddress, before: bytes | None, after: bytes | None
+) -> Iterator[Change]:
     if before == after:
         return
     if before is not None:
-        yield Change(name, What.REMOVE, before)
+        # By its sort key: what is derived is not read, and another version may have written it.
+        yield Change(address.name, What.REMOVE, address.sort_key)
     if after is not None:
-        yield Change(name, What.ADD, after)
+        yield Change(address.name, What.ADD, after)

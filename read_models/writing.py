@@ -24,6 +24,7 @@ UNLINK_KEYS_MAX = 500
 
 # KEYS: the checkpoints of the generations, then one key for each change. ARGV: how many generations;
 # for each the checkpoint expected and the new one; for each change what and its argument.
+# An entry is removed whatever its summary is, by the limits of read_models.entries.range_of.
 # The checkpoints are compared before anything is written: a script that ends early undoes nothing.
 _WRITE = """
 local count = tonumber(ARGV[1])
@@ -37,7 +38,7 @@ for i = count + 1, #KEYS do
   if what == 'set' then redis.call('SET', KEYS[i], argument)
   elseif what == 'delete' then redis.call('DEL', KEYS[i])
   elseif what == 'add' then redis.call('ZADD', KEYS[i], 0, argument)
-  else redis.call('ZREM', KEYS[i], argument) end
+  else redis.call('ZREMRANGEBYLEX', KEYS[i], '[' .. argument .. '\\0', '(' .. argument .. '\\1') end
   at = at + 2
 end
 return 1
@@ -54,7 +55,10 @@ class What(StrEnum):
 
 
 class Change(NamedTuple):
-    """One change of one key: a document's bytes, or a member of an index."""
+    """One change of one key.
+
+    argument: a document's bytes; the member of an index to add; the sort key of the entry to remove.
+    """
 
     name: str
     what: What
