@@ -128,7 +128,7 @@ class AdvanceOrder(Command[Claims]):
         """All of it in one decision; whoever sends it knows the order from the log."""
         order = order_of(world, self.order_id)
         payments = payments_of(world, self.order_id)
-        followed = payments.asked_after(now)
+        followed = _followed(payments, now)
         state = _State(world, now, self.lease, order, followed)
         can_be_had = order.state is OrderState.EXPIRED and _can_be_had(world, order)
         for step in next_steps(order, payments, now, can_be_had=can_be_had):
@@ -150,6 +150,11 @@ def _can_be_had(world: World, order: Order) -> bool:
     except Refusal:
         return False
     return True
+
+
+def _followed(payments: OrderPayments, now: datetime) -> OrderPayments:
+    """With whatever is pending asked after, also what a program of before has left."""
+    return replace(payments, refunds=tuple(each.asked_after(now) for each in payments.refunds))
 
 
 def _claimed(before: OrderPayments, payments: OrderPayments, now: datetime, lease: timedelta) -> Claims:

@@ -15,6 +15,7 @@ from command_service.checkout.holdings import (
     order_touches,
     reservation_of,
 )
+from command_service.checkout.start_payment import payments_of
 from command_service.errors import PaymentAlreadyRecorded, Refusal
 from command_service.inventory.domain import RESERVATION, ReservationState
 from command_service.money import Money
@@ -31,7 +32,7 @@ from command_service.ordering.domain import (
     PaymentOutcome,
 )
 from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded, RefundFailed
-from command_service.payment.domain import OrderPayments
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, Payment
 from command_service.payment.refunds import Refund
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event
@@ -194,7 +195,8 @@ class RecordPayment(Command[PaymentAnswer]):
 
     A payment that pays the order in full answers PAID, also when it is more than was asked:
     refund_due_minor then tells the surplus. Further payments answer REFUND_DUE. The same payment under
-    another request id is answered with its outcome and the order as it is; it has no second effect.
+    another request id is answered with its outcome and the order as it is; it has no second effect, also
+    if its provider has told of it under another of its names.
     """
 
     order_id: str
@@ -202,8 +204,11 @@ class RecordPayment(Command[PaymentAnswer]):
     amount: Money
 
     def touches(self) -> Iterable[Touch]:
-        """The order, its reservation, and the reference so that it pays once."""
-        return payment_touches(self.order_id, self.payment_reference)
+        """The order, its payments, its reservation, and the reference so that it pays once."""
+        return (
+            ORDER_PAYMENTS.change(self.order_id),
+            *payment_touches(self.order_id, self.payment_reference),
+        )
 
     def needs(self, world: World) -> Iterable[Touch]:
         """What the order holds, or has to take anew."""
@@ -216,8 +221,18 @@ class RecordPayment(Command[PaymentAnswer]):
         recorded = world.get(MONEY_RECORD, (PAYMENT_RECORD, self.payment_reference))
         if recorded is not None:
             return self._decide_again(order, recorded)
+        payments = payments_of(world, self.order_id)
+        payment = _known_as(payments, self.payment_reference)
+        if payment is not None and payment.captured_minor:
+            outcome = outcome_now(order)
+            told = MoneyRecord(self.order_id, payment.captured_minor, outcome=outcome)
+            return self._decide_again(order, told)
         received = receive(world, order, self.payment_reference, self.amount.amount_minor, now)
-        return Decision(received.answer, received.changes, received.events)
+        changes = list(received.changes)
+        if payment is not None:
+            recorded_by_hand = payments.with_payment(replace(payment, is_recorded=True))
+            changes.append(ORDER_PAYMENTS.changed(self.order_id, recorded_by_hand))
+        return Decision(received.answer, changes, received.events)
 
     def _decide_again(self, order: Order, recorded: MoneyRecord) -> Decision[PaymentAnswer]:
         if (recorded.order_id, recorded.amount_minor) != (self.order_id, self.amount.amount_minor):
@@ -226,6 +241,14 @@ class RecordPayment(Command[PaymentAnswer]):
             )
         assert recorded.outcome is not None, "every payment is recorded with its outcome"
         return Decision(PaymentAnswer(order, recorded.outcome))
+
+
+def _known_as(payments: OrderPayments, name: str) -> Payment | None:
+    """The payment that has this name at its provider, as far as its names are known."""
+    for payment in payments.payments:
+        if name in (payment.provider_reference, *payment.other_names):
+            return payment
+    return None
 
 
 def outcome_now(order: Order) -> PaymentOutcome:

@@ -78,10 +78,11 @@ class ReportPayment(Command[Payment]):
             return Decision(after)
         changes: list[Change] = [ORDER_PAYMENTS.changed(order_id, payments.with_payment(after))]
         events: list[Event] = []
-        if _is_news(before, after):
+        # Another name of its money concerns nobody else either.
+        if _is_news(replace(before, other_names=after.other_names), after):
             events.append(PaymentChanged(after, before.state))
         came_minor = after.captured_minor - before.captured_minor
-        if told is not None and came_minor:
+        if told is not None and came_minor and not before.is_recorded:
             order_changes, order_events = _received(
                 world, told, order_id, came_minor, now, provider=before.provider
             )

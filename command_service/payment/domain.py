@@ -38,6 +38,7 @@ from command_service.payment.reports import (
     Refused,
     Report,
     Told,
+    names_told,
 )
 from command_service.world import Kind, LockRank
 from payment_providers.port import Flow, ProviderPayment, ProviderState
@@ -136,7 +137,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One tender of an order at one provider; fields as in payment.proto."""
+    """One tender of an order at one provider; fields as in payment.proto.
+
+    other_names: of its money, besides provider_reference. is_recorded: by hand, before it was told.
+    """
 
     payment_id: str
     order_id: str
@@ -158,6 +162,8 @@ class Payment:
     errand: Errand | None = None
     key_generation: int = 1
     """Of the next errand: a provider repeats its answer to a key, so no errand uses one again."""
+    other_names: tuple[str, ...] = ()
+    is_recorded: bool = False
 
     @property
     def resolve_deadline(self) -> datetime | None:
@@ -267,8 +273,9 @@ class Payment:
             key_generation = errand.key_generation + 1
             errand = None
         state = self._state_after(told.state, errand)
+        named = replace(self, other_names=names_told(told, self.provider_reference, self.other_names))
         after = replace(
-            self,
+            named,
             state=state,
             provider_reference=self.provider_reference or told.provider_reference,
             authorized_minor=self._authorized_minor(told, state),
@@ -278,7 +285,7 @@ class Payment:
             errand=errand,
             key_generation=key_generation,
         )
-        return self if after == self else replace(after, update_time=now)
+        return after if after == named else replace(after, update_time=now)
 
     def _state_after(self, told: ProviderState, errand: Errand | None) -> PaymentState:
         if errand is not None:
@@ -297,9 +304,8 @@ class Payment:
 
     def _failure_code(self, told: ProviderPayment, state: PaymentState) -> str:
         if state is PaymentState.AUTHORIZED is self.state:
-            return (
-                self.failure_code
-            )  # a refused capture stays refused, whoever tells of the authorization
+            # A refused capture stays refused, whoever tells of the authorization.
+            return self.failure_code
         if _RANK.get(state, 0) > 1:
             return ""
         return told.failure_code
@@ -389,10 +395,6 @@ class OrderPayments:
             refund_pending_minor=sum(each.amount_minor for each in pending),
         )
         return replace(self, refunds=refunds).with_payment(payment)
-
-    def asked_after(self, now: datetime) -> "OrderPayments":
-        """With whatever is pending asked after, also what a program of before has left."""
-        return replace(self, refunds=tuple(each.asked_after(now) for each in self.refunds))
 
     def units_regained(
         self, refund: Refund, refunded_minor_by_line: Mapping[str, int]

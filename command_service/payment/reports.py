@@ -42,3 +42,11 @@ class NoTrace:
 
 
 Report = Told | Refused | Postponed | Lost | NoTrace
+
+
+def names_told(told: ProviderPayment, own_name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Every name of the payment's money but the one that we hold it by, those that were known first."""
+    if not told.captured_minor:
+        return known
+    names = dict.fromkeys((*known, told.provider_reference, *told.other_names))
+    return tuple(name for name in names if name != (own_name or told.provider_reference))

@@ -82,6 +82,10 @@ PAYMENTS = sa.Table(
     sa.Column("failure_code", sa.Text, nullable=False),
     # Of the next call.
     sa.Column("key_generation", sa.Integer, nullable=False),
+    # The provider's names for its money besides provider_reference: ["..."]
+    sa.Column("other_names", JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
+    # Whether its money was recorded by hand, before the provider told of it.
+    sa.Column("is_recorded", sa.Boolean, nullable=False, server_default=sa.text("false")),
     *_errand_columns(),
     sa.UniqueConstraint("order_id", "ordinal"),
     sa.CheckConstraint("state BETWEEN 1 AND 10", name="state"),
@@ -268,7 +272,12 @@ class OrderPaymentsRepository:
 
 def _payment_row(ordinal: int, payment: Payment) -> tuple[Any, ...]:
     values = {name: getattr(payment, name, None) for name in _PAYMENT_COLUMNS}
-    values |= {"ordinal": ordinal, "wish": _stored_wish(payment.wish), **_stored_errand(payment.errand)}
+    values |= {
+        "ordinal": ordinal,
+        "wish": _stored_wish(payment.wish),
+        "other_names": json.dumps(payment.other_names),
+        **_stored_errand(payment.errand),
+    }
     return tuple(_plain(values[name]) for name in _PAYMENT_COLUMNS)
 
 
@@ -292,6 +301,7 @@ def _payment(row: Row) -> Payment:
         capture_mode=CaptureMode(values["capture_mode"]),
         state=PaymentState(values["state"]),
         wish=_restored_wish(values["wish"]),
+        other_names=tuple(values["other_names"]),
         errand=_restored_errand(values),
     )
 
@@ -306,7 +316,7 @@ def _refund(row: Row) -> Refund:
     )
 
 
-_RESTORED_APART = {"flow", "capture_mode", "state", "wish", "lines", "errand"}
+_RESTORED_APART = {"flow", "capture_mode", "state", "wish", "other_names", "lines", "errand"}
 
 
 def _own(values: dict[str, Any], kind: type[Payment | Refund]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shopkeeper.ordering.v1.ordering_command_service_pb2 import (
     PAYMENT_MODE_IN_STORE,
     PAYMENT_MODE_ONLINE,
     CancelOrderRequest,
+    RecordPaymentRequest,
 )
 from shopkeeper.ordering.v1.ordering_events_pb2 import PaymentRecorded, RefundRecorded
 from shopkeeper.ordering.v1.ordering_pb2 import (
@@ -327,6 +328,30 @@ async def test_a_refund_that_paypal_fails_later_is_due_again(shop: Shop, tmp_pat
     assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, 0)
     ended = await shop.reconcile("paypal", tmp_path)
     assert ended.returncode == DONE, ended.stdout
+
+
+async def test_money_that_somebody_recorded_by_the_name_that_sumup_shows_counts_once(shop: Shop) -> None:
+    """Before it was told; the webhook tells it by the name of its checkout."""
+    till, way = shop.tills.sumup, Way("sumup")
+    order = await shop.place(way, {await shop.goods(3): 3})
+    payment = await shop.start(way, order)
+    await till.begin_to_pay(payment)
+    request = RecordPaymentRequest(
+        request_id=new_id(),
+        order_id=order.order_id,
+        payment_reference=till.code_of(payment),
+        amount=order.total,
+    )
+    await shop.client.ordering.RecordPayment(request, timeout=DEADLINE_SECONDS)
+    # The payment is to be called off now; SumUp says that somebody is just paying, so that has to wait.
+    sql = "SELECT errand_attempt_count, errand_is_in_flight FROM payments WHERE payment_id = %s"
+    await shop.books.until([(1, False)], sql, payment.payment_id)
+    await till.settle(payment)
+    await shop.until_payment(payment, PAYMENT_STATE_CAPTURED)
+    await till.all_delivered()
+    assert shop.told(order, PaymentRecorded) == 1
+    assert till.money_of(order) == shop.money(order) == (3 * PRICE_MINOR, 0)
+    await shop.until_order(order, ORDER_STATE_PAID)
 
 
 @pytest.mark.parametrize("succeeds", [True, False])

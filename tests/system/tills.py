@@ -187,6 +187,10 @@ class SumUpTill(Till):
     def money_by_payment(self) -> dict[str, tuple[int, int]]:
         return _added_up(self._account.totals()["transactions"], "reference")
 
+    def code_of(self, payment: Payment) -> str:
+        """The name of an attempt to pay that SumUp's own tools show."""
+        return self._account.transactions.get(self._transaction_id_of(payment)).code
+
     def _transaction_id_of(self, payment: Payment) -> str:
         names = (payment.payment_id, payment.provider_reference)
         transactions = self._account.totals()["transactions"]

@@ -1,18 +1,26 @@
 """Orders paid at a provider: what the customer does, what we hear, and what becomes of the order."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+import pytest
 import pytest_asyncio
 
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.report_payment import ReportPayment
+from command_service.errors import PaymentAlreadyRecorded
 from command_service.money import Money
-from command_service.ordering.domain import OrderState
-from command_service.payment.domain import CaptureMode, PaymentState, Wish
-from payment_providers.port import Flow
+from command_service.ordering.domain import Order, OrderState, PaymentOutcome
+from command_service.payment.domain import CaptureMode, Payment, PaymentState, Wish
+from command_service.payment.gateway import name_of
+from command_service.payment.reports import Told
+from payment_providers.port import Flow, ProviderPayment, ProviderState
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, counters
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
 from tests.command_service.conftest import CarryOut
+
+PRICE = Money("GBP", 200)
 
 
 @pytest_asyncio.fixture
@@ -98,18 +106,31 @@ async def test_two_payments_that_both_come_through_pay_once(shop: PaidShop) -> N
     assert await shop.totals() == (400, 200)
 
 
-async def test_money_on_a_hosted_page_that_somebody_recorded_by_its_intent_counts_once(
-    shop: PaidShop,
-) -> None:
-    """Stripe's tools show the intent, and we hold the payment by its session."""
+# --- told by its provider, and recorded by hand -----------------------------------------------------
+
+
+async def paid_on_a_page(shop: PaidShop) -> tuple[Order, str, str]:
+    """An order that was paid there and of which nobody has told yet; names of session and intent."""
     order = await shop.place(sku0=2)
     wish = Wish(customer_return_url="https://shop.example/back")
     driven = await shop.start(order, flow=Flow.HOSTED, wish=wish)
-    reference = driven.payment.provider_reference
-    done = await shop.sandbox.act(f"checkout/sessions/{reference}/pay")
-    intent_id = done["session"]["payment_intent"]
-    by_hand = RecordPayment(order.order_id, intent_id, Money("GBP", 200))
-    await shop.carry_out(by_hand)
+    session_id = driven.payment.provider_reference
+    done = await shop.sandbox.act(f"checkout/sessions/{session_id}/pay")
+    return order, session_id, done["session"]["payment_intent"]
+
+
+async def tell_of_the_page(shop: PaidShop, order: Order, *, is_asked_for: bool) -> None:
+    """What Stripe answers who asks for the session; or tells by itself, of the intent."""
+    if not is_asked_for:
+        await shop.deliver()
+        return
+    [payment] = (await shop.payments(order)).payments
+    told = await shop.provider.read(name_of(payment))
+    assert told is not None
+    await shop.ask(ReportPayment(payment.payment_id, Told(told)))
+
+
+async def counted_once(shop: PaidShop, order: Order) -> None:
     await shop.round()
     await shop.round()
     await shop.deliver()
@@ -118,3 +139,58 @@ async def test_money_on_a_hosted_page_that_somebody_recorded_by_its_intent_count
     assert (payment.state, payment.captured_minor) == (PaymentState.CAPTURED, 200)
     assert (after.state, after.paid_minor, after.refunded_minor) == (OrderState.PAID, 200, 0)
     assert await shop.totals() == (200, 0)
+
+
+@pytest.mark.parametrize("is_by_session", [True, False])
+@pytest.mark.parametrize("is_asked_for", [True, False])
+async def test_money_on_a_hosted_page_that_somebody_recorded_before_it_was_told_counts_once(
+    shop: PaidShop, *, is_by_session: bool, is_asked_for: bool
+) -> None:
+    """Stripe's tools show the intent, and we hold the payment by its session."""
+    order, session_id, intent_id = await paid_on_a_page(shop)
+    by_hand = RecordPayment(order.order_id, session_id if is_by_session else intent_id, PRICE)
+    assert (await shop.carry_out(by_hand)).outcome is PaymentOutcome.PAID
+    await tell_of_the_page(shop, order, is_asked_for=is_asked_for)
+    await counted_once(shop, order)
+
+
+@pytest.mark.parametrize("is_by_session", [True, False])
+@pytest.mark.parametrize("is_asked_for", [True, False])
+async def test_money_on_a_hosted_page_that_somebody_records_after_it_was_told_counts_once(
+    shop: PaidShop, *, is_by_session: bool, is_asked_for: bool
+) -> None:
+    order, session_id, intent_id = await paid_on_a_page(shop)
+    await tell_of_the_page(shop, order, is_asked_for=is_asked_for)
+    by_hand = RecordPayment(order.order_id, session_id if is_by_session else intent_id, PRICE)
+    assert (await shop.carry_out(by_hand)).outcome is PaymentOutcome.PAID
+    with pytest.raises(PaymentAlreadyRecorded):
+        await shop.carry_out(replace(by_hand, amount=Money("GBP", 199)))
+    await counted_once(shop, order)
+
+
+async def test_another_name_of_money_that_is_known_is_no_news(shop: PaidShop) -> None:
+    order, session_id, intent_id = await paid_on_a_page(shop)
+    await shop.deliver()
+    [told] = (await shop.payments(order)).payments
+    assert (told.provider_reference, told.other_names) == (session_id, (intent_id,))
+    position = await shop.carry_out.fetch("SELECT max(position) FROM events")
+    await shop.ask(ReportPayment(told.payment_id, Told(money_told(order, told, "ch_1"))))
+    [after] = (await shop.payments(order)).payments
+    assert after == replace(told, other_names=(intent_id, "ch_1"))
+    assert await shop.carry_out.fetch("SELECT max(position) FROM events") == position
+    by_hand = RecordPayment(order.order_id, "ch_1", PRICE)
+    assert (await shop.carry_out(by_hand)).outcome is PaymentOutcome.PAID
+    await counted_once(shop, order)
+
+
+def money_told(order: Order, payment: Payment, name: str) -> ProviderPayment:
+    """The payment with its money, as it is told under one more name."""
+    return ProviderPayment(
+        payment_id=payment.payment_id,
+        provider_reference=payment.provider_reference,
+        state=ProviderState.CAPTURED,
+        currency_code=order.currency_code,
+        authorized_minor=0,
+        captured_minor=payment.captured_minor,
+        other_names=(name,),
+    )
