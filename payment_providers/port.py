@@ -11,7 +11,7 @@ ProviderFailure          what it means for the effect           what to do
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
 
@@ -37,7 +37,8 @@ class PaymentWanted:
     when the answer got lost. amount_minor: in ISO 4217 minor units, above 0. captures_at_once: False
     only authorizes. customer_return_url, customer_cancel_url: for HOSTED. reader_id: for READER.
     payment_method: a token of the provider's, or "". create_time: when we first asked for it: a repeated
-    wish is equal in all its parts. expire_time: the customer may pay until then.
+    wish is equal in all its parts but the last. expire_time: the customer may pay until then.
+    may_have_been_sent: a call before this one may have had its effect.
     """
 
     payment_id: str
@@ -53,6 +54,7 @@ class PaymentWanted:
     reader_id: str = ""
     payment_method: str = ""
     expire_time: datetime | None = None
+    may_have_been_sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ class RefundWanted:
     """Money to give back. refund_id: ours, at most 64 characters. amount_minor: above 0.
 
     provider_reference: the provider's name for it; "" while it is not known. The last three are for
-    providers that keep no id of ours with a refund. last_sent_time: of the last call for it that was or
-    may have been sent; None before the first. other_references: the provider's names for other refunds
-    of the payment. nameless_equal_count: how many others, of the same amount, are known to have been
-    done, but not by name.
+    providers that keep no id of ours with a refund. sent_ago: since the last call for it that was or may
+    have been sent, by one clock; None before the first. other_references: the provider's names for other
+    refunds of the payment. nameless_equal_count: how many others, of the same amount, are known to have
+    been done, but not by name.
     """
 
     refund_id: str
@@ -90,7 +92,7 @@ class RefundWanted:
     is_whole: bool
     """True when it gives back all that was captured: some providers have a form of their own for it."""
     provider_reference: str = ""
-    last_sent_time: datetime | None = None
+    sent_ago: timedelta | None = None
     other_references: frozenset[str] = frozenset()
     nameless_equal_count: int = 0
 

@@ -126,6 +126,13 @@ class Errand:
         """True when a call before the one in hand may have had an effect."""
         return self.is_unknown or self.last_sent_time is not None
 
+    @property
+    def sent_ago(self) -> timedelta | None:
+        """How long before the one in hand another call was or may have been sent."""
+        if self.claim_time is None or self.last_sent_time is None:
+            return None
+        return self.claim_time - self.last_sent_time
+
     def attempt(self, subject_id: str) -> str:
         """The name of the call in hand: one that was claimed again has another."""
         return f"{self.key(subject_id)}:{self.attempt_count}"

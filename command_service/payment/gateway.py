@@ -127,7 +127,7 @@ class Gateway:
         provider = self._provider(payment)
         if provider is None:
             return Postponed("provider_not_configured")
-        wanted = refund_wanted(refund, payment, payments.refunds, last_sent_time=errand.last_sent_time)
+        wanted = refund_wanted(refund, payment, payments.refunds, sent_ago=errand.sent_ago)
         try:
             if errand.must_ask or errand.task is Task.ASK:
                 found = await _answered(provider.read_refund(wanted))
@@ -272,6 +272,7 @@ def _payment_wanted(payment: Payment) -> PaymentWanted:
         reader_id=wish.reader_id,
         payment_method=wish.payment_method,
         expire_time=wish.expire_time,
+        may_have_been_sent=payment.errand is not None and payment.errand.may_have_been_sent,
     )
 
 
@@ -280,7 +281,7 @@ def refund_wanted(
     payment: Payment,
     refunds: Iterable[Refund],
     *,
-    last_sent_time: datetime | None = None,
+    sent_ago: timedelta | None = None,
 ) -> RefundWanted:
     """What a provider is asked for. refunds: at least all of the payment."""
     others = [
@@ -300,7 +301,7 @@ def refund_wanted(
         payment=name_of(payment),
         amount_minor=refund.amount_minor,
         is_whole=refund.amount_minor == payment.captured_minor,
-        last_sent_time=last_sent_time,
+        sent_ago=sent_ago,
         other_references=frozenset(each.provider_reference for each in others) - {""},
         nameless_equal_count=nameless_equal_count,
     )

@@ -72,7 +72,6 @@ class SumUpProvider:
             settings,
             find_transaction_id=self._transaction_id_of,
             read_transaction=self._history.transaction,
-            now=now,
         )
 
     async def begin(self, payment: PaymentWanted, *, key: str) -> Begun:

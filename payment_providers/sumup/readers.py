@@ -67,7 +67,8 @@ class Readers:
         if not self._settings.affiliate_key:
             raise NotAccepted("affiliate_key_missing")
         body = self._body(payment)
-        if self._now() - payment.create_time >= FIRST_CALL_MAX:
+        is_young = self._now() - payment.create_time < FIRST_CALL_MAX
+        if payment.may_have_been_sent or not is_young:
             found = await self._found_before(payment)
             if found is not None:
                 return Begun(found, Handover())

@@ -9,7 +9,7 @@ taken for us: so too little may be given back, which reconciliation shows, but n
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from payment_providers.port import (
     NotAccepted,
@@ -30,8 +30,6 @@ LAG_MAX = timedelta(minutes=1)
 """A refund that was sent longer ago is in the transaction if it was done: SumUp states no bound, and
 its answers take seconds."""
 
-NEVER = datetime.min.replace(tzinfo=UTC)
-
 
 class Refunds:
     """The refunds of one merchant.
@@ -46,13 +44,11 @@ class Refunds:
         *,
         find_transaction_id: Callable[[PaymentName], Awaitable[str]],
         read_transaction: Callable[[str], Awaitable[Json]],
-        now: Callable[[], datetime],
     ) -> None:
         self._transport = transport
         self._merchant = settings.merchant_code
         self._find_transaction_id = find_transaction_id
         self._read_transaction = read_transaction
-        self._now = now
 
     async def refund(self, wanted: RefundWanted) -> ProviderRefund:
         """Gives money back, unless an earlier call did.
@@ -63,7 +59,7 @@ class Refunds:
         """
         with _nothing_sent():
             transaction_id = await self._find_transaction_id(wanted.payment)
-        if wanted.last_sent_time is None:
+        if wanted.sent_ago is None:
             await self._send(wanted, transaction_id)
             return await self._after(wanted, transaction_id)
         with _nothing_sent():
@@ -80,8 +76,8 @@ class Refunds:
 
     async def _seen(self, wanted: RefundWanted, transaction_id: str) -> ProviderRefund | None:
         found = _told_as(wanted, await self._read_transaction(transaction_id))
-        rest = (wanted.last_sent_time or NEVER) + LAG_MAX - self._now()
-        if found is None and rest > timedelta():
+        if found is None and wanted.sent_ago is not None and wanted.sent_ago < LAG_MAX:
+            rest = LAG_MAX - wanted.sent_ago
             raise NotDone("refund_may_follow", retry_after_seconds=rest.total_seconds())
         return found
 

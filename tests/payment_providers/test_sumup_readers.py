@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -13,6 +14,7 @@ from payment_providers.port import (
     ProviderState,
 )
 from tests.payment_providers.sumup_shop import (
+    NOW,
     READER_ID,
     Shop,
     name_of,
@@ -79,6 +81,18 @@ async def test_a_lost_payment_at_a_reader_is_never_begun_twice(shop: Shop) -> No
     assert (found.state, found.payment_id) == (ProviderState.CAPTURED, "o1.1")
     assert found == await shop.existing(name_of(wish))
     assert await shop.sandbox.totals() == (2000, 0)
+
+
+async def test_whose_clock_is_behind_looks_before_a_reader_is_asked_again(shop: Shop) -> None:
+    """By that clock the wish is too young for the customer to have paid."""
+    wish = wanted(flow=Flow.READER, create_time=NOW + timedelta(minutes=1))
+    await shop.sandbox.arm("reset_after", "POST")
+    with pytest.raises(OutcomeUnknown):
+        await shop.provider.begin(wish, key="k")
+    await shop.sandbox.act(f"readers/{READER_ID}/pay")
+    again = replace(wish, may_have_been_sent=True)
+    assert (await shop.provider.begin(again, key="k")).payment.state is ProviderState.CAPTURED
+    assert await shop.sandbox.call_count("POST", "/checkout") == 1
 
 
 async def test_a_reader_is_not_woken_up_when_the_customer_has_gone(shop: Shop) -> None:

@@ -83,6 +83,7 @@ def test_a_call_claimed_twice_in_one_decision_is_one_attempt(errand: Errand) -> 
 def test_the_time_of_the_attempt_before_is_remembered(errand: Errand) -> None:
     assert errand.last_sent_time is None
     assert errand.claimed(NOW + LEASE).last_sent_time == NOW
+    assert (errand.sent_ago, errand.claimed(NOW + LEASE).sent_ago) == (None, LEASE)
 
 
 def test_an_attempt_that_had_no_effect_does_not_count_as_sent(errand: Errand) -> None:
