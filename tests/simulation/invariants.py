@@ -51,6 +51,8 @@ def _of_requests(database: Database, requests: list[Request]) -> Iterator[str]:
                 yield f"request {request.number} was answered and is not there"
             elif answer != known.answer:
                 yield f"request {request.number} was answered {answer} and is stored as {known.answer}"
+            elif not answer.code and answer.body not in request.decided:
+                yield f"request {request.number} was answered {answer}, which it never decided"
 
 
 def _of_locks(database: Database) -> Iterator[str]:

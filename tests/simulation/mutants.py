@@ -1,8 +1,8 @@
 """Mistakes that somebody could make, in a few lines each: the simulation has to see every one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from command_service.checkout.pricing_of_cart import PricedCart
 from command_service.committer import Lane
 from command_service.database_failures import ConnectionLost
 from command_service.inventory.domain import Reservation, ReservationState
+from command_service.inventory.reservation_commands import ReserveStock
 from command_service.ordering.domain import Order, OrderState, Step
 from command_service.payment import gateway
 from command_service.payment.domain import OrderPayments
@@ -27,8 +28,8 @@ from command_service.payment.reports import Refused
 from command_service.pricing import calculation
 from command_service.submission import Submission
 from command_service.transaction import Outcome, Transaction
-from command_service.unit_of_work import Changed, Claimed, Keys, Named, NewAnswer, Work
-from command_service.world import Kind, LockRank, Mode, NotLoadedError, World
+from command_service.unit_of_work import Changed, Claimed, Keys, Named, NewAnswer, Told, Work
+from command_service.world import Decision, Kind, LockRank, Mode, NotLoadedError, World
 from event_log.tokens import ConsistencyToken
 from payment_providers.port import OutcomeUnknown, ProviderFailure
 from tests.simulation import constraints, database
@@ -198,6 +199,61 @@ def release_the_log_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Database, "append", append_and_release)
 
 
+def tell_of_all_but_carts(patch: pytest.MonkeyPatch) -> None:
+    """Nothing but the views of carts is made of what is told of them."""
+    _tell(patch, lambda events: [told for told in events if told.event.context != "cart"])
+
+
+def tell_it_twice(patch: pytest.MonkeyPatch) -> None:
+    """Of carts: a movement of stock told twice would not add up."""
+
+    def twice(events: Sequence[Told]) -> list[Told]:
+        return [told for told in events for _ in range(1 + (told.event.context == "cart"))]
+
+    _tell(patch, twice)
+
+
+def tell_it_in_another_order(patch: pytest.MonkeyPatch) -> None:
+    """The last two events of a commit change places."""
+    _tell(patch, lambda events: [*events[:-2], *reversed(events[-2:])])
+
+
+def tell_what_a_neighbour_did(patch: pytest.MonkeyPatch) -> None:
+    """All events of a commit count as told by its last command."""
+
+    def together(events: Sequence[Told]) -> list[Told]:
+        return [told._replace(request_id=events[-1].request_id) for told in events]
+
+    _tell(patch, together)
+
+
+def tell_what_was_decided_at_first(patch: pytest.MonkeyPatch) -> None:
+    """A command that is decided again, after a failure, tells what it would have told then."""
+    work_of = Transaction._work
+    first: dict[UUID, list[Told]] = {}
+
+    def as_at_first(self: Transaction, now: datetime) -> Work:
+        work = work_of(self, now)
+        by_request: dict[UUID, list[Told]] = {}
+        for told in work.events:
+            by_request.setdefault(told.request_id, []).append(told)
+        told_first = [first.setdefault(id_, each) for id_, each in by_request.items()]
+        return replace(work, events=[told for events in told_first for told in events])
+
+    patch.setattr(Transaction, "_work", as_at_first)
+
+
+def _tell(patch: pytest.MonkeyPatch, changed: Callable[[Sequence[Told]], Sequence[Told]]) -> None:
+    """Has a commit write other events than were decided."""
+    work_of = Transaction._work
+
+    def work(self: Transaction, now: datetime) -> Work:
+        right = work_of(self, now)
+        return replace(right, events=changed(right.events))
+
+    patch.setattr(Transaction, "_work", work)
+
+
 # --- the committer --------------------------------------------------------------------------------
 
 
@@ -236,6 +292,34 @@ def write_a_part_of_the_batch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transaction, "_work", partly)
 
 
+def lose_what_is_new(patch: pytest.MonkeyPatch) -> None:
+    """A SKU, or a coupon, that nobody had heard of: the answer is that it is there."""
+    write_row = Database.write_row
+
+    async def write_old_row(
+        self: Database, txn: Txn, kind: Kind[Any, Any], key: Any, before: Any, after: Any
+    ) -> None:
+        await write_row(self, txn, kind, key, before, after)
+        if before is None and kind.rank in (LockRank.COUPON, LockRank.SKU):
+            del txn.writes[kind.rank, key]
+            txn.taken_back.add((kind.rank, key))
+
+    patch.setattr(Database, "write_row", write_old_row)
+
+
+def mix_up_answers(patch: pytest.MonkeyPatch) -> None:
+    """Two commands of a batch that were both carried out are answered with each other's bytes."""
+    decide_all = Transaction._decide_all
+
+    def mixed_up(self: Transaction, submissions: Iterable[Submission], now: datetime) -> None:
+        decide_all(self, submissions, now)
+        done = [each for each in self._decided if each.code == 0]
+        if len(done) > 1:
+            done[0].body, done[-1].body = done[-1].body, done[0].body
+
+    patch.setattr(Transaction, "_decide_all", mixed_up)
+
+
 # --- decisions ------------------------------------------------------------------------------------
 
 
@@ -261,6 +345,17 @@ def take_no_notice_of_the_time_of_a_hold(patch: pytest.MonkeyPatch) -> None:
         return self.state
 
     patch.setattr(Reservation, "state_at", state_at)
+
+
+def remember_what_was_decided_before(patch: pytest.MonkeyPatch) -> None:
+    """Each hold is longer than the last one by a moment: what is given does not decide alone."""
+    decide, holds = ReserveStock.decide, count(1)
+
+    def longer(self: ReserveStock, world: World, now: datetime) -> Decision[Any]:
+        hold_duration = self.hold_duration + timedelta(microseconds=next(holds))
+        return decide(replace(self, hold_duration=hold_duration), world, now)
+
+    patch.setattr(ReserveStock, "decide", longer)
 
 
 def cancel_without_release(patch: pytest.MonkeyPatch) -> None:
@@ -359,12 +454,20 @@ MUTANTS: tuple[Plant, ...] = (
     forget_what_was_answered,
     draw_positions_without_the_lock,
     release_the_log_before_the_commit,
+    tell_of_all_but_carts,
+    tell_it_twice,
+    tell_it_in_another_order,
+    tell_what_a_neighbour_did,
+    tell_what_was_decided_at_first,
     decide_each_on_what_was_loaded,
     forget_what_is_put_off,
     write_a_part_of_the_batch,
+    lose_what_is_new,
+    mix_up_answers,
     expire_whatever_it_is,
     expire_orders_before_their_time,
     take_no_notice_of_the_time_of_a_hold,
+    remember_what_was_decided_before,
     cancel_without_release,
     keep_the_uses_of_coupons,
     count_every_report_of_money,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from command_service.checkout.expiry import ExpiryWorker
@@ -31,6 +31,7 @@ from tests.simulation.lookouts import (
 )
 from tests.simulation.provider import ProviderInMemory
 from tests.simulation.unit_of_work import Conditions, MemoryUnitOfWork
+from tests.simulation.verdicts import Asked, Watched
 
 WAIT_SECONDS = 30.0
 """For a command to be begun, unless a client is in a hurry."""
@@ -105,14 +106,18 @@ class Workload:
 
 
 class WatchedCommitter(Committer):
-    """Notes every command that comes in."""
+    """Notes every command that comes in, and what it decides."""
 
-    def __init__(self, short: Lane, bulk: Lane, commands: dict[UUID, Command[Any]]) -> None:
+    def __init__(self, short: Lane, bulk: Lane, asked: dict[UUID, Asked]) -> None:
         super().__init__(short, bulk)
-        self._commands = commands
+        self._asked = asked
 
     async def submit(self, submission: Submission) -> Answer:
-        self._commands[submission.request_id] = submission.command
+        command = submission.command
+        asked = self._asked.get(submission.request_id)
+        if asked is None:
+            asked = self._asked[submission.request_id] = Asked(command, submission.actor)
+        submission.command = cast("Command[Any]", Watched(command, asked.verdicts))
         return await super().submit(submission)
 
 
@@ -129,7 +134,7 @@ class Process:
             Lane(lane, unit, shop.limits, jitter=lambda: 0.5 + chance.random() / 2)
             for lane, unit in zip(("short", "bulk"), self.units, strict=False)
         )
-        self.committer = WatchedCommitter(short, bulk, shop.commands)
+        self.committer = WatchedCommitter(short, bulk, shop.asked)
         self.rehearsal = Rehearsal(self.units[-1])
         self.lookouts: list[LookoutInMemory] = []
         self.workers: list[ExpiryWorker | PaymentWorker] = []
@@ -195,8 +200,8 @@ class Shop:
         self.processes: list[Process] = []
         self.requests: list[Request] = []
         self.deliveries: list[asyncio.Task[None]] = []
-        self.commands: dict[UUID, Command[Any]] = {}
-        """Of every request that was ever sent, also by workers."""
+        self.asked: dict[UUID, Asked] = {}
+        """Every request that was ever sent, also by workers."""
         self._answer_numbers = itertools.count(1)
         self._process_numbers = itertools.count(1)
 
@@ -205,7 +210,7 @@ class Shop:
 
     def names(self) -> dict[UUID, str]:
         """What requests are called in a history: a client's by its number, a worker's by its command."""
-        names = {id_: repr(command) for id_, command in self.commands.items()}
+        names = {id_: repr(asked.command) for id_, asked in self.asked.items()}
         names.update({request.request_id: f"#{request.number}" for request in self.requests})
         return names
 

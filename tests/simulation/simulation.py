@@ -23,6 +23,7 @@ from tests.simulation.orders import order_workload
 from tests.simulation.serial import broken_serially
 from tests.simulation.shop import Shop, Workload
 from tests.simulation.unit_of_work import Conditions, Fault
+from tests.simulation.verdicts import broken_by_verdicts
 from tests.simulation.workloads import stock_workload
 
 LATENCIES_SECONDS_MAX = (0.001, 0.001, 0.02, 0.5)
@@ -30,8 +31,9 @@ FAULT_RATES = (0.0, 0.0, 0.02, 0.1)
 
 END_LINES_MAX = 60
 
-SERIAL_SEEDS = 3
-"""One seed in so many is carried out again one by one, which takes as long as its decisions did."""
+DECIDED_AGAIN_SEEDS = 10
+"""In one seed of so many even that is decided again which only what is not pure would decide otherwise:
+it takes as long as it did the first time."""
 
 QUIET_SECONDS = 7.0
 """After all is mended: for what lingers on the server to end."""
@@ -179,11 +181,7 @@ def _simulate(seed: int, only: str) -> Result:
     except Exception as error:  # noqa: BLE001 whatever breaks, the seed has to be told
         database.violations.append(f"broken: {error!r}")
     else:
-        database.violations.extend(broken(database, workload.rows, shop.requests))
-        if seed % SERIAL_SEEDS == 0:
-            database.violations.extend(broken_serially(database, workload.rows, shop.commands))
-        if workload.is_paid_at_provider:
-            database.violations.extend(broken_at_provider(database, shop.provider))
+        database.violations.extend(_broken(shop, decides_all=seed % DECIDED_AGAIN_SEEDS == 0))
     database.violations.extend(f"logged: {said}" for said in _ERRORS_LOGGED)
     for context in loop.errors:
         database.violations.append(f"asyncio: {context}")
@@ -197,6 +195,15 @@ def _simulate(seed: int, only: str) -> Result:
         loop.time(),
         shop.names,
     )
+
+
+def _broken(shop: Shop, *, decides_all: bool) -> Iterator[str]:
+    database, first_rows = shop.database, shop.workload.rows
+    yield from broken(database, first_rows, shop.requests)
+    yield from broken_by_verdicts(database, first_rows, shop.asked)
+    yield from broken_serially(database, first_rows, shop.asked, decides_all=decides_all)
+    if shop.workload.is_paid_at_provider:
+        yield from broken_at_provider(database, shop.provider)
 
 
 def _conditions(chance: Random) -> Conditions:

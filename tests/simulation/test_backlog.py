@@ -124,6 +124,8 @@ def test_customers_do_not_wait_for_a_backlog_and_each_of_its_calls_is_claimed_on
 
     assert max(loop.run(play())) < AT_ONCE_SECONDS
     assert states(shop) == {PaymentState.AWAITING_CUSTOMER: ERRAND_COUNT + CUSTOMER_COUNT}
-    sent = [command for command in shop.commands.values() if isinstance(command, AdvanceOrder)]
-    assert Counter(command.order_id for command in sent) == {f"left{n}": 1 for n in range(ERRAND_COUNT)}
+    sent = [asked.command for asked in shop.asked.values()]
+    assert Counter(each.order_id for each in sent if isinstance(each, AdvanceOrder)) == {
+        f"left{n}": 1 for n in range(ERRAND_COUNT)
+    }
     assert {len(times) for times in provider.call_times.values()} == {1}
