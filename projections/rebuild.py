@@ -95,29 +95,31 @@ class Rebuild:
             self._connection, (registry.serving, number), on_progress=on_progress
         ).run()
 
-    async def is_ahead(self, number: int) -> bool:
-        """Whether a complete generation shows all that the one that serves does: which is stuck, if so.
+    async def shows_as_much(self, number: int) -> bool:
+        """Whether a generation shows all that the one that serves does, and perhaps more.
 
-        Of two that are not level; nobody who looks at the one goes back in time by looking at the other.
+        Whoever looks at the one does not go back in time then by looking at the other.
         """
         registry = await self.registry()
         if registry.serving is None:
-            return False
-        _require_complete(registry, number)
+            return True
         # In this order: whatever is told meanwhile is told to the second.
         serving = await read_checkpoints(self._connection, registry.serving, PARTITIONS)
         other = await read_checkpoints(self._connection, number, PARTITIONS)
-        return all(
-            old is not None and new is not None and _is_as_far(new, old)
-            for old, new in zip(serving, other, strict=True)
-        )
+        return all(_is_as_far(new, old) for old, new in zip(serving, other, strict=True))
 
     async def switch(self, number: int) -> None:
         """Makes a generation the one that serves, forward or back.
 
         Raises:
-            RebuildRefused: it is not complete.
+            RebuildRefused: it is not complete, or behind the one that serves.
         """
+        _require_complete(await self.registry(), number)
+        if not await self.shows_as_much(number):
+            raise RebuildRefused(
+                f"generation {number} is behind the one that serves: it cannot be fed any more, or no"
+                " projections run"
+            )
 
         def serve(registry: Registry) -> Registry:
             _require_complete(registry, number)
@@ -155,7 +157,9 @@ class Rebuild:
         await change_registry(self._connection, mark)
 
 
-def _is_as_far(new: Checkpoint, old: Checkpoint) -> bool:
+def _is_as_far(new: Checkpoint | None, old: Checkpoint | None) -> bool:
+    if new is None or old is None:
+        return old is None
     return new.incarnation == old.incarnation and new.position >= old.position
 
 

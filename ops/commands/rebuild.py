@@ -146,7 +146,7 @@ async def _require_equal(steps: Rebuild, number: int, *, accept_differences: boo
             found = await steps.compare(number, lambda count: on_progress("comparing", count, None))
     except NotLevel:
         # Nothing can be compared with views that stand still; they are what is to be replaced, perhaps.
-        if not await steps.is_ahead(number):
+        if not await steps.shows_as_much(number):
             raise
         if accept_differences:
             return

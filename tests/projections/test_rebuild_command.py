@@ -15,7 +15,7 @@ from read_models.reading import read_checkpoints
 from read_models.registry import load_registry
 from read_models.views import STOCK
 from tests.eventually import eventually
-from tests.ops.test_cli import DONE, UNREACHABLE, Ended, run
+from tests.ops.test_cli import DONE, REFUSED, UNREACHABLE, Ended, run
 from tests.projections.shop_events import a_day
 from tests.read_side import Log, all_values, serving, settle, stock_moved
 
@@ -107,5 +107,7 @@ async def test_views_that_are_behind_do_not_serve_though_differences_are_accepte
 
         await eventually(is_shown)
         ended = await rebuild("--generation", str(first), "--accept-differences")
-    assert ended.returncode == UNREACHABLE
+        assert ended.returncode == UNREACHABLE
+        ended = await rebuild("--rollback")
+        assert (ended.returncode, "is behind" in ended.stderr) == (REFUSED, True)
     assert await serving(connection) == second
