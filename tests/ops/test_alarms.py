@@ -151,6 +151,43 @@ def test_money_that_was_recorded_short_is_seen_with_what_lacks(shop: Books) -> N
     assert shop.alarms() == [("money_not_counted", "awaiting.1", "awaiting", "stripe", 45, "GBP")]
 
 
+def test_of_two_payments_only_what_the_order_does_not_count_is_told_and_once(shop: Books) -> None:
+    for ordinal in (1, 2):
+        shop.tender("awaiting", ordinal=ordinal, captured_minor=300, amount_minor=300)
+    shop.pay("awaiting", 255, reference="pi-awaiting.2")
+    shop.execute("UPDATE orders SET paid_minor = 500 WHERE order_id = 'awaiting'")
+    assert [row for row in shop.alarms() if row[0] == "money_not_counted"] == [
+        ("money_not_counted", "awaiting.1", "awaiting", "stripe", 100, "GBP")
+    ]
+
+
+def test_money_of_a_hosted_page_is_counted_by_the_name_of_its_intent(shop: Books) -> None:
+    page = {"provider_reference": "cs_1", "other_names": '["pi_1"]'}
+    shop.tender("awaiting", captured_minor=255, **page)
+    shop.tender("awaiting", ordinal=2, captured_minor=300, amount_minor=300)
+    shop.pay("awaiting", 255, reference="pi_1")
+    assert shop.alarms() == [("money_not_counted", "awaiting.2", "awaiting", "stripe", 300, "GBP")]
+
+
+def test_money_of_a_hosted_page_that_is_counted_and_was_not_captured_is_seen(shop: Books) -> None:
+    page = {"provider_reference": "cs_1", "other_names": '["pi_1"]'}
+    shop.tender("awaiting", captured_minor=200, **page)
+    shop.pay("awaiting", 255, reference="pi_1")
+    assert shop.alarms() == [("order_without_money", "awaiting.1", "awaiting", "stripe", 55, "GBP")]
+    # Another of its payments brought as much more than was recorded.
+    shop.tender("awaiting", ordinal=2, captured_minor=75, amount_minor=75)
+    shop.insert(
+        "money_records",
+        kind="payment",
+        reference="pi-awaiting.2",
+        order_id="awaiting",
+        amount_minor=20,
+        outcome=2,
+    )
+    shop.execute("UPDATE orders SET paid_minor = 275 WHERE order_id = 'awaiting'")
+    assert "order_without_money" not in {alarm for alarm, *_ in shop.alarms()}
+
+
 def test_money_that_was_recorded_and_never_captured_is_seen_until_it_is_taken_back(shop: Books) -> None:
     shop.tender("awaiting", captured_minor=0, state=STARTING)
     shop.pay("awaiting", 255, reference="pi-awaiting.1")
