@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -31,9 +31,6 @@ from payment_providers.port import Handover, PaymentProvider, ProviderFailure
 from serving.reminders import Reminder
 
 log = structlog.get_logger(__name__)
-
-NAMESPACE = UUID("5f0f2e1c-8f4b-5a51-9d7a-3c1f0d9b7e42")
-"""Of the request ids made here: one report for each attempt, however often it is sent."""
 
 ACTOR = "payment driver"
 
@@ -61,7 +58,12 @@ class _Claimed(NamedTuple):
 
 
 class PaymentDriver:
-    """Makes claimed calls and reports them. new_id: makes request ids that nobody else has."""
+    """Makes claimed calls and reports them. new_id: makes request ids that nobody else has.
+
+    Each call is reported once, by whoever made it; a report that is lost leaves the errand, which is
+    claimed again as another attempt. An id made of the attempt could be used first by whoever knows the
+    payment, whose money would then never be counted.
+    """
 
     def __init__(
         self, committer: Committer, gateway: Gateway, *, new_id: Callable[[], UUID] = uuid4
@@ -218,8 +220,7 @@ class PaymentDriver:
         self._warn_of(report, payments.payment(refund.payment_id).provider, refund.errand.task)
         attempt = refund.errand.attempt(refund.refund_id)
         command = ReportRefund(refund.payment_id, refund.refund_id, report, attempt)
-        request_id = uuid5(NAMESPACE, attempt)
-        reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        reported = await ask(self._committer, command, request_id=self._new_id(), actor=ACTOR)
         if reported.is_refused:
             log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
         # A provider that keeps no id of ours may have told of an equal one, which another call reported.
@@ -241,8 +242,7 @@ class PaymentDriver:
         self._warn_of(outcome.report, payment.provider, payment.errand.task)
         attempt = payment.errand.attempt(payment.payment_id)
         command = ReportPayment(payment.payment_id, outcome.report, attempt)
-        request_id = uuid5(NAMESPACE, attempt)
-        reported = await ask(self._committer, command, request_id=request_id, actor=ACTOR)
+        reported = await ask(self._committer, command, request_id=self._new_id(), actor=ACTOR)
         if reported.is_refused:
             log.error(
                 "what a provider told is refused", payment_id=payment.payment_id, told=outcome.report

@@ -53,6 +53,9 @@ REPLAY_RATE = 0.12
 REST_COUNT_MAX = 2_000
 """Seconds: calls are put off for minutes, and unknown outcomes for ten of them."""
 
+WORKER_SEED = "workers"
+"""Of the ids of requests of ours: of no history's seed, or clients would have the same ids."""
+
 BATCH_ROWS_MAX = (1, 2, 200)
 """Small batches meet more often; large ones have more in them that may go wrong together."""
 
@@ -143,10 +146,10 @@ class Process:
         if shop.workload.expires:
             expiry = ExpiryLookoutInMemory(database, conditions)
             self.lookouts.append(expiry)
-            self.workers.append(ExpiryWorker(expiry, self.committer))
+            self.workers.append(ExpiryWorker(expiry, self.committer, new_id=shop.new_worker_id))
         if shop.workload.is_paid_at_provider:
             gateway = Gateway({"stripe": shop.provider})
-            driver = PaymentDriver(self.committer, gateway, new_id=shop.new_id)
+            driver = PaymentDriver(self.committer, gateway, new_id=shop.new_worker_id)
             payments = PaymentLookoutInMemory(database, conditions)
             self.drivers.append(driver)
             self.lookouts.append(payments)
@@ -188,6 +191,7 @@ class Shop:
         self.database = database
         self.conditions = conditions
         self.chance = chance
+        self._worker_chance = Random(WORKER_SEED)
         self.workload = workload
         self.provider = ProviderInMemory(
             database.loop,
@@ -207,6 +211,10 @@ class Shop:
 
     def new_id(self) -> UUID:
         return UUID(int=self.chance.getrandbits(128), version=4)
+
+    def new_worker_id(self) -> UUID:
+        """Of a request of ours: what workers do changes nothing of what chance has in store."""
+        return UUID(int=self._worker_chance.getrandbits(128), version=4)
 
     def names(self) -> dict[UUID, str]:
         """What requests are called in a history: a client's by its number, a worker's by its command."""

@@ -12,11 +12,11 @@ import pytest_asyncio
 
 from command_service.cart.commands import ExpireCart
 from command_service.checkout.expire_order import ExpireOrder
-from command_service.checkout.expiry import EXPIRABLES, Due, ExpiryWorker
+from command_service.checkout.expiry import ExpiryWorker
 from command_service.checkout.lookouts import ExpiryLookout
 from command_service.checkout.price_windows import PriceWindowWorker
 from command_service.committer import Committer, Lane, Limits
-from command_service.errors import Code, Internal
+from command_service.errors import Internal
 from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
 from command_service.lone_worker import LoneWorker, WorkerLock, submit
@@ -130,7 +130,7 @@ async def test_two_workers_expire_an_order_once(
     sessions = [ExpiryLookout(database_url, f"looker {number}") for number in range(2)]
     for session in sessions:
         await session.connect()
-    # Both at once, as if there were no lock: the request ids alone are enough.
+    # Both at once, as if there were no lock: whoever comes second is refused.
     await asyncio.gather(*(ExpiryWorker(session, committer).expire_due(session) for session in sessions))
     for session in sessions:
         await session.close()
@@ -139,17 +139,22 @@ async def test_two_workers_expire_an_order_once(
     assert await counters(shop, "sku1") == (100, 0, 0)
 
 
-def test_a_request_id_is_the_same_for_all_who_find_the_same_thing_due() -> None:
-    noon = datetime(2010, 12, 1, 12, tzinfo=UTC)
-    order, reservation, _ = EXPIRABLES
-    due = Due(order, "o1", noon)
-    assert due.request_id == Due(order, "o1", noon).request_id
-    others = [
-        Due(reservation, "o1", noon),
-        Due(order, "o2", noon),
-        Due(order, "o1", noon + timedelta(microseconds=1)),
-    ]
-    assert len({due.request_id, *(other.request_id for other in others)}) == 4
+async def test_no_buyer_can_use_the_request_id_of_the_expiry_first(
+    shop: CarryOut, committer: Committer, database_url: str
+) -> None:
+    """Whoever may choose request ids would keep what nobody paid for from ever being given back."""
+    order = await place(shop, "c1", hold=MOMENT, sku1=3)
+    session = ExpiryLookout(database_url, "looker")
+    await session.connect()
+    seen = Broken()
+    await ExpiryWorker(session, seen).expire_due(session)
+    for submission in seen.asked:
+        await submit(committer, ExpireCart("none"), request_id=submission.request_id, actor="a buyer")
+    await ExpiryWorker(session, committer).expire_due(session)
+    await session.close()
+    assert [submission.command for submission in seen.asked] == [ExpireOrder(order.order_id)]
+    assert await is_expired(shop)
+    assert await counters(shop, "sku1") == (100, 0, 0)
 
 
 class Broken(Committer):
@@ -307,20 +312,30 @@ async def told_price_count(shop: CarryOut) -> int:
     return int(told)
 
 
+class ClockGoneBack(Committer):
+    """Finds nothing due, the first time; the refusal is stored under that request's id."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self.asked: list[Submission] = []
+
+    async def submit(self, submission: Submission) -> Answer:
+        self.asked.append(submission)
+        if len(self.asked) == 1:
+            return await self._committer.submit(replace(submission, command=ExpireOrder("none")))
+        return await self._committer.submit(submission)
+
+
 async def test_what_a_clock_gone_back_refused_to_expire_is_expired_later(
     shop: CarryOut, committer: Committer, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The refusal is stored under the worker's id and would be replayed for a week."""
+    """A refusal is kept for a week: whoever asked again under its id would hear it again."""
     monkeypatch.setattr("command_service.checkout.expiry.REST_SECONDS", 0.1)
-    order = await place(shop, "c1", hold=SOON, sku1=3)
-    due = Due(EXPIRABLES[0], order.order_id, order.expire_time)
-    early = await submit(
-        committer, ExpireOrder(order.order_id), request_id=due.request_id, actor="expiry worker"
-    )
-    assert isinstance(early, Answer)
-    assert early.code == Code.FAILED_PRECONDITION
-    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), committer)):
+    await place(shop, "c1", hold=SOON, sku1=3)
+    refusing = ClockGoneBack(committer)
+    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), refusing)):
         await eventually(lambda: is_expired(shop))
+    assert len(refusing.asked) == 2
     assert await counters(shop, "sku1") == (100, 0, 0)
 
 

@@ -2,19 +2,26 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 
 from command_service.checkout.cancel_order import CancelOrder
+from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.payment_worker import Stretch
 from command_service.checkout.refund_payment import RefundPayment
+from command_service.committer import Committer
+from command_service.errors import DatabaseUnavailable
+from command_service.lone_worker import ask
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
 from command_service.payment.domain import CaptureMode, PaymentState, Wish
+from command_service.payment.gateway import Gateway
 from command_service.payment.refunds import RefundState
+from command_service.submission import Answer, Submission
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants
-from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
+from tests.command_service.checkout.paid_shop import PaidShop, just_now, paid_shop
 from tests.command_service.conftest import CarryOut
 from tests.eventually import eventually
 from tests.sandboxes.faults import FaultKind
@@ -106,6 +113,30 @@ async def test_a_process_that_died_before_the_call_is_replaced(shop: PaidShop) -
     await die(shop)
     await shop.round()
     assert (await shop.payments(order)).payments[0].state is PaymentState.AWAITING_CUSTOMER
+
+
+class Eavesdropper(Committer):
+    """Learns the ids of requests, which are lost."""
+
+    def __init__(self) -> None:
+        self.request_ids: list[UUID] = []
+
+    async def submit(self, submission: Submission) -> Answer:
+        self.request_ids.append(submission.request_id)
+        raise DatabaseUnavailable
+
+
+async def test_no_buyer_can_use_the_request_id_of_a_report_first(shop: PaidShop) -> None:
+    """Whoever may choose request ids would keep a payment from ever being known as made."""
+    payment = await shop.intend(await shop.place(sku0=2))
+    heard = Eavesdropper()
+    lost = PaymentDriver(heard, Gateway(shop.driver.providers))
+    with pytest.raises(DatabaseUnavailable):
+        await lost.drive(payment, claimed_seconds=just_now())
+    [request_id] = heard.request_ids
+    await ask(shop.committer, CancelOrder("none"), request_id=request_id, actor="a buyer")
+    driven = await shop.driver.drive(payment, claimed_seconds=just_now())
+    assert driven.payment.state is PaymentState.AWAITING_CUSTOMER
 
 
 async def test_a_call_that_is_due_is_left_alone_while_its_order_rests(shop: PaidShop) -> None:
