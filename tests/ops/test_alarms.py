@@ -162,7 +162,7 @@ def test_of_two_payments_only_what_the_order_does_not_count_is_told_and_once(sho
 
 
 def test_money_of_a_hosted_page_is_counted_by_the_name_of_its_intent(shop: Books) -> None:
-    page = {"provider_reference": "cs_1", "other_names": '["pi_1"]'}
+    page: dict[str, Any] = {"provider_reference": "cs_1", "other_names": '["pi_1"]'}
     shop.tender("awaiting", captured_minor=255, **page)
     shop.tender("awaiting", ordinal=2, captured_minor=300, amount_minor=300)
     shop.pay("awaiting", 255, reference="pi_1")
@@ -170,7 +170,7 @@ def test_money_of_a_hosted_page_is_counted_by_the_name_of_its_intent(shop: Books
 
 
 def test_money_of_a_hosted_page_that_is_counted_and_was_not_captured_is_seen(shop: Books) -> None:
-    page = {"provider_reference": "cs_1", "other_names": '["pi_1"]'}
+    page: dict[str, Any] = {"provider_reference": "cs_1", "other_names": '["pi_1"]'}
     shop.tender("awaiting", captured_minor=200, **page)
     shop.pay("awaiting", 255, reference="pi_1")
     assert shop.alarms() == [("order_without_money", "awaiting.1", "awaiting", "stripe", 55, "GBP")]
