@@ -121,6 +121,9 @@ class LogReader:
         through = max(after, last_position if up_to is None else min(last_position, up_to))
         if len(events) == limit:
             through = events[-1].position
+        if through < last_position:
+            # Whoever catches up reads on, for hours perhaps, and psycopg keeps each bell until then.
+            await self._guarded(self._listen(0))
         return LogBatch(incarnation, last_position, through, events, is_standby)
 
     async def read_end(self) -> LogBatch:
@@ -169,10 +172,6 @@ class LogReader:
 
     async def _fetch(self, statement: str, facts: dict[str, Any]) -> list[tuple[Any, ...]]:
         connection = await self._connected()
-        # What rang until now is told by this read. Whoever catches up reads for hours and never waits,
-        # and psycopg keeps each bell for the next one who does.
-        async for _ in connection.notifies(timeout=0):
-            pass
         cursor = await connection.execute(statement.encode(), facts)
         return await cursor.fetchall()
 
