@@ -1,12 +1,13 @@
 """Price lists, prices, promotions and coupons: rows of `tables` to aggregates and back."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from command_service.database_failures import Interrupted
 from command_service.keyed_rows import (
     assemble_rows,
     columns,
@@ -44,6 +45,7 @@ from command_service.pricing.tables import (
     MAKE_PROMOTIONS,
     MAKE_SKU_PRICE_ROOTS,
     PRICE_LISTS,
+    PROMOTIONS,
     READ_COUPON_CUSTOMERS,
     READ_COUPONS,
     READ_PRICE_BOOK,
@@ -213,7 +215,7 @@ def _promotion(promotion_id: str, _version: int, title: str, *rest: Any) -> Prom
         promotion_id,
         title,
         _benefit(*benefit),
-        frozenset(sku_ids),
+        frozenset(sku_ids),  # the same one if it is one already
         minimum_minor,
         minimum_currency_code,
         *rest[8:],
@@ -262,6 +264,15 @@ def _promotion_row(p: Promotion) -> tuple[object, ...]:
 # --- the price book -------------------------------------------------------------------------------
 
 
+PROMOTION_SKUS_KEPT_MAX = 250_000
+"""Of promotions in the book, whose other columns are read each time: 25 MB. The rest is read as well."""
+
+_SKUS = PROMOTIONS.columns.keys().index("sku_ids")
+
+_Place = tuple[str, str, int]
+"""Where SKUs of a promotion stand: the log's incarnation, the promotion and its version."""
+
+
 class PriceBookRepository:
     """Reads all price lists, and all promotions that are or may come into force.
 
@@ -271,24 +282,58 @@ class PriceBookRepository:
 
     kind = PRICE_BOOK
 
+    def __init__(self) -> None:
+        self._kept: dict[_Place, frozenset[str]] = {}
+
     def load(self, keys: Keys[str]) -> list[Statement]:
-        """Reads the book."""
-        return [Statement(READ_PRICE_BOOK)]
+        """Reads the book, without the SKUs that are kept."""
+        known = columns(self._kept) if self._kept else ([], [], [])
+        return [Statement(READ_PRICE_BOOK, known)]
 
     def assemble(self, keys: Keys[str], results: Sequence[Sequence[Row]]) -> dict[str, PriceBook]:
-        """The book, which is always there."""
-        lists, promotions = {}, {}
+        """The book, which is always there.
+
+        Raises:
+            Interrupted: another lane has let go of what this one still had when it asked.
+        """
+        lists, promotions, skus = {}, {}, dict[_Place, frozenset[str]]()
         width = len(PRICE_LISTS.columns)
         for row in results[0]:
             if row[0] is not None:
                 lists[row[0]] = _price_list(*row[:width])
             else:
-                promotions[row[width]] = _promotion(*row[width:])
+                *fields, incarnation = row[width:]
+                place = (incarnation, fields[0], fields[1])
+                skus[place] = fields[_SKUS] = self._skus(place, fields[_SKUS])
+                promotions[fields[0]] = _promotion(*fields)
+        self._keep(skus)
         return {PRICE_BOOK_KEY: PriceBook(lists, promotions)}
+
+    def _skus(self, place: _Place, read: list[str] | None) -> frozenset[str]:
+        if read is not None:
+            return frozenset(read)
+        if place not in self._kept:
+            raise Interrupted("the SKUs of a promotion are no longer kept", code="40")
+        return self._kept[place]
+
+    def _keep(self, skus: Mapping[_Place, frozenset[str]]) -> None:
+        """Keeps what fits; what is in the book no more makes room only if it must."""
+        added = {place: each for place, each in skus.items() if place not in self._kept}
+        if _size(self._kept) + _size(added) > PROMOTION_SKUS_KEPT_MAX:
+            self._kept = {place: each for place, each in self._kept.items() if place in skus}
+        room = PROMOTION_SKUS_KEPT_MAX - _size(self._kept)
+        for place, each in added.items():
+            room -= 1 + len(each)
+            if room >= 0:
+                self._kept[place] = each
 
     def save(self, changed: Sequence[Changed[str, PriceBook]]) -> list[Statement]:
         """Nothing: its lists and promotions are saved by themselves."""
         return []
+
+
+def _size(kept: Mapping[_Place, frozenset[str]]) -> int:
+    return len(kept) + sum(map(len, kept.values()))
 
 
 # --- coupons --------------------------------------------------------------------------------------

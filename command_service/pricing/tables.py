@@ -6,6 +6,7 @@ A row of version 0 is a key row: it can be locked, nothing more.
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from event_log.appending import INCARNATION
 from event_log.tables import METADATA
 
 PRICE_LISTS = sa.Table(
@@ -229,13 +230,28 @@ WHERE promotion.promotion_id = row.promotion_id
 
 # --- statements: the price book -------------------------------------------------------------------
 
+# All is read each time but the SKUs, nearly all of its bytes: they are NULL where the caller has them. A
+# promotion of one version has the same SKUs, until a restore begins another log.
+_KNOWN = f"""
+known.promotion_id = promotions.promotion_id AND known.version = promotions.version
+    AND known.incarnation = ({INCARNATION})
+"""
+_BOOK_COLUMNS = ", ".join(
+    "CASE WHEN known.version IS NULL THEN sku_ids END AS sku_ids"
+    if name == "sku_ids"
+    else f"promotions.{name}"
+    for name in _PROMOTION_COLUMNS.split(", ")
+)
+
 # Both tables in one statement: joined on nothing, so that each row holds a list or a promotion.
 READ_PRICE_BOOK = f"""
 SELECT list.*, promotion.* FROM (
     SELECT {_PRICE_LIST_COLUMNS} FROM price_lists WHERE version > 0
 ) AS list FULL JOIN (
-    SELECT {_PROMOTION_COLUMNS} FROM promotions
-    WHERE version > 0 AND active AND (end_time IS NULL OR end_time > now())
+    SELECT {_BOOK_COLUMNS}, ({INCARNATION}) AS incarnation FROM promotions
+    LEFT JOIN unnest(%s::text[], %s::text[], %s::bigint[])
+        AS known(incarnation, promotion_id, version) ON {_KNOWN}
+    WHERE promotions.version > 0 AND active AND (end_time IS NULL OR end_time > now())
 ) AS promotion ON false
 """
 

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shopkeeper/log/v1/log_service.proto\x12\x11shopkeeper.log.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"s\n\x11ReadEventsRequest\x12\x1c\n\x0b\x61\x66ter_token\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x08\x63ontexts\x18\x02 \x03(\tB\x08\xbaH\x05\x92\x01\x02\x10\x14\x12\x14\n\x03key\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\"\xc8\x01\n\x12ReadEventsResponse\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\r\n\x05token\x18\x02 \x01(\t\x12\x31\n\rrecorded_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\x12\r\n\x05\x61\x63tor\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t2n\n\nLogService\x12`\n\nReadEvents\x12$.shopkeeper.log.v1.ReadEventsRequest\x1a%.shopkeeper.log.v1.ReadEventsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#shopkeeper/log/v1/log_service.proto\x12\x11shopkeeper.log.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\x11ReadEventsRequest\x12\x1c\n\x0b\x61\x66ter_token\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12 \n\x08\x63ontexts\x18\x02 \x03(\tB\x0e\xbaH\x0b\x92\x01\x08\x10\x14\"\x04r\x02\x18@\x12\x14\n\x03key\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x0e\n\x06\x66ollow\x18\x04 \x01(\x08\"\xc8\x01\n\x12ReadEventsResponse\x12\x10\n\x08position\x18\x01 \x01(\x03\x12\r\n\x05token\x18\x02 \x01(\t\x12\x31\n\rrecorded_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x63ontext\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\x12\r\n\x05\x61\x63tor\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t2n\n\nLogService\x12`\n\nReadEvents\x12$.shopkeeper.log.v1.ReadEventsRequest\x1a%.shopkeeper.log.v1.ReadEventsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READEVENTSREQUEST'].fields_by_name['after_token']._loaded_options = None
   _globals['_READEVENTSREQUEST'].fields_by_name['after_token']._serialized_options = b'\272H\004r\002\030d'
   _globals['_READEVENTSREQUEST'].fields_by_name['contexts']._loaded_options = None
-  _globals['_READEVENTSREQUEST'].fields_by_name['contexts']._serialized_options = b'\272H\005\222\001\002\020\024'
+  _globals['_READEVENTSREQUEST'].fields_by_name['contexts']._serialized_options = b'\272H\013\222\001\010\020\024\"\004r\002\030@'
   _globals['_READEVENTSREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_READEVENTSREQUEST'].fields_by_name['key']._serialized_options = b'\272H\004r\002\030@'
   _globals['_LOGSERVICE'].methods_by_name['ReadEvents']._loaded_options = None
   _globals['_LOGSERVICE'].methods_by_name['ReadEvents']._serialized_options = b'\220\002\001'
   _globals['_READEVENTSREQUEST']._serialized_start=120
-  _globals['_READEVENTSREQUEST']._serialized_end=235
-  _globals['_READEVENTSRESPONSE']._serialized_start=238
-  _globals['_READEVENTSRESPONSE']._serialized_end=438
-  _globals['_LOGSERVICE']._serialized_start=440
-  _globals['_LOGSERVICE']._serialized_end=550
+  _globals['_READEVENTSREQUEST']._serialized_end=241
+  _globals['_READEVENTSRESPONSE']._serialized_start=244
+  _globals['_READEVENTSRESPONSE']._serialized_end=444
+  _globals['_LOGSERVICE']._serialized_start=446
+  _globals['_LOGSERVICE']._serialized_end=556
 # @@protoc_insertion_point(module_scope)
