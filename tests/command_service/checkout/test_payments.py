@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.record_payment import RecordPayment
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.report_payment import ReportPayment
 from command_service.errors import PaymentAlreadyRecorded
 from command_service.money import Money
@@ -106,7 +107,49 @@ async def test_two_payments_that_both_come_through_pay_once(shop: PaidShop) -> N
     assert await shop.totals() == (400, 200)
 
 
+async def test_of_two_that_are_authorized_in_full_one_is_taken_and_one_called_off(
+    shop: PaidShop,
+) -> None:
+    order = await shop.place(sku0=2)
+    mode = CaptureMode.WHEN_HELD
+    first, second = [await shop.start(order, capture_mode=mode) for _ in range(2)]
+    await shop.act(first.payment, "pay")
+    await shop.act(second.payment, "pay")
+    await shop.deliver()
+    await shop.round()
+    await shop.round()
+    await shop.deliver()
+    states = [payment.state for payment in (await shop.payments(order)).payments]
+    assert states == [PaymentState.CAPTURED, PaymentState.VOIDED]
+    assert (await shop.order(order)).state is OrderState.PAID
+    assert await shop.totals() == (200, 0)
+
+
 # --- told by its provider, and recorded by hand -----------------------------------------------------
+
+
+@pytest.mark.parametrize("is_recorded_first", [True, False])
+async def test_a_refund_in_stripes_tools_that_somebody_records_counts_once(
+    shop: PaidShop, *, is_recorded_first: bool
+) -> None:
+    """The rest goes back when the order is called off, and no more."""
+    order = await shop.place(sku0=2)
+    driven = await shop.start(order)
+    await shop.act(driven.payment, "pay")
+    await shop.deliver()
+    form = {"payment_intent": driven.payment.provider_reference, "amount": "100"}
+    refund = (await shop.sandbox.post("/v1/refunds", form)).json()["id"]
+    by_hand = RecordRefund(order.order_id, refund, Money("GBP", 100), ())
+    if is_recorded_first:
+        await shop.carry_out(by_hand)
+    await shop.deliver(times=2)
+    await shop.carry_out(by_hand)
+    assert (await shop.order(order)).refunded_minor == 100
+    await shop.carry_out(CancelOrder(order.order_id))
+    await shop.round()
+    await shop.deliver()
+    assert (await shop.order(order)).refunded_minor == 200
+    assert await shop.totals() == (200, 200)
 
 
 async def paid_on_a_page(shop: PaidShop) -> tuple[Order, str, str]:
