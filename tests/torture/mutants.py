@@ -120,7 +120,7 @@ NEVER_EXPIRES = Mutant(
     (
         Mutation(
             "command_service.checkout.expiry",
-            "await asyncio.gather(*map(self._expire, found))",
+            "await asyncio.gather(*map(self._expire, _due(results)))",
             "await asyncio.gather(*map(self._expire, []))",
         ),
     ),
