@@ -32,7 +32,7 @@ class Submission:
 
     encode: turns the command's answer into response bytes; runs inside the batch, since the bytes are
     stored with the effect. deadline: loop time in seconds after which it is not begun any more.
-    is_begun: it may have been carried out, here or elsewhere: nobody is told that nothing was done.
+    is_begun: it may have been carried out, here or elsewhere: nobody is told that it was not begun.
     is_urgent: of a worker of ours, and others wait for it. It is let in where callers are refused, and
     comes first: they will ask again, but what a provider told would be lost, and what is overdue stays
     so.

@@ -148,7 +148,7 @@ class Unavailable(Failure):
 
 
 class DeadlineMissed(Failure):
-    """The deadline passed before the work was begun; nothing was done."""
+    """The deadline passed before this attempt was begun; send the same request again."""
 
     code = Code.DEADLINE_EXCEEDED
 
