@@ -7,7 +7,7 @@ one. Each process has two lanes, one for bulk commands, so that short ones never
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -87,11 +87,13 @@ class Limits:
     batch_rows_max: rows that the commands of a transaction are about; most are about one. More makes
     the first wait longer than it saves the last. A longer command goes alone.
     queue_length_max: commands waiting; beyond it callers are told to come back.
+    queue_rows_max: rows that those are about; likewise. One command finds an empty queue open to it.
     statement_seconds_max: what the database lets a statement take.
     """
 
     batch_rows_max: int = 200
     queue_length_max: int = 5_000
+    queue_rows_max: int = 50_000
     statement_seconds_max: float = 4.0
 
 
@@ -114,6 +116,7 @@ class Lane:
         self._limits = limits
         self._jitter = jitter
         self._queue: deque[Submission] = deque()
+        self._queued_rows = 0
         self._wake = asyncio.Event()
         self._is_draining = False
         self._command_count_max = limits.batch_rows_max
@@ -136,17 +139,24 @@ class Lane:
             self._put_first([submission])
             self._wake.set()
             return
-        if len(self._queue) >= self._limits.queue_length_max:
+        if self._queue and self._is_full(submission.command.row_count):
             raise QueueFull
         self._requeue([submission])
 
+    def _is_full(self, more_rows: int) -> bool:
+        limits = self._limits
+        is_long = len(self._queue) >= limits.queue_length_max
+        return is_long or self._queued_rows + more_rows > limits.queue_rows_max
+
     def _requeue(self, submissions: Sequence[Submission]) -> None:
         self._queue.extend(submissions)
+        self._queued_rows += _rows_of(submissions)
         self._queue_length.set(len(self._queue))
         self._wake.set()
 
     def _put_first(self, submissions: Sequence[Submission]) -> None:
         self._queue.extendleft(reversed(submissions))
+        self._queued_rows += _rows_of(submissions)
         self._queue_length.set(len(self._queue))
 
     async def work(self) -> None:
@@ -191,6 +201,7 @@ class Lane:
             if len(batch) >= self._command_count_max:
                 break
             self._queue.popleft()
+            self._queued_rows -= submission.command.row_count
             if submission.deadline <= loop_now:
                 _fail(submission, RequestInProgress() if submission.is_begun else DeadlineMissed())
             else:
@@ -395,6 +406,10 @@ class Committer:
         # It is worth beginning as long as any of those who wait for it still does.
         twin.deadline = max(twin.deadline, submission.deadline)
         return await asyncio.shield(twin.future)
+
+
+def _rows_of(submissions: Iterable[Submission]) -> int:
+    return sum(submission.command.row_count for submission in submissions)
 
 
 def _fail(submission: Submission, failure: Failure) -> None:

@@ -1,5 +1,7 @@
 """The command service put together: sessions, committer, servicers and workers."""
 
+from dataclasses import replace
+
 import grpc
 
 from command_service.catalog.servicer import CatalogServicer
@@ -53,9 +55,13 @@ async def serve(settings: Settings) -> None:
     }
     kept = storage()
     units = {name: PostgresqlUnitOfWork(session, kept) for name, session in sessions.items()}
-    patience = settings.database_statement_seconds_max
-    short = Limits(settings.batch_rows_max, settings.queue_length_max, patience)
-    bulk = Limits(settings.bulk_batch_rows_max, settings.queue_length_max, patience)
+    short = Limits(
+        batch_rows_max=settings.batch_rows_max,
+        queue_length_max=settings.queue_length_max,
+        queue_rows_max=settings.queue_rows_max,
+        statement_seconds_max=settings.database_statement_seconds_max,
+    )
+    bulk = replace(short, batch_rows_max=settings.bulk_batch_rows_max)
     committer = Committer(Lane("short", units["short"], short), Lane("bulk", units["bulk"], bulk))
     door = Door(committer, Rehearsal(units["rehearsal"]))
     numbers = OrderNumbers(sessions["numbers"])

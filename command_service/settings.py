@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     """Rows a transaction of bulk commands: two of the longest, well within statement_timeout."""
     queue_length_max: PositiveInt = 5_000
     """Commands waiting; beyond it callers get RESOURCE_EXHAUSTED. About two seconds of work."""
+    queue_rows_max: PositiveInt = 50_000
+    """Rows that waiting commands are about; likewise. Bulk commands have up to 500 each."""
 
     database_lock_seconds_max: PositiveFloat = TIMEOUTS.lock_seconds_max
     """How long a batch waits for a lock before it is tried again; this and the next three: ADR 0003."""

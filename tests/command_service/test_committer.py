@@ -620,6 +620,19 @@ async def test_a_full_queue_refuses_and_tells_when_to_come_back(counters: str) -
     assert value_of(counters, "a") == 3
 
 
+async def test_a_queue_is_full_when_its_commands_are_about_too_many_rows(counters: str) -> None:
+    async with committing(counters, Limits(queue_rows_max=50)) as committer:
+        for _ in range(2):  # what was carried out, or refused, takes no place any more
+            commands = [CountRows("a", rows=rows) for rows in (1, 25, 20, 5, 4)]
+            answers = await asyncio.gather(
+                *(answer_of(committer, submission(command)) for command in commands)
+            )
+            assert [type(each) for each in answers] == [Answer, Answer, Answer, QueueFull, Answer]
+            # Alone it is let in, or it never would be.
+            assert isinstance(await answer_of(committer, submission(CountRows("a", rows=500))), Answer)
+    assert value_of(counters, "a") == 10
+
+
 async def test_bulk_commands_that_wait_neither_hold_up_short_ones_nor_take_their_places(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
