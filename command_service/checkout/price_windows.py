@@ -3,7 +3,7 @@
 Prices are right without it, since pricing looks at the clock; only what is shown of them waits for it.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
 from datetime import datetime
 from typing import NamedTuple
 from uuid import uuid4
@@ -22,6 +22,9 @@ PAUSE_SECONDS = 0.5
 CHUNK_SIZE = 500
 """SKUs a command: what ApplyPriceWindow takes."""
 
+ROUND_SECONDS_MAX = 1.0
+"""After it a round leaves large lists as they are: the next looks what else is due, and goes on."""
+
 ACTOR = "price window worker"
 
 
@@ -33,6 +36,13 @@ class DueList(NamedTuple):
     listed_time: datetime
 
 
+class Place(NamedTuple):
+    """How far a list was shown. listed_time: when that was begun."""
+
+    listed_time: datetime
+    after_sku_id: str = ""
+
+
 class PriceWindowWorker:
     """Finds windows that opened or closed and has them shown; one process at a time does."""
 
@@ -40,6 +50,8 @@ class PriceWindowWorker:
         self, database_url: str, committer: Committer, timeouts: Timeouts | None = None
     ) -> None:
         self._committer = committer
+        self._places: dict[tuple[str, int], Place] = {}
+        """Of lists that took longer than a round, by id and version."""
         session = Session(database_url, "shopkeeper price windows", timeouts)
         self._worker = LoneWorker(
             WorkerLock.PRICE_WINDOWS, session, self.show_due, pause_seconds=PAUSE_SECONDS
@@ -54,43 +66,51 @@ class PriceWindowWorker:
         await self._worker.drain()
 
     async def show_due(self, session: Session) -> None:
-        """One round: every list and promotion that is due now."""
+        """One round: every promotion that is due now, and of each list as much as there is time for."""
         lists, promotions = await session.run([Statement(DUE_PRICE_LISTS), Statement(DUE_PROMOTIONS)])
         for (promotion_id,) in promotions:
             await self._submit(ApplyPromotionWindow(promotion_id))
-        for row in lists:
-            await self._show_list(session, DueList(*row))
+        waiting = [DueList(*row) for row in lists]
+        due = {(each.price_list_id, each.list_version) for each in waiting}
+        self._places = {of: place for of, place in self._places.items() if of in due}
+        clock = asyncio.get_running_loop().time
+        until = clock() + ROUND_SECONDS_MAX
+        while waiting:
+            waiting = [each for each in waiting if await self._show_chunk(session, each)]
+            if clock() >= until:
+                break
 
-    async def _show_list(self, session: Session, due: DueList) -> None:
-        """Chunk by chunk, the last of which marks the list as shown; a failure leaves it due."""
-        async for sku_ids, is_last in _chunks(session, due.price_list_id):
-            outcome = await self._submit(
-                ApplyPriceWindow(
-                    price_list_id=due.price_list_id,
-                    sku_ids=sku_ids,
-                    list_version=due.list_version,
-                    listed_time=due.listed_time if is_last else None,
-                )
+    async def _show_chunk(self, session: Session, due: DueList) -> bool:
+        """The list's next SKUs, the last of which mark it as shown; whether there are more of them.
+
+        After a failure the same ones are due in the next round.
+        """
+        of = due.price_list_id, due.list_version
+        place = self._places.get(of) or Place(due.listed_time)
+        parameters = {
+            "price_list_id": due.price_list_id,
+            "after_sku_id": place.after_sku_id,
+            "sku_count_max": CHUNK_SIZE,
+        }
+        [rows] = await session.run([Statement(PRICE_LIST_SKUS, parameters)])
+        is_last = len(rows) < CHUNK_SIZE
+        outcome = await self._submit(
+            ApplyPriceWindow(
+                price_list_id=due.price_list_id,
+                sku_ids=tuple(sku_id for (sku_id,) in rows),
+                list_version=due.list_version,
+                listed_time=place.listed_time if is_last else None,
             )
-            if isinstance(outcome, Failure):
-                return
+        )
+        if isinstance(outcome, Failure):
+            self._places[of] = place
+        elif is_last:
+            self._places.pop(of, None)
+        else:
+            self._places[of] = place._replace(after_sku_id=rows[-1][0])
+        return not is_last and not isinstance(outcome, Failure)
 
     async def _submit(self, command: ApplyPriceWindow | ApplyPromotionWindow) -> object:
         # A new id each time: a window may open and close with the same version of its list, and the
         # command finds out by itself whether there is anything to do.
         return await submit(self._committer, command, request_id=uuid4(), actor=ACTOR)
-
-
-async def _chunks(session: Session, price_list_id: str) -> AsyncIterator[tuple[tuple[str, ...], bool]]:
-    """The list's SKUs, CHUNK_SIZE at a time, and whether the chunk is the last; at least one chunk."""
-    after_sku_id, is_last = "", False
-    while not is_last:
-        parameters = {
-            "price_list_id": price_list_id,
-            "after_sku_id": after_sku_id,
-            "sku_count_max": CHUNK_SIZE,
-        }
-        [rows] = await session.run([Statement(PRICE_LIST_SKUS, parameters)])
-        is_last = len(rows) < CHUNK_SIZE
-        after_sku_id = rows[-1][0] if rows else ""
-        yield tuple(sku_id for (sku_id,) in rows), is_last

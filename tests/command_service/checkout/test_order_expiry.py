@@ -40,6 +40,17 @@ from tests.eventually import eventually
 
 MOMENT = timedelta(milliseconds=1)
 SOON = timedelta(milliseconds=400)
+SALE = PriceList(
+    price_list_id="sale",
+    title="Sale",
+    currency_code="GBP",
+    customer_group="",
+    priority=10,
+    tax_inclusive=True,
+    start_time=None,
+    end_time=None,
+    named_only=False,
+)
 
 
 @pytest_asyncio.fixture
@@ -284,17 +295,7 @@ async def test_a_worker_waits_for_a_database_that_is_away(database_url: str) -> 
 async def test_a_price_list_that_comes_into_force_is_shown(
     shop: CarryOut, committer: Committer, database_url: str
 ) -> None:
-    sale = PriceList(
-        price_list_id="sale",
-        title="Sale",
-        currency_code="GBP",
-        customer_group="",
-        priority=10,
-        tax_inclusive=True,
-        start_time=datetime.now(UTC) + timedelta(milliseconds=500),
-        end_time=None,
-        named_only=False,
-    )
+    sale = replace(SALE, start_time=datetime.now(UTC) + timedelta(milliseconds=500))
     await shop(UpsertPriceLists((sale,)))
     await shop(UpsertPrices("sale", (PriceRow("sku1", (PriceTier(1, 50),)),)))
     before = await told_price_count(shop)
@@ -305,6 +306,31 @@ async def test_a_price_list_that_comes_into_force_is_shown(
 
         await eventually(is_told)
     assert await told_price_count(shop) == before + 1
+
+
+async def test_a_large_price_list_holds_up_no_other(
+    shop: CarryOut, committer: Committer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its SKUs are told over several rounds, and it is due until the last of them."""
+    monkeypatch.setattr("command_service.checkout.price_windows.CHUNK_SIZE", 1)
+    monkeypatch.setattr("command_service.checkout.price_windows.ROUND_SECONDS_MAX", 0.0)
+    skus = ("sku1", "sku2", "sku3")
+    for name in ("a", "b"):
+        await shop(UpsertPriceLists((replace(SALE, price_list_id=name),)))
+        rows = tuple(PriceRow(sku_id, (PriceTier(1, 50),)) for sku_id in skus)
+        await shop(UpsertPrices(name, rows[: 3 if name == "a" else 1]))
+    await shop.fetch("UPDATE price_lists SET shown_time = NULL WHERE price_list_id IN ('a', 'b')")
+    session = Session(database_url, "looker")
+    await session.connect()
+    worker = PriceWindowWorker(database_url, committer)
+    due = "SELECT price_list_id FROM price_lists WHERE shown_time IS NULL ORDER BY 1"
+    still_due = []
+    for _ in range(4):
+        await worker.show_due(session)
+        still_due.append([name for (name,) in await shop.fetch(due)])
+    await session.close()
+    # A chunk that is not full is the last one: behind one SKU stands one more look.
+    assert still_due == [["a", "b"], ["a"], ["a"], []]
 
 
 async def told_price_count(shop: CarryOut) -> int:
