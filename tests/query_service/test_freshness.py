@@ -52,13 +52,15 @@ async def test_many_wait_for_one_position_at_once(log: Log, shop: Shop, projecto
 
 
 async def test_a_position_that_is_not_reached_is_refused_at_the_deadline(
-    log: Log, shop: Shop, projector: Projector
+    log: Log, shop: Shop, projector: Projector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # On a busy machine the way back takes longer than the 20 ms that are left for it.
+    monkeypatch.setattr("query_service.freshness.ANSWER_MARGIN_SECONDS", 1.0)
     position = log.record(stock_moved("MUG", 1))
     await settle(projector)
     request = GetStockRequest(sku_id="MUG", at_least_as_fresh=log.token(position + 1))
     # Told before the deadline: after it the code would be DEADLINE_EXCEEDED.
-    refusal = await shop.refusal(shop.inventory.GetStock(request, timeout=1.5))
+    refusal = await shop.refusal(shop.inventory.GetStock(request, timeout=2.5))
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "READ_MODEL_BEHIND")
     assert refusal.retry_seconds == 0.2
 
