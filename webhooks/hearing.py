@@ -1,7 +1,7 @@
 """From a provider's call to commands: who calls, what it tells, and 2xx only once that is durable.
 
-Each thing told is a command with a request id made of the event's name: a repeated delivery finds it
-carried out, in whatever order deliveries come, and is answered likewise.
+Each thing told is a command with a request id made of the event's name and of what it tells: a repeated
+delivery finds it carried out, in whatever order deliveries come, and is answered likewise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -149,7 +149,10 @@ async def _requests(
         for n, told in enumerate(await provider.interpret(callback)):
             if _may_be_ours(told.payment_id):
                 request = _request(provider.name, told)
-                request.request_id = str(uuid5(NAMESPACE, f"{provider.name}:{callback.event_id}:{n}"))
+                # And of what it tells: an event that says where to look is read anew when it comes again.
+                told_hex = request.SerializeToString(deterministic=True).hex()
+                name = f"{provider.name}:{callback.event_id}:{n}:{told_hex}"
+                request.request_id = str(uuid5(NAMESPACE, name))
                 requests.append(request)
     except MISREADINGS as error:
         log.exception("an event of a provider cannot be read", event_id=callback.event_id)

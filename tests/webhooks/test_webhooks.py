@@ -181,6 +181,14 @@ async def test_each_event_is_one_request_however_often_it_comes(ear: Ear) -> Non
     assert ids[0] != ids[1]
 
 
+async def test_an_event_that_is_read_anew_and_tells_more_is_another_request(ear: Ear) -> None:
+    """PayPal and SumUp tell where to look: the first answer may be lost, and there be more to see."""
+    for amount_minor in (200, 150, 200):
+        assert (await ear.call(event(amount_received=amount_minor))).status_code == 200
+    ids = [asked.request_id for asked in ear.commands.asked]
+    assert ids[0] == ids[2] != ids[1]
+
+
 async def test_a_body_in_chunks_is_read_byte_for_byte(ear: Ear) -> None:
     body = event()
     signature = signature_header(body, (SECRET,), sent_seconds=int(time.time()))
