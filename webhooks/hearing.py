@@ -149,7 +149,7 @@ async def _requests(
         for n, told in enumerate(await provider.interpret(callback)):
             if _may_be_ours(told.payment_id):
                 request = _request(provider.name, told)
-                # And of what it tells: an event that says where to look is read anew when it comes again.
+                # And of what it tells: one that says where to look is read anew when it comes again.
                 told_hex = request.SerializeToString(deterministic=True).hex()
                 name = f"{provider.name}:{callback.event_id}:{n}:{told_hex}"
                 request.request_id = str(uuid5(NAMESPACE, name))
