@@ -1,7 +1,7 @@
 """What a provider tells of one payment beside what we have of it. Pure."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from command_service.payment.domain import Payment
 from command_service.payment.refunds import Refund, RefundState
@@ -27,10 +27,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A payment as our tables have it. refunds: all of it, in the order of their making."""
+    """A payment as our tables have it.
+
+    refunds: all of it, in the order of their making. recorded_minor: what people have recorded as given
+    back of its order, by the name that they gave it, which may be the provider's.
+    """
 
     payment: Payment
     refunds: tuple[Refund, ...]
+    recorded_minor: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_money(self) -> bool:
@@ -124,7 +129,8 @@ def _of_payment(ours: Payment, theirs: Sequence[ProviderPayment]) -> Iterator[Di
 
 def _of_refunds(ours: Ours, theirs: Sequence[ProviderPayment]) -> Iterator[Difference]:
     for refund, told in paired(ours.refunds, [each for one in theirs for each in one.refunds]):
-        here_minor = 0 if refund is None else _counted_here(refund)
+        recorded_minor = _recorded(ours, told) if refund is None else None
+        here_minor = (recorded_minor or 0) if refund is None else _counted_here(refund)
         there_minor = 0 if told is None else _counted_there(told)
         if here_minor != there_minor or _is_done_only_there(refund, told):
             yield Difference(
@@ -132,7 +138,7 @@ def _of_refunds(ours: Ours, theirs: Sequence[ProviderPayment]) -> Iterator[Diffe
                 _name(refund, told),
                 ours.payment.order_id,
                 ours.payment.currency_code,
-                None if refund is None else here_minor,
+                recorded_minor if refund is None else here_minor,
                 None if told is None else there_minor,
                 f"here {_state(refund)}, there {_state(told)}, of payment {ours.payment.payment_id}",
             )
@@ -157,6 +163,11 @@ def paired(
                 there.remove(told)
                 pairs.append((refund, told))
     return [*pairs, *((refund, None) for refund in here), *((None, told) for told in there)]
+
+
+def _recorded(ours: Ours, theirs: ProviderRefund | None) -> int | None:
+    """What people have recorded of it under the provider's name; None if nothing."""
+    return None if theirs is None else ours.recorded_minor.get(theirs.provider_reference)
 
 
 def _has_its_reference(ours: Refund, theirs: ProviderRefund) -> bool:

@@ -4,7 +4,7 @@ The shop goes on meanwhile: what is under way, or was changed while the list was
 Whatever differs is asked for anew and looked up again before it is told.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,11 @@ SELECT DISTINCT order_id FROM payments
 WHERE provider = %(provider)s AND (create_time >= %(since)s OR payment_id = ANY(%(payment_ids)s)
     OR (provider_reference <> '' AND provider_reference = ANY(%(references)s)))
 ORDER BY order_id
+"""
+
+_RECORDED_REFUNDS = """
+SELECT order_id, reference, amount_minor FROM money_records
+WHERE kind = 'refund' AND order_id = ANY(%(order_ids)s)
 """
 
 
@@ -127,10 +132,16 @@ async def _ours(
 async def _of_orders(tables: Tables, provider: str, order_ids: Sequence[str]) -> dict[str, Ours]:
     """Payments by their id."""
     by_order = await tables.aggregates(OrderPaymentsRepository(), order_ids)
+    recorded_minor: dict[str, dict[str, int]] = defaultdict(dict)
+    for order_id, name, amount_minor in await tables.rows(
+        _RECORDED_REFUNDS, {"order_ids": list(order_ids)}
+    ):
+        recorded_minor[order_id][name] = amount_minor
     return {
         payment.payment_id: Ours(
             payment,
             tuple(each for each in of_order.refunds if each.payment_id == payment.payment_id),
+            recorded_minor[payment.order_id],
         )
         for of_order in by_order.values()
         for payment in of_order.payments

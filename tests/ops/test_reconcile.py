@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order
@@ -265,6 +266,14 @@ async def test_a_refund_by_hand_is_a_difference_until_it_is_counted(shop: PaidSh
     found = await compared(shop)
     assert amounts(found.differences) == [("refund by hand", refund_id, None, 50)]
     await shop.deliver()
+    await rest(shop)
+    assert (await compared(shop)).differences == []
+
+
+async def test_a_refund_by_hand_is_no_difference_once_people_have_recorded_it(shop: PaidShop) -> None:
+    order, payment = await paid_order(shop, "c1")
+    refund_id = await refund_by_hand(shop, payment, 50)
+    await shop.carry_out(RecordRefund(order.order_id, refund_id, Money("GBP", 50), ()))
     await rest(shop)
     assert (await compared(shop)).differences == []
 

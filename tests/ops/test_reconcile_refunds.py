@@ -1,5 +1,6 @@
 """Refunds of both sides are paired by whatever name there is, and compared."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -137,3 +138,11 @@ def test_money_in_another_currency_is_one_difference() -> None:
     [found] = differences(ours(), [told(currency_code="USD")])
     assert (found.what, found.currency_code, found.there_minor) == ("currency", "USD", 200)
     assert found.told == "here EUR, there USD"
+
+
+def test_a_refund_that_people_have_recorded_is_no_difference_but_for_its_amount() -> None:
+    known = replace(ours(), recorded_minor={"ev1": 50, "bank transfer": 30})
+    assert differences(known, [told(there(50, "ev1"))]) == []
+    [found] = differences(known, [told(there(60, "ev1"))])
+    assert (found.what, found.subject_id) == ("refund by hand", "ev1")
+    assert (found.here_minor, found.there_minor) == (50, 60)
