@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 
 from command_service.database_failures import (
     ConnectionLost,
@@ -67,9 +68,8 @@ _LIMIT_IDLENESS = Statement("SET idle_session_timeout = '10s'")
 
 _CONNECTION_CLASS = "08"
 _DATA_CLASS = "22"
-_STALE_CLASSES = ("0A", "25", "26")
-"""A statement was prepared for tables that have since changed, or is no longer; or the server only reads
-(after a failover another one may answer): one begins anew."""
+_STALE_CLASSES = ("0A", "26")
+"""A statement was prepared for tables that have since changed, or is no longer: one begins anew."""
 _FAILURES_BY_SQLSTATE_CLASS: Mapping[str, type[DatabaseFailure]] = {
     _CONNECTION_CLASS: ConnectionLost,
     # Bad data, a constraint, a limit of the database.
@@ -155,7 +155,8 @@ class Session:
             raise FellSilent("the database did not answer", code=_CONNECTION_CLASS) from error
         except psycopg.Error as error:
             failure = _translated(error)
-            if failure.code in _STALE_CLASSES:
+            # After a failover another server may answer at the address of one that only reads.
+            if failure.code in _STALE_CLASSES or isinstance(error, ReadOnlySqlTransaction):
                 self.drop()
             raise failure from error
 

@@ -117,11 +117,14 @@ def _is_covered(order: Order, payments: OrderPayments) -> bool:
 
 
 def _to_be_taken(order: Order, payments: OrderPayments) -> list[Payment]:
-    """The oldest of the money that waits, as far as the price needs it; the rest is called off later."""
+    """The oldest of the money that waits, as far as the price needs it; the rest is called off later.
+
+    What was asked for in vain may never come, however long its provider is away: it does not count.
+    """
     has_minor = order.refundable_minor + sum(
         each.errand.amount_minor
         for each in payments.payments
-        if each.errand is not None and each.errand.task is Task.CAPTURE
+        if each.errand is not None and each.errand.task is Task.CAPTURE and not each.can_be_left
     )
     taken: list[Payment] = []
     for payment in filter(_waits_for_us, payments.payments):

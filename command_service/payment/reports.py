@@ -45,8 +45,10 @@ Report = Told | Refused | Postponed | Lost | NoTrace
 
 
 def names_told(told: ProviderPayment, own_name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Every name of the payment's money but the one that we hold it by, those that were known first."""
-    if not told.captured_minor:
-        return known
-    names = dict.fromkeys((*known, told.provider_reference, *told.other_names))
-    return tuple(name for name in names if name != (own_name or told.provider_reference))
+    """Every name of the payment but the one that we hold it by, those that were known first.
+
+    Names of its money, such as SumUp has for each attempt at it, count once there is money.
+    """
+    of_money = told.other_names if told.captured_minor else ()
+    names = dict.fromkeys((*known, told.provider_reference, *of_money))
+    return tuple(name for name in names if name not in ("", own_name or told.provider_reference))

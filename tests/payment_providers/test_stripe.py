@@ -65,7 +65,7 @@ def wanted(**other: Any) -> PaymentWanted:
         "flow": Flow.EMBEDDED,
         "captures_at_once": True,
         "description": "Order 1",
-        "create_time": NOW,
+        "create_time": datetime.now(UTC),
         "customer_return_url": "https://shop.example/paid",
         "customer_cancel_url": "https://shop.example/cart",
         **other,

@@ -45,12 +45,14 @@ def test_what_cannot_be_logged_is_lost_and_ends_nothing() -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-c", CANNOT_BE_WRITTEN],
-            check=True,
+            check=False,
             stderr=full,
             stdout=subprocess.PIPE,
             timeout=60,
         )
     assert ended.stdout == b"alive\n"
+    # Python's own way to say, at the very end, that standard error could not be written.
+    assert ended.returncode in (0, 120)
 
 
 CALLER_GIVES_UP = """

@@ -256,6 +256,25 @@ def test_money_that_was_asked_for_in_vain_is_called_off_once_nobody_wants_it(
     assert shop.order().refunded_minor == shop.kept_at_provider_minor == 0
 
 
+def test_money_that_is_at_hand_pays_when_what_was_asked_for_first_does_not_come(
+    shop: ProviderShop,
+) -> None:
+    """The customer has paid twice, and the provider of the first is away for hours."""
+    order = shop.place(mug=2)
+    first, second = shop.start(order), shop.start(order)
+    shop.pay(first)
+    shop.tell(first)
+    [capturing] = shop.advance(order).payments
+    report_of_capture(shop, capturing, Postponed("circuit_open", 3600.0))
+    shop.pay(second)
+    shop.tell(second)
+    assert steps(shop, order) == [Capture("o1.2")]
+    shop.come_to_rest(order)
+    states = [payment.state for payment in shop.payments(order).payments]
+    assert states == [PaymentState.VOIDED, PaymentState.CAPTURED]
+    assert (shop.order().state, shop.kept_at_provider_minor) == (OrderState.PAID, 500)
+
+
 @pytest.mark.parametrize("first", [None, Lost("timeout"), Postponed("rate_limit")], ids=str)
 def test_money_that_may_have_been_taken_is_asked_for_until_that_is_known(
     shop: ProviderShop, first: Report | None

@@ -248,3 +248,13 @@ def test_no_more_is_captured_than_authorized() -> None:
 def test_captured_money_is_not_called_off() -> None:
     with pytest.raises(PaymentAlreadyCaptured):
         payment_in(S.CAPTURED).void(LATER)
+
+
+def test_each_name_that_is_told_is_known_and_those_of_its_money_once_there_is_some() -> None:
+    """Stripe may tell of a page's intent before it answers the call that made the page."""
+    asked = told(ProviderState.AWAITING_CUSTOMER, provider_reference="pi_1", other_names=("try_1",))
+    answered = told(ProviderState.AWAITING_CUSTOMER, provider_reference="cs_1")
+    payment = new_payment().heard(asked, NOW).heard(answered, NOW)
+    assert (payment.provider_reference, payment.other_names) == ("pi_1", ("cs_1",))
+    paid = payment.heard(captured(provider_reference="pi_1", other_names=("ch_1",)), NOW)
+    assert (paid.provider_reference, paid.other_names) == ("pi_1", ("cs_1", "ch_1"))
