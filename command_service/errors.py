@@ -303,6 +303,10 @@ class RefundAlreadyRecorded(AlreadyExists):
     """Refund {refund_reference} is already recorded for order {order_id}."""
 
 
+class RecordedRefundFailed(Refusal):
+    """Refund {refund_reference}, recorded by hand for order {order_id}, failed at its provider."""
+
+
 class NothingToRefund(Refusal):
     """There is nothing to refund: order {order_id} has no money left, or its units come to none."""
 

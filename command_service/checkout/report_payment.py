@@ -18,7 +18,7 @@ from command_service.checkout.record_payment import (
 )
 from command_service.checkout.refund_payment import asked_back
 from command_service.checkout.start_payment import payments_of
-from command_service.errors import CaptureNotReported, CurrencyMismatch
+from command_service.errors import CaptureNotReported, CurrencyMismatch, RecordedRefundFailed
 from command_service.inventory.domain import RESERVATION
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import MONEY_RECORD, ORDER, PAYMENT_RECORD, REFUND_RECORD
@@ -110,14 +110,14 @@ class ReportRefund(Command[Refund | None]):
         And what the order holds, if it may have its money again.
         """
         order_id = order_id_of(self.payment_id)
-        touches = (ORDER.change(order_id), ORDER_PAYMENTS.change(order_id))
+        yield ORDER.change(order_id)
+        yield ORDER_PAYMENTS.change(order_id)
         if self._tells_failure:
-            return (*touches, RESERVATION.change(order_id))
+            yield RESERVATION.change(order_id)
         told = self._told
-        if told is None or not told.provider_reference:
-            return touches
-        # Who records it by hand holds the order as well: there is nothing to lock.
-        return (*touches, MONEY_RECORD.read((REFUND_RECORD, told.provider_reference)))
+        if told is not None and told.provider_reference:
+            # Who records it by hand holds the order as well: there is nothing to lock.
+            yield MONEY_RECORD.read((REFUND_RECORD, told.provider_reference))
 
     def needs(self, world: World) -> Iterable[Touch]:
         """What the order holds, likewise."""
@@ -258,10 +258,11 @@ def _made_elsewhere(
 ) -> Decision[Refund | None]:
     """Counts a refund that was made at the provider itself; not if somebody has recorded it by hand."""
     order = order_of(world, payments.order_id)
-    if told.state is ProviderRefund.State.FAILED:
-        return Decision(None)
     name = (REFUND_RECORD, told.provider_reference)
-    if told.provider_reference and world.get(MONEY_RECORD, name) is not None:
+    is_recorded = told.provider_reference and world.get(MONEY_RECORD, name) is not None
+    if told.state is ProviderRefund.State.FAILED and is_recorded:
+        raise RecordedRefundFailed(refund_reference=told.provider_reference, order_id=order.order_id)
+    if told.state is ProviderRefund.State.FAILED or is_recorded:
         return Decision(None)
     _check_currency(told, payment.currency_code)
     if not payment.captured_minor:

@@ -15,6 +15,7 @@ from command_service.errors import (
     CurrencyMismatch,
     NothingToRefund,
     PaymentNotFound,
+    RecordedRefundFailed,
     RefundAlreadyRecorded,
     RefundExceedsPayments,
 )
@@ -330,6 +331,16 @@ def test_a_refund_made_at_the_provider_and_recorded_by_hand_is_counted_once(
     shop.come_to_rest(order)
     assert shop.kept_at_provider_minor == 250
     assert shop.order().refundable_minor == 0
+
+
+def test_a_refund_that_was_recorded_by_hand_and_fails_is_for_people(shop: ProviderShop) -> None:
+    """The shop counts what the customer does not have, and nothing of ours would ask for it again."""
+    order = shop.paid_order()
+    told = provider_refund("", 250)
+    shop.carry_out(RecordRefund(order.order_id, told.provider_reference, Money("GBP", 250), ()))
+    shop.hear(told)
+    with pytest.raises(RecordedRefundFailed):
+        shop.hear(replace(told, state=ProviderRefund.State.FAILED))
 
 
 def test_units_whose_refund_its_provider_has_told_are_not_refunded_again(shop: ProviderShop) -> None:

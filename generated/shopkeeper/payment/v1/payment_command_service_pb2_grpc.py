@@ -130,9 +130,10 @@ class PaymentCommandServiceServicer:
 
     def ReportProviderEvent(self, request, context):
         """Reports what a provider told by itself. The webhook service sends it, with a request id made of the
-        provider's name for the event: so each event has its effect once. What is older than what is known
-        changes nothing; what is not about a payment of ours is answered with is_ours false. CAPTURE_NOT_REPORTED says
-        that a refund was told before the capture that it gives back: send the same request again.
+        provider's name for the event and of what it tells: so each has its effect once. What is older than what is
+        known changes nothing; what is not about a payment of ours is answered with is_ours false. CAPTURE_NOT_REPORTED
+        says that a refund was told before the capture that it gives back: send the same request again.
+        RECORDED_REFUND_FAILED is for people: RecordRefund has counted what the customer did not get.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,9 +53,10 @@ class PaymentCommandServiceStub:
     """
     ReportProviderEvent: _aio.UnaryUnaryMultiCallable[_payment_command_service_pb2.ReportProviderEventRequest, _payment_command_service_pb2.ReportProviderEventResponse]
     """Reports what a provider told by itself. The webhook service sends it, with a request id made of the
-    provider's name for the event: so each event has its effect once. What is older than what is known
-    changes nothing; what is not about a payment of ours is answered with is_ours false. CAPTURE_NOT_REPORTED says
-    that a refund was told before the capture that it gives back: send the same request again.
+    provider's name for the event and of what it tells: so each has its effect once. What is older than what is
+    known changes nothing; what is not about a payment of ours is answered with is_ours false. CAPTURE_NOT_REPORTED
+    says that a refund was told before the capture that it gives back: send the same request again.
+    RECORDED_REFUND_FAILED is for people: RecordRefund has counted what the customer did not get.
     """
 
 class PaymentCommandServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -127,9 +128,10 @@ class PaymentCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payment_command_service_pb2.ReportProviderEventRequest, _abc.Awaitable[_payment_command_service_pb2.ReportProviderEventResponse]],
     ) -> _abc.Awaitable[_payment_command_service_pb2.ReportProviderEventResponse]:
         """Reports what a provider told by itself. The webhook service sends it, with a request id made of the
-        provider's name for the event: so each event has its effect once. What is older than what is known
-        changes nothing; what is not about a payment of ours is answered with is_ours false. CAPTURE_NOT_REPORTED says
-        that a refund was told before the capture that it gives back: send the same request again.
+        provider's name for the event and of what it tells: so each has its effect once. What is older than what is
+        known changes nothing; what is not about a payment of ours is answered with is_ours false. CAPTURE_NOT_REPORTED
+        says that a refund was told before the capture that it gives back: send the same request again.
+        RECORDED_REFUND_FAILED is for people: RecordRefund has counted what the customer did not get.
         """
 
 def add_PaymentCommandServiceServicer_to_server(servicer: PaymentCommandServiceServicer, server: _aio.Server) -> None: ...
