@@ -37,8 +37,9 @@ class DueList(NamedTuple):
 
 
 class Place(NamedTuple):
-    """How far a list was shown. listed_time: when that was begun."""
+    """How far a list was shown, and the version and time of it when that was begun."""
 
+    list_version: int
     listed_time: datetime
     after_sku_id: str = ""
 
@@ -50,8 +51,8 @@ class PriceWindowWorker:
         self, database_url: str, committer: Committer, timeouts: Timeouts | None = None
     ) -> None:
         self._committer = committer
-        self._places: dict[tuple[str, int], Place] = {}
-        """Of lists that took longer than a round, by id and version."""
+        self._places: dict[str, Place] = {}
+        """Of lists that took longer than a round, by id."""
         session = Session(database_url, "shopkeeper price windows", timeouts)
         self._worker = LoneWorker(
             WorkerLock.PRICE_WINDOWS, session, self.show_due, pause_seconds=PAUSE_SECONDS
@@ -71,7 +72,7 @@ class PriceWindowWorker:
         for (promotion_id,) in promotions:
             await self._submit(ApplyPromotionWindow(promotion_id))
         waiting = [DueList(*row) for row in lists]
-        due = {(each.price_list_id, each.list_version) for each in waiting}
+        due = {each.price_list_id for each in waiting}
         self._places = {of: place for of, place in self._places.items() if of in due}
         clock = asyncio.get_running_loop().time
         until = clock() + ROUND_SECONDS_MAX
@@ -83,12 +84,14 @@ class PriceWindowWorker:
     async def _show_chunk(self, session: Session, due: DueList) -> bool:
         """The list's next SKUs, the last of which mark it as shown; whether there are more of them.
 
-        After a failure the same ones are due in the next round.
+        After a failure the same ones are due in the next round. A list that is changed meanwhile is gone
+        through to its end, or prices added all the time would hide its last SKUs for ever; the version
+        that it had at the beginning does not mark it, so then it is begun anew.
         """
-        of = due.price_list_id, due.list_version
-        place = self._places.get(of) or Place(due.listed_time)
+        of = due.price_list_id
+        place = self._places.get(of) or Place(due.list_version, due.listed_time)
         parameters = {
-            "price_list_id": due.price_list_id,
+            "price_list_id": of,
             "after_sku_id": place.after_sku_id,
             "sku_count_max": CHUNK_SIZE,
         }
@@ -96,9 +99,9 @@ class PriceWindowWorker:
         is_last = len(rows) < CHUNK_SIZE
         outcome = await self._submit(
             ApplyPriceWindow(
-                price_list_id=due.price_list_id,
+                price_list_id=of,
                 sku_ids=tuple(sku_id for (sku_id,) in rows),
-                list_version=due.list_version,
+                list_version=place.list_version,
                 listed_time=place.listed_time if is_last else None,
             )
         )

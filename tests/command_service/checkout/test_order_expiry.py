@@ -333,6 +333,34 @@ async def test_a_large_price_list_holds_up_no_other(
     assert still_due == [["a", "b"], ["a"], ["a"], []]
 
 
+async def test_a_large_price_list_is_shown_to_its_end_while_prices_are_added(
+    shop: CarryOut, committer: Committer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each makes another version of it, which only the next pass over its SKUs can mark as shown."""
+    monkeypatch.setattr("command_service.checkout.price_windows.CHUNK_SIZE", 1)
+    monkeypatch.setattr("command_service.checkout.price_windows.ROUND_SECONDS_MAX", 0.0)
+    added = [PriceRow(f"sku{number}", (PriceTier(1, 50),)) for number in range(8)]
+    await shop(UpsertPriceLists((SALE,)))
+    await shop(UpsertPrices("sale", tuple(added[5:])))
+    await shop.fetch("UPDATE price_lists SET shown_time = NULL WHERE price_list_id = 'sale'")
+    of_list = "sku_id IN ('sku5', 'sku6', 'sku7')"
+    await shop.fetch(f"UPDATE sku_price_roots SET shown_digest = '' WHERE {of_list}")
+    session = Session(database_url, "looker")
+    await session.connect()
+    worker = PriceWindowWorker(database_url, committer)
+    hidden = f"SELECT sku_id FROM sku_price_roots WHERE shown_digest = '' AND {of_list}"
+    due = "SELECT price_list_id FROM price_lists WHERE shown_time IS NULL"
+    for row in added[:4]:
+        await worker.show_due(session)
+        await shop(UpsertPrices("sale", (row,)))
+    assert await shop.fetch(hidden) == []
+    assert await shop.fetch(due) == [("sale",)], "what was added behind its back was not looked at"
+    for _ in range(len(added)):
+        await worker.show_due(session)
+    await session.close()
+    assert await shop.fetch(due) == []
+
+
 async def told_price_count(shop: CarryOut) -> int:
     [(told,)] = await shop.fetch("SELECT count(*) FROM events WHERE type LIKE '%%SkuPricesChanged'")
     return int(told)
