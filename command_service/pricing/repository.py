@@ -317,10 +317,13 @@ class PriceBookRepository:
         return self._kept[place]
 
     def _keep(self, skus: Mapping[_Place, frozenset[str]]) -> None:
-        """Keeps what fits; what is in the book no more makes room only if it must."""
+        """Keeps what is in the book and fits.
+
+        A lane that still counted on the rest asks again. To be put off once more it takes another change
+        that the other lane reads first, so the two cannot hold each other up for good.
+        """
         added = {place: each for place, each in skus.items() if place not in self._kept}
-        if _size(self._kept) + _size(added) > PROMOTION_SKUS_KEPT_MAX:
-            self._kept = {place: each for place, each in self._kept.items() if place in skus}
+        self._kept = {place: each for place, each in self._kept.items() if place in skus}
         room = PROMOTION_SKUS_KEPT_MAX - _size(self._kept)
         for place, each in added.items():
             room -= 1 + len(each)

@@ -88,6 +88,39 @@ async def test_no_more_skus_are_kept_than_there_is_room_for(
     assert (set(book.promotions), sent_count) == ({"half"}, 0)
 
 
+async def test_what_has_left_the_book_is_asked_for_no_more(carry_out: CarryOut) -> None:
+    """However often promotions change, or end: each batch says what it knows."""
+    repository = PriceBookRepository()
+    for basis_points in (1_000, 2_000, 3_000):
+        await carry_out(UpsertPromotions((promotion("ten", PercentageOff(basis_points)), HALF)))
+        await read(carry_out, repository)
+    assert places_known(repository) == {("ten", 3), ("half", 1)}
+    await carry_out(UpsertPromotions((promotion("ten", PercentageOff(3_000), active=False),)))
+    await read(carry_out, repository)
+    assert places_known(repository) == {("half", 1)}
+
+
+def places_known(repository: PriceBookRepository) -> set[tuple[str, int]]:
+    """Promotions, each with its version, of which PostgreSQL is told not to send the SKUs."""
+    [statement] = repository.load(KEYS)
+    assert isinstance(statement.parameters, tuple)
+    _, promotion_ids, versions = statement.parameters
+    return set(zip(promotion_ids, versions, strict=True))
+
+
+async def test_a_change_puts_off_a_lane_once_that_read_before_it(carry_out: CarryOut) -> None:
+    """Two lanes do not drive each other out of what they know again and again."""
+    await carry_out(UpsertPromotions((TEN,)))
+    repository = PriceBookRepository()
+    await read(carry_out, repository)
+    rows_before = await rows_read(carry_out, repository)
+    await carry_out(UpsertPromotions((promotion("ten", PercentageOff(1_000), sku_ids={"jug"}),)))
+    book, _ = await read(carry_out, repository)
+    with pytest.raises(Interrupted):
+        repository.assemble(KEYS, [rows_before])
+    assert [await read(carry_out, repository) for _ in range(2)] == [(book, 0)] * 2
+
+
 async def test_what_another_lane_let_go_of_meanwhile_is_asked_for_again(carry_out: CarryOut) -> None:
     await carry_out(UpsertPromotions((TEN,)))
     repository = PriceBookRepository()
