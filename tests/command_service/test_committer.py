@@ -47,8 +47,9 @@ CREATE TABLE counters (name text PRIMARY KEY, value int NOT NULL CHECK (value <=
 
 SLOW_WRITES = """
 CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN PERFORM pg_sleep(0.2); RETURN new; END $$;
-CREATE TRIGGER slow BEFORE UPDATE ON counters FOR EACH ROW EXECUTE FUNCTION dawdle()
+$$ BEGIN PERFORM pg_sleep({seconds}); RETURN new; END $$;
+CREATE TRIGGER slow BEFORE UPDATE ON counters FOR EACH ROW
+WHEN (new.name LIKE '{names}') EXECUTE FUNCTION dawdle()
 """
 
 
@@ -285,10 +286,10 @@ def sizes_of_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_a_batch_that_takes_too_long_is_put_back_and_done_in_smaller_ones(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nine commands take 0.2 s each, and a statement may take 0.7 s: all are carried out, once."""
-    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(statement_seconds_max=0.7))
+    """Nine commands take 0.4 s each, and a statement may take 3 s: all are carried out, once."""
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(statement_seconds_max=3))
     with psycopg.connect(counters, autocommit=True) as connection:
-        connection.execute(SLOW_WRITES)
+        connection.execute(SLOW_WRITES.format(seconds=0.4, names="n%"))
     sizes = sizes_of_batches(monkeypatch)
     async with committing(counters) as committer:
         items = [submission(Count(f"n{i}")) for i in range(9)]
@@ -303,14 +304,12 @@ async def test_a_lone_command_that_takes_too_long_holds_up_its_lane_once(
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same again would take as long."""
-    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(statement_seconds_max=0.7))
+    monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(statement_seconds_max=3))
     with psycopg.connect(counters, autocommit=True) as connection:
-        connection.execute(SLOW_WRITES.replace("0.2", "30"))
+        connection.execute(SLOW_WRITES.format(seconds=30, names="slow"))
     sizes = sizes_of_batches(monkeypatch)
     async with committing(counters) as committer:
         assert isinstance(await answer_of(committer, submission(Count("slow"))), DatabaseUnavailable)
-        with psycopg.connect(counters, autocommit=True) as connection:
-            connection.execute("DROP TRIGGER slow ON counters")
         assert (await committer.submit(submission(Count("swift")))).body == b"1"
     assert sizes == [1, 1]
     assert not value_of(counters, "slow")
