@@ -45,6 +45,14 @@ def make_shop(home: Path) -> None:
     (home / CLUSTER).mkdir(parents=True)
 
 
+def homes_of_shop(closed: Path) -> tuple[Path, Path]:
+    """Where it belongs, and where an earlier version has put it in the temporary directory."""
+    home = postgres_home(closed, is_chosen=False)
+    former = Path(tempfile.gettempdir()) / f"shopkeeper-{home.name}"
+    make_shop(former)
+    return home, former
+
+
 def test_a_directory_that_can_be_entered_is_taken(open_dir: Path) -> None:
     for is_chosen in (True, False):
         assert postgres_home(open_dir / "shop", is_chosen=is_chosen) == open_dir / "shop"
@@ -110,9 +118,7 @@ def test_a_shop_that_lies_in_the_temporary_directory_is_told_and_can_be_taken_al
     closed: Path, state: Path, monkeypatch: pytest.MonkeyPatch, open_dir: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(open_dir / "tmp"))
-    home = postgres_home(closed, is_chosen=False)
-    former = open_dir / "tmp" / f"shopkeeper-{home.name}"
-    make_shop(former)
+    home, former = homes_of_shop(closed)
     with pytest.raises(NoPlaceToRun, match=rf"mv -T {former} {home}"):
         postgres_home(closed, is_chosen=False)
     with pytest.raises(NoPlaceToRun, match=f"are in {former}"):
@@ -125,9 +131,7 @@ def test_a_folder_that_somebody_else_made_in_the_temporary_directory_is_no_shop_
     closed: Path, state: Path, monkeypatch: pytest.MonkeyPatch, open_dir: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(open_dir / "tmp"))
-    home = postgres_home(closed, is_chosen=False)
-    former = open_dir / "tmp" / f"shopkeeper-{home.name}"
-    make_shop(former)
+    home, former = homes_of_shop(closed)
     NOBODY.owns(former)
     assert postgres_home(closed, is_chosen=False) == home
 

@@ -179,17 +179,21 @@ class Broken(Committer):
         raise Internal(error_id="e1")
 
 
-async def test_a_command_that_hits_an_error_is_left_alone_for_a_while(
-    shop: CarryOut, database_url: str
-) -> None:
-    order = await place(shop, "c1", hold=MOMENT, sku1=1)
-    broken = Broken()
+async def three_rounds(database_url: str, broken: Broken) -> None:
     session = ExpiryLookout(database_url, "looker")
     worker = ExpiryWorker(session, broken)
     await session.connect()
     for _ in range(3):
         await worker.expire_due(session)
     await session.close()
+
+
+async def test_a_command_that_hits_an_error_is_left_alone_for_a_while(
+    shop: CarryOut, database_url: str
+) -> None:
+    order = await place(shop, "c1", hold=MOMENT, sku1=1)
+    broken = Broken()
+    await three_rounds(database_url, broken)
     assert [submission.command for submission in broken.asked] == [ExpireOrder(order.order_id)]
 
 
@@ -199,12 +203,7 @@ async def test_what_fails_does_not_keep_the_rest_from_expiring(
     monkeypatch.setattr("command_service.checkout.expiry.DUE_COUNT_MAX", 2)
     orders = [await place(shop, f"c{number}", hold=MOMENT, sku1=1) for number in range(5)]
     broken = Broken()
-    session = ExpiryLookout(database_url, "looker")
-    worker = ExpiryWorker(session, broken)
-    await session.connect()
-    for _ in range(3):
-        await worker.expire_due(session)
-    await session.close()
+    await three_rounds(database_url, broken)
     asked = [submission.command for submission in broken.asked]
     assert sorted(asked, key=repr) == sorted((ExpireOrder(o.order_id) for o in orders), key=repr)
 
