@@ -23,6 +23,10 @@ CONTESTED = Counter(
     "shopkeeper_projection_contested_total", "Partitions that another projector wrote first."
 )
 FAILURES = Counter("shopkeeper_projection_failures_total", "Rounds that failed and are tried again.")
+STUCK_GENERATIONS = Gauge(
+    "shopkeeper_projection_stuck_generations",
+    "Generations that cannot be fed, beside the one that serves.",
+)
 GENERATIONS_BEGUN = Counter(
     "shopkeeper_projection_generations_begun_total", "Generations begun because none could serve."
 )

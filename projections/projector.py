@@ -23,6 +23,8 @@ from projections.metrics import (
     LAG_SECONDS,
     POSITION,
 )
+from projections.retelling import UnknownEvent
+from projections.set_aside import SetAside
 from read_models.checkpoints import Checkpoint
 from read_models.connections import REDIS_AWAY, REDIS_FULL, Connection
 from read_models.partitions import PARTITIONS
@@ -49,6 +51,9 @@ FAILING_SECONDS_MAX = 5.0
 """How long rounds may fail before the service says that it is not well: longer than a restart of a
 server that the next round gets over."""
 
+
+CANNOT_GO_ON = (CannotBeFed, UnknownEvent, REDIS_FULL)
+"""What one generation may fail for while others are fed: it shows, and is told, something else."""
 
 SERVER_AWAY = (*REDIS_AWAY, psycopg.OperationalError, TimeoutError)
 """Nothing is wrong here: PostgreSQL or Redis cannot be reached."""
@@ -95,6 +100,7 @@ class Projector:
         self._task: asyncio.Task[None] | None = None
         self._failing_since: float | None = None
         self._reminder = Reminder()
+        self._set_aside = SetAside()
 
     async def start(self) -> None:
         """Begins to feed, in a task of its own."""
@@ -147,6 +153,7 @@ class Projector:
         registry = await load_registry(self._connection)
         complete = registry.in_state(GenerationState.COMPLETE)
         building = registry.in_state(GenerationState.BUILDING)
+        self._set_aside.keep([each.number for each in registry.generations])
         if not complete and not building:
             await self._begin_generation()
             return True
@@ -177,14 +184,29 @@ class Projector:
         return await self._feed_each(registry, building) or has_more
 
     async def _feed_each(self, registry: Registry, building: tuple[Generation, ...]) -> bool:
+        """Each by itself: one that cannot go on keeps no other one from it."""
         has_more = False
-        for generation in building:
-            has_more |= await self._feed_building(registry, generation)
+        for generation in self._to_feed(registry, building):
+            try:
+                has_more |= await self._feed_building(registry, generation)
+            except CANNOT_GO_ON as error:
+                if generation.number == _foremost(registry):
+                    raise
+                self._set_aside.add(generation.number, error)
         return has_more
+
+    def _to_feed(self, registry: Registry, generations: Sequence[Generation]) -> list[Generation]:
+        """All but those that were set aside. The foremost never rests: there is nothing to spare."""
+        foremost = _foremost(registry)
+        return [
+            each
+            for each in generations
+            if each.number == foremost or not self._set_aside.rests(each.number)
+        ]
 
     async def _feed_complete(self, registry: Registry, complete: tuple[Generation, ...]) -> bool:
         answering = await self._still_answering(registry, complete[0].incarnation)
-        return await self._feed_together(registry, [*complete, *answering])
+        return await self._feed_together(registry, self._to_feed(registry, [*complete, *answering]))
 
     async def _feed_together(self, registry: Registry, generations: Sequence[Generation]) -> bool:
         found = await self._feeder.look([each.number for each in generations])
@@ -197,15 +219,28 @@ class Projector:
         try:
             fed = await self._feeder.feed(found)
         except CannotBeFed as stuck:
-            others = [each for each in generations if each.number != stuck.generation]
-            if others:
-                await self._feed_together(registry, others)
-            raise
+            return await self._feed_without(registry, generations, stuck)
+        self._set_aside.remove(found.checkpoints.keys())
         if is_measured:
             _measure(found, found.batch.through_position)
         if fed.is_level:
             await self._complete_again(found)
         return fed.has_more
+
+    async def _feed_without(
+        self, registry: Registry, generations: Sequence[Generation], stuck: CannotBeFed
+    ) -> bool:
+        """Feeds the other ones.
+
+        Raises:
+            CannotBeFed: the one that is stuck is the foremost.
+        """
+        others = [each for each in generations if each.number != stuck.generation]
+        has_more = bool(others) and await self._feed_together(registry, others)
+        if stuck.generation == _foremost(registry):
+            raise stuck
+        self._set_aside.add(stuck.generation, stuck)
+        return has_more
 
     async def _complete_again(self, found: Found) -> None:
         """Marks what came back not complete: a server of a cluster may have saved it half filled."""
@@ -218,10 +253,11 @@ class Projector:
         found = await self._feeder.look([generation.number])
         if await self._is_past(registry, [generation], found):
             return True
-        is_next_to_serve = registry.serving is None
+        is_next_to_serve = generation.number == _foremost(registry)
         if is_next_to_serve:
             _measure(found, found.after)
         fed = await self._feeder.feed(found)
+        self._set_aside.remove([generation.number])
         if is_next_to_serve:
             _measure(found, found.batch.through_position)
         if not fed.is_level:
@@ -322,6 +358,17 @@ async def begin_generation(
         await delete_generation(connection, number)
         return None
     return number
+
+
+def _foremost(registry: Registry) -> int:
+    """The generation that serves or, while none does, the newest, which is to.
+
+    For its sake any other one waits; if it cannot be fed, the views stand still.
+    """
+    if registry.serving is not None:
+        return registry.serving
+    dropping = registry.in_state(GenerationState.DROPPING)
+    return max(each.number for each in registry.generations if each not in dropping)
 
 
 def _refuse_past(registry: Registry, incarnation: str) -> None:

@@ -134,7 +134,7 @@ async def _until_complete(steps: Rebuild, number: int) -> None:
                 last_position, moved_seconds = reached.position, clock()
             if clock() - moved_seconds > STALL_SECONDS_MAX:
                 raise Problem(
-                    f"generation {number} does not grow: do the projections run?",
+                    f"generation {number} does not grow: do the projections run? Their log says why",
                     ExitStatus.UNREACHABLE,
                 )
             await asyncio.sleep(POLL_SECONDS)

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import redis
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 import projections.projector
@@ -24,6 +23,7 @@ from read_models.registry import GenerationState, load_registry
 from read_models.views import STOCK
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
+from tests.projections.what_is_told import HealthRecord, metric
 from tests.read_side import Log, all_values, serving, settle, stock_moved
 
 
@@ -146,13 +146,6 @@ async def test_an_event_that_is_not_known_stops_the_views_and_is_not_skipped(
     assert {each and each.position for each in checkpoints} == {position}
 
 
-def metric(name: str) -> float:
-    """What Prometheus would be told."""
-    value = REGISTRY.get_sample_value(name)
-    assert value is not None, name
-    return value
-
-
 async def test_while_the_first_views_are_filled_the_lag_is_told(
     log: Log, connection: Connection, new_projector: Callable[..., Projector]
 ) -> None:
@@ -198,19 +191,6 @@ async def test_a_generation_is_begun_once_however_many_begin_it(connection: Conn
     [generation] = (await load_registry(connection)).generations
     # In the same millisecond they make the same number.
     assert set(begun) - {None} == {generation.number}
-
-
-class HealthRecord:
-    """Keeps what the projector says of itself."""
-
-    def __init__(self) -> None:
-        self.is_well = True
-
-    async def say_well(self) -> None:
-        self.is_well = True
-
-    async def say_unwell(self) -> None:
-        self.is_well = False
 
 
 async def test_a_projector_that_cannot_go_on_says_so_and_how_far_it_is_behind(

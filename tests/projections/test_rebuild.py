@@ -1,13 +1,12 @@
 """Rebuilding while the shop goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
 import redis
 
-from event_log.reader import LogReader
 from ops.embedded import EmbeddedValkey
 from projections.comparing import NotLevel
 from projections.feeding import CannotBeFed, Feeder
@@ -22,13 +21,6 @@ from read_models.views import STOCK
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
 from tests.read_side import Log, all_values, serving, settle, stock_moved
-
-
-@pytest.fixture
-async def rebuild(connection: Connection, database_url: str) -> AsyncIterator[Rebuild]:
-    reader = LogReader(database_url, application_name="test rebuild")
-    yield Rebuild(connection, reader)
-    await reader.close()
 
 
 def record_days(log: Log, count: int) -> int:
