@@ -3,14 +3,11 @@
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
-from typing import Any, TypeVar
-
-import pytest
+from typing import TypeVar
 
 from command_service.checkout.place_order import PlaceOrder
 from command_service.checkout.record_payment import RecordPayment
 from command_service.checkout.record_refund import RecordRefund
-from command_service.errors import Refusal
 from command_service.inventory.domain import (
     LOCATION,
     RESERVATION,
@@ -177,15 +174,6 @@ class OrderShop(ShopInMemory):
         uses = self.world.get(COUPON_CUSTOMER, (coupon_code, customer_id))
         return uses.used_count if uses else 0
 
-    def snapshot(self) -> object:
-        """All aggregates and the number of facts: equal before and after a refusal."""
-        rows = {
-            (rank, key): self.world.get(self.world._kinds[rank], key)
-            for rank, loaded in self.world._loaded.items()
-            for key in loaded
-        }
-        return {place: row for place, row in rows.items() if row is not None}, len(self.events)
-
 
 def shop_with_coupon(**limits: int) -> OrderShop:
     """A shop with the coupon TENTH: ten percent off."""
@@ -193,12 +181,3 @@ def shop_with_coupon(**limits: int) -> OrderShop:
     shop.promote("tenth", PercentageOff(1_000))
     shop.give_coupon("TENTH", "tenth", **limits)
     return shop
-
-
-def refused(shop: OrderShop, command: Command[Any], refusal: type[Refusal]) -> dict[str, str]:
-    """The refusal's facts, once it is certain that nothing has changed."""
-    before = shop.snapshot()
-    with pytest.raises(refusal) as caught:
-        shop.carry_out(command)
-    assert shop.snapshot() == before
-    return caught.value.facts

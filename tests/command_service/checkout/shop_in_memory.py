@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import pytest
+
 from command_service.cart.domain import CART, Cart
 from command_service.catalog.domain import SKU, SaleState, Sku
 from command_service.checkout.add_cart_line import AddCartLine
@@ -13,6 +15,7 @@ from command_service.checkout.create_cart import CreateCart
 from command_service.checkout.merge_carts import MergeCarts
 from command_service.checkout.reprice_cart import RepriceCart
 from command_service.checkout.set_cart_line_quantity import SetCartLineQuantity
+from command_service.errors import Refusal
 from command_service.pricing.domain import (
     COUPON,
     COUPON_CUSTOMER,
@@ -103,6 +106,15 @@ class ShopInMemory:
         cart = self.world.get(CART, cart_id)
         assert cart is not None
         return cart
+
+    def snapshot(self) -> object:
+        """All aggregates and the number of facts: equal before and after a refusal."""
+        rows = {
+            (rank, key): self.world.get(self.world._kinds[rank], key)
+            for rank, loaded in self.world._loaded.items()
+            for key in loaded
+        }
+        return {place: row for place, row in rows.items() if row is not None}, len(self.events)
 
     def pass_time(self, span: timedelta) -> None:
         self.now += span
@@ -219,3 +231,12 @@ class ShopInMemory:
                 self.world.get(touch.kind, touch.key)
             except NotLoadedError:
                 self.world.load(touch.kind, {touch.key: None})
+
+
+def refused(shop: ShopInMemory, command: Command[Any], refusal: type[Refusal]) -> dict[str, str]:
+    """The refusal's facts, once it is certain that nothing has changed."""
+    before = shop.snapshot()
+    with pytest.raises(refusal) as caught:
+        shop.carry_out(command)
+    assert shop.snapshot() == before
+    return caught.value.facts

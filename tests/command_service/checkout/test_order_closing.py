@@ -20,8 +20,8 @@ from command_service.inventory.domain import ReservationState
 from command_service.inventory.events import StockMoved
 from command_service.ordering.domain import OrderState
 from command_service.ordering.lines import Units
-from tests.command_service.checkout.order_shop import HOLD, OrderShop, refused, shop_with_coupon
-from tests.command_service.checkout.shop_in_memory import apply
+from tests.command_service.checkout.order_shop import HOLD, OrderShop, shop_with_coupon
+from tests.command_service.checkout.shop_in_memory import apply, refused
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ from command_service.ordering.domain import OrderState, PaymentOutcome
 from command_service.ordering.events import OrderCancelled, OrderLinesCancelled, OrderProgressed
 from command_service.ordering.lines import Units
 from command_service.pricing.domain import PercentageOff
-from tests.command_service.checkout.order_shop import HOLD, OrderShop, refused, shop_with_coupon
-from tests.command_service.checkout.shop_in_memory import apply
+from tests.command_service.checkout.order_shop import HOLD, OrderShop, shop_with_coupon
+from tests.command_service.checkout.shop_in_memory import apply, refused
 
 ONE_MUG = (Units("mug", 1),)
 ONE_LAMP = (Units("lamp", 1),)

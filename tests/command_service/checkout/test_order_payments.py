@@ -22,8 +22,8 @@ from command_service.inventory.events import StockMoved
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome
 from command_service.ordering.lines import Units
-from tests.command_service.checkout.order_shop import HOLD, OrderShop, refused, shop_with_coupon
-from tests.command_service.checkout.shop_in_memory import apply
+from tests.command_service.checkout.order_shop import HOLD, OrderShop, shop_with_coupon
+from tests.command_service.checkout.shop_in_memory import apply, refused
 
 LAST_MOMENT = HOLD - timedelta(microseconds=1)
 

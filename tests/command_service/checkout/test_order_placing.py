@@ -26,8 +26,8 @@ from command_service.money import Money
 from command_service.ordering.domain import OrderState, PaymentMode
 from command_service.ordering.events import OrderPlaced
 from command_service.pricing.domain import AmountOff, FreeShipping
-from tests.command_service.checkout.order_shop import CONTACT, HOLD, OrderShop, refused, shop_with_coupon
-from tests.command_service.checkout.shop_in_memory import add, apply, create
+from tests.command_service.checkout.order_shop import CONTACT, HOLD, OrderShop, shop_with_coupon
+from tests.command_service.checkout.shop_in_memory import add, apply, create, refused
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from command_service.errors import (
 from command_service.inventory.domain import ReservationState
 from command_service.ordering.domain import OrderState
 from command_service.ordering.lines import Units
-from tests.command_service.checkout.order_shop import OrderShop, refused
-from tests.command_service.checkout.shop_in_memory import add, create
+from tests.command_service.checkout.order_shop import OrderShop
+from tests.command_service.checkout.shop_in_memory import add, create, refused
 
 
 @pytest.fixture

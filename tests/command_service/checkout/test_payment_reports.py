@@ -22,13 +22,14 @@ from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
 from command_service.payment.reports import Lost
 from payment_providers.port import Flow, ProviderState
-from tests.command_service.checkout.order_shop import HOLD, refused
+from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import (
     ProviderShop,
     ask_back,
     event_names,
     provider_refund,
 )
+from tests.command_service.checkout.shop_in_memory import refused
 from tests.command_service.payment.tellings import authorized, captured, told
 
 

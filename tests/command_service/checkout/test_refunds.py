@@ -27,13 +27,14 @@ from command_service.payment.domain import CaptureMode
 from command_service.payment.refunds import RefundedLine, RefundState
 from command_service.payment.reports import Refused
 from payment_providers.port import ProviderRefund
-from tests.command_service.checkout.order_shop import HOLD, refused
+from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import (
     ProviderShop,
     ask_back,
     event_names,
     provider_refund,
 )
+from tests.command_service.checkout.shop_in_memory import refused
 from tests.command_service.payment.tellings import refund_told
 
 FAILED, PENDING, SUCCEEDED = (
