@@ -9,7 +9,6 @@ from command_service.errors import (
     BackorderLimitInUse,
     LocationNotFound,
     OutOfStock,
-    Refusal,
     SkuNeverStocked,
     StockChanged,
     StockNotFound,
@@ -42,6 +41,7 @@ from tests.command_service.inventory.warehouse import (
     NORTH,
     SOUTH,
     assert_ledger_adds_up,
+    assert_refused,
     committed,
     counted,
     held,
@@ -54,17 +54,6 @@ from tests.command_service.inventory.warehouse import (
 OPEN = Location(NORTH, "North", 1, active=True)
 CLOSED = Location(NORTH, "North", 1, active=False)
 CLOSE_NORTH = UpsertLocations((CLOSED,))
-
-
-async def assert_refused(
-    carry_out: CarryOut, command: Command[Any], refusal: type[Refusal], **facts: str
-) -> None:
-    """It is refused with these facts, and nothing changes."""
-    before = await stored(carry_out)
-    with pytest.raises(refusal) as refused:
-        await carry_out(command)
-    assert facts.items() <= refused.value.facts.items()
-    assert await stored(carry_out) == before
 
 
 async def states(carry_out: CarryOut, command: Command[tuple[RowOutcome, ...]]) -> list[str]:

@@ -7,7 +7,6 @@ import pytest
 
 from command_service.errors import (
     OutOfStock,
-    Refusal,
     ReservationAlreadyExists,
     ReservationNotCommitted,
     ReservationNotExpired,
@@ -33,6 +32,7 @@ from tests.command_service.inventory.warehouse import (
     NORTH,
     SOUTH,
     assert_ledger_adds_up,
+    assert_refused,
     committed,
     counted,
     held,
@@ -50,17 +50,6 @@ EVERY_CHANGE: Sequence[Command[Reservation]] = (
     ShipReservation("r"),
     ExpireReservation("r"),
 )
-
-
-async def assert_refused(
-    carry_out: CarryOut, command: Command[Reservation], refusal: type[Refusal], **facts: str
-) -> None:
-    """It is refused with these facts, and nothing changes."""
-    before = await stored(carry_out)
-    with pytest.raises(refusal) as refused:
-        await carry_out(command)
-    assert facts.items() <= refused.value.facts.items()
-    assert await stored(carry_out) == before
 
 
 async def test_a_hold_reserves_units_and_is_stored_with_its_lines(carry_out: CarryOut) -> None:

@@ -1,7 +1,11 @@
 """A small warehouse for the tests of inventory, and what must hold in it at all times."""
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
+
+from command_service.errors import Refusal
 from command_service.inventory.commands import (
     AdjustStock,
     ReceiveStock,
@@ -11,6 +15,7 @@ from command_service.inventory.commands import (
 from command_service.inventory.domain import COUNTERS, Demand, Level, Location, Reservation
 from command_service.inventory.movements import StockRow
 from command_service.inventory.reservation_commands import CommitReservation, ReserveStock
+from command_service.world import Command
 from tests.command_service.conftest import CarryOut
 
 NORTH, SOUTH = "north", "south"
@@ -77,6 +82,17 @@ async def policy(
 ) -> None:
     """Sets the policy at NORTH."""
     await carry_out(SetStockPolicy(sku_id, NORTH, safety_stock, backorder_limit))
+
+
+async def assert_refused(
+    carry_out: CarryOut, command: Command[Any], refusal: type[Refusal], **facts: str
+) -> None:
+    """It is refused with these facts, and nothing changes."""
+    before = await stored(carry_out)
+    with pytest.raises(refusal) as refused:
+        await carry_out(command)
+    assert facts.items() <= refused.value.facts.items()
+    assert await stored(carry_out) == before
 
 
 async def assert_ledger_adds_up(carry_out: CarryOut) -> None:
