@@ -21,6 +21,8 @@ from projections.contexts import PROJECTIONS
 from projections.feeding import Feeder
 from projections.projector import Projector
 from read_models.connections import CLUSTER_SCHEME, Connection, connect
+from read_models.partitions import PARTITIONS
+from read_models.reading import read_checkpoints
 from read_models.registry import load_registry
 from shopkeeper.inventory.v1.inventory_events_pb2 import StockMoved
 from shopkeeper.inventory.v1.inventory_pb2 import StockLevel
@@ -122,6 +124,15 @@ async def settle(projector: Projector) -> None:
         if not await projector.round():
             return
     raise AssertionError("the projector never comes to rest")
+
+
+async def has_arrived(connection: Connection, position: int) -> bool:
+    """Whether every partition of the generation that serves has come to this position."""
+    number = (await load_registry(connection)).serving
+    if number is None:
+        return False
+    found = await read_checkpoints(connection, number, PARTITIONS)
+    return all(each is not None and each.position == position for each in found)
 
 
 async def all_values(connection: Connection, generation: int) -> dict[str, object]:

@@ -16,11 +16,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from ops.embedded import EmbeddedValkey
 from ops.ports import free_port
 from read_models.connections import Connection
-from read_models.partitions import PARTITIONS
-from read_models.reading import read_checkpoints
-from read_models.registry import load_registry
 from tests.eventually import eventually
-from tests.read_side import Log, stock_moved
+from tests.read_side import Log, has_arrived, stock_moved
 
 
 @contextmanager
@@ -47,15 +44,8 @@ async def test_it_projects_says_that_it_is_healthy_and_ends_when_asked(
     last = log.record(stock_moved("MUG", 1))
     address = f"127.0.0.1:{free_port()}"
 
-    async def has_arrived() -> bool:
-        number = (await load_registry(connection)).serving
-        if number is None:
-            return False
-        found = await read_checkpoints(connection, number, PARTITIONS)
-        return all(each is not None and each.position == last for each in found)
-
     with process(database_url, read_models_url, address) as service:
-        await eventually(has_arrived, seconds=30)
+        await eventually(lambda: has_arrived(connection, last), seconds=30)
         async with grpc.aio.insecure_channel(address) as channel:
             health: Any = HealthStub(channel)
             answer = await health.Check(HealthCheckRequest())

@@ -17,7 +17,7 @@ from read_models.writing import Change, GenerationWrite, What, read_views, write
 from shopkeeper.ordering.v1.ordering_events_pb2 import OrderPlaced
 from tests.eventually import eventually
 from tests.projections.shop_events import a_day
-from tests.read_side import Log, all_values, serving, settle, stock_moved
+from tests.read_side import Log, all_values, has_arrived, serving, settle, stock_moved
 
 
 async def test_they_end_where_one_alone_ends(
@@ -31,14 +31,7 @@ async def test_they_end_where_one_alone_ends(
         last = log.record(*a_day(number % 20), *(stock_moved("HOT", n) for n in range(5)))
         await asyncio.sleep(0)
 
-    async def has_arrived() -> bool:
-        number = (await load_registry(connection)).serving
-        if number is None:
-            return False
-        found = await read_checkpoints(connection, number, PARTITIONS)
-        return all(each is not None and each.position == last for each in found)
-
-    await eventually(has_arrived, seconds=30)
+    await eventually(lambda: has_arrived(connection, last), seconds=30)
     for racer in racers:
         await racer.drain()
     raced = await all_values(connection, await serving(connection))
