@@ -196,11 +196,6 @@ class ProviderShop(OrderShop):
         return captured_minor - sum(each.amount_minor for each in self.refunded_at_provider.values())
 
 
-def event_names(shop: ProviderShop, since: int) -> list[str]:
-    """What was told since so many events."""
-    return [type(event).__name__ for event in shop.events[since:]]
-
-
 def ask_back(
     shop: ProviderShop,
     order: Order,

@@ -240,3 +240,8 @@ def refused(shop: ShopInMemory, command: Command[Any], refusal: type[Refusal]) -
         shop.carry_out(command)
     assert shop.snapshot() == before
     return caught.value.facts
+
+
+def event_names(shop: ShopInMemory, since: int) -> list[str]:
+    """What was told since so many events."""
+    return [type(event).__name__ for event in shop.events[since:]]

@@ -23,7 +23,7 @@ from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome
 from command_service.ordering.lines import Units
 from tests.command_service.checkout.order_shop import HOLD, OrderShop, shop_with_coupon
-from tests.command_service.checkout.shop_in_memory import apply, refused
+from tests.command_service.checkout.shop_in_memory import apply, event_names, refused
 
 LAST_MOMENT = HOLD - timedelta(microseconds=1)
 
@@ -31,10 +31,6 @@ LAST_MOMENT = HOLD - timedelta(microseconds=1)
 @pytest.fixture
 def shop() -> OrderShop:
     return OrderShop()
-
-
-def event_names(shop: OrderShop, since: int) -> list[str]:
-    return [type(event).__name__ for event in shop.events[since:]]
 
 
 def test_a_full_payment_commits_the_stock(shop: OrderShop) -> None:

@@ -26,10 +26,9 @@ from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import (
     ProviderShop,
     ask_back,
-    event_names,
     provider_refund,
 )
-from tests.command_service.checkout.shop_in_memory import refused
+from tests.command_service.checkout.shop_in_memory import event_names, refused
 from tests.command_service.payment.tellings import authorized, captured, told
 
 
