@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from ops.demo.accounts import Accounts, Bucket
 from ops.demo.buyers import is_restocked
 from ops.demo.errands import SHIPPING_ENDS, Plan
 from ops.demo.provider import Provider
-from ops.demo.sales import CURRENCY_CODE, Line
+from ops.demo.sales import CURRENCY_CODE, units_by_code
 from ops.demo.shop import Shop
 from ops.demo.staff import ACTOR
 from ops.wire import rpcs
@@ -116,19 +116,12 @@ def expected_units(plan: Plan, accounts: Accounts) -> dict[str, Units]:
     for line in filter(is_restocked, accounts.lines_in(Bucket.RETURNED)):
         supplied[line.code] -= line.quantity
     ordered = accounts.lines_in(Bucket.ORDERED)
-    sold = _units(ordered)
-    shipped = _units(line for line in ordered if line.invoiced_time < SHIPPING_ENDS)
+    sold = units_by_code(ordered)
+    shipped = units_by_code(line for line in ordered if line.invoiced_time < SHIPPING_ENDS)
     return {
         code: Units(supplied=supplied[code], sold=sold[code], shipped=shipped[code])
         for code in supplied.keys() | sold.keys()
     }
-
-
-def _units(lines: Iterable[Line]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for line in lines:
-        total[line.code] += line.quantity
-    return total
 
 
 async def _token_of_now(shop: Shop, plan: Plan, accounts: Accounts) -> str:

@@ -1,11 +1,10 @@
 """How much lies on the shelves before the first order, so that some codes run out. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
-from ops.demo.sales import Line, Nature, of_nature
+from ops.demo.sales import Line, Nature, of_nature, units_by_code
 
 WAREHOUSE = "warehouse"
 ANNEX = "annex"
@@ -32,7 +31,7 @@ def opening_stock(lines: Sequence[Line], returned_sales: Iterable[Line]) -> Open
     write-off takes units that somebody paid for, and codes that come back, so that their sale is
     certain. What staff correct lies in the warehouse alone, where they count.
     """
-    demand = _units(of_nature(lines, Nature.SALE))
+    demand = units_by_code(of_nature(lines, Nature.SALE))
     adjustments = of_nature(lines, Nature.ADJUSTMENT)
     adjusted = {line.code for line in adjustments}
     spared = adjusted | {sale.code for sale in returned_sales}
@@ -41,17 +40,10 @@ def opening_stock(lines: Sequence[Line], returned_sales: Iterable[Line]) -> Open
     for code in sorted(demand.keys() - adjusted):
         scarcity = demand[code] * SCARCE_SHARE_PERCENT // 100
         units |= _over_locations(code, scarcity if code in scarce else _ample(demand[code]))
-    written_off = _units(line for line in adjustments if line.quantity < 0)
+    written_off = units_by_code(line for line in adjustments if line.quantity < 0)
     for code in sorted(adjusted):
         units[code, WAREHOUSE] = _ample(demand[code] - written_off[code])
     return OpeningStock(units, frozenset(scarce))
-
-
-def _units(lines: Iterable[Line]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for line in lines:
-        total[line.code] += line.quantity
-    return total
 
 
 def _is_unlucky(code: str) -> bool:

@@ -11,7 +11,7 @@ Every line is exactly one of four things (`Nature`), decided by the first rule t
 
 import csv
 import gzip
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +122,14 @@ def by_invoice(lines: Iterable[Line]) -> dict[str, tuple[Line, ...]]:
 def of_nature(lines: Iterable[Line], nature: Nature) -> tuple[Line, ...]:
     """The lines that are of one nature."""
     return tuple(line for line in lines if line.nature is nature)
+
+
+def units_by_code(lines: Iterable[Line]) -> Counter[str]:
+    """The units of the lines, added up by code; what came back or was written off counts below 0."""
+    total: Counter[str] = Counter()
+    for line in lines:
+        total[line.code] += line.quantity
+    return total
 
 
 def match_returns(lines: Sequence[Line]) -> dict[int, Line]:
