@@ -4,19 +4,14 @@ from typing import Any
 
 import httpx
 
+from payment_providers.failures import retry_after_seconds
 from payment_providers.port import (
     Declined,
     NotAccepted,
     NotDone,
     OutcomeUnknown,
     ProviderFailure,
-    Unreachable,
 )
-
-_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-
-RETRY_SECONDS_MAX = 60.0
-"""A longer Retry-After is not believed: the worker would sleep over the life of the order."""
 
 NO_SUCH_THING = frozenset({"INVALID_RESOURCE_ID", "RESOURCE_NOT_FOUND"})
 DONE_BEFORE = frozenset(
@@ -63,16 +58,11 @@ def failure_of(response: httpx.Response) -> ProviderFailure:
     told = _told(response)
     code = _code(told) or f"http_{response.status_code}"
     kind = _class_of(response.status_code, code, is_paypals=told is not None)
-    failure = kind(code, retry_after_seconds=_retry_seconds(response))
+    failure = kind(code, retry_after_seconds=retry_after_seconds(response.headers))
     debug_id = (told or {}).get("debug_id")
     if debug_id:
         failure.add_note(f"PayPal's debug_id is {debug_id}")  # what its support asks for
     return failure
-
-
-def connection_failure(error: httpx.HTTPError) -> ProviderFailure:
-    """Our word for no answer."""
-    return (Unreachable if isinstance(error, _NOTHING_SENT) else OutcomeUnknown)("connection")
 
 
 def _class_of(status: int, code: str, *, is_paypals: bool) -> type[ProviderFailure]:
@@ -100,11 +90,3 @@ def _code(told: dict[str, Any] | None) -> str:
         return ""
     issues = [str(each["issue"]) for each in told.get("details") or () if each.get("issue")]
     return issues[0] if issues else str(told.get("name") or told.get("error") or "")
-
-
-def _retry_seconds(response: httpx.Response) -> float | None:
-    try:
-        seconds = float(response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(0.0, seconds), RETRY_SECONDS_MAX)  # in this order, "nan" is 0

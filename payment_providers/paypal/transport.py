@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 
+from payment_providers.failures import connection_failure
 from payment_providers.lost_sockets import answered
-from payment_providers.paypal.failures import connection_failure, failure_of
+from payment_providers.paypal.failures import failure_of
 from payment_providers.paypal.oauth import AccessTokens
 from payment_providers.paypal.settings import PayPalSettings
 from payment_providers.port import OutcomeUnknown

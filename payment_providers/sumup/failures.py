@@ -10,18 +10,13 @@ from typing import Any
 
 import httpx
 
+from payment_providers.failures import retry_after_seconds
 from payment_providers.port import (
     NotAccepted,
     NotDone,
     OutcomeUnknown,
     ProviderFailure,
-    Unreachable,
 )
-
-_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-
-RETRY_SECONDS_MAX = 60.0
-"""A longer Retry-After is not believed: the worker would sleep over the life of the order."""
 
 DUPLICATED_CHECKOUT = "DUPLICATED_CHECKOUT"
 CHECKOUT_PROCESSED = "CHECKOUT_PROCESSED"
@@ -39,17 +34,11 @@ class NotFound(NotAccepted):
     """There is no such object, as far as SumUp knows now."""
 
 
-def failure_of_connection(error: httpx.HTTPError) -> ProviderFailure:
-    """Our word for a call that got no answer."""
-    is_unsent = isinstance(error, _NOTHING_SENT)
-    return (Unreachable if is_unsent else OutcomeUnknown)("connection")
-
-
 def failure_of(response: httpx.Response) -> ProviderFailure:
     """Our word for an answer that is not 2xx."""
     status, code = response.status_code, _code(response)
     if status == _TOO_MANY:
-        return NotDone(code, retry_after_seconds=_retry_after_seconds(response))
+        return NotDone(code, retry_after_seconds=retry_after_seconds(response.headers))
     if status in _NOT_ALLOWED:
         return NotDone(code)
     if code in _READER_REST_SECONDS:
@@ -88,11 +77,3 @@ def _word_in(body: Mapping[str, Any]) -> str:
     nested = errors.get("type") if isinstance(errors, Mapping) else None
     problem_type = str(body.get("type") or "").rpartition("/")[2]
     return str(body.get("error_code") or nested or problem_type)
-
-
-def _retry_after_seconds(response: httpx.Response) -> float | None:
-    try:
-        seconds = float(response.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(0.0, seconds), RETRY_SECONDS_MAX)  # in this order, "nan" is 0

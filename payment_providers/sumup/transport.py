@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 
 from payment_providers.calls import Calls
+from payment_providers.failures import connection_failure
 from payment_providers.lost_sockets import answered
 from payment_providers.port import OutcomeUnknown
-from payment_providers.sumup.failures import NotFound, failure_of, failure_of_connection
+from payment_providers.sumup.failures import NotFound, failure_of
 from payment_providers.sumup.settings import SumUpSettings
 
 Json = Mapping[str, Any]
@@ -88,7 +89,7 @@ class SumUpTransport:
                 self._http.request(method, path, params=params, content=body, headers=headers)
             )
         except httpx.HTTPError as error:
-            raise failure_of_connection(error) from error
+            raise connection_failure(error) from error
         if not response.is_success:
             raise failure_of(response)
         return _parsed(response)

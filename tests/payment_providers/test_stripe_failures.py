@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import stripe
 
+from payment_providers.failures import RETRY_SECONDS_MAX
 from payment_providers.port import NotAccepted, NotDone, OutcomeUnknown
-from payment_providers.stripe.failures import RETRY_SECONDS_MAX, failure_of
+from payment_providers.stripe.failures import failure_of
 from tests.payment_providers.test_stripe import provider_at, wanted
 from tests.sandboxes.stripe_connection import connected
 
