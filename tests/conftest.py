@@ -106,6 +106,15 @@ def fresh_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterat
 
 
 @pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database without any table."""
+    name = f"test_{uuid4().hex}"
+    execute(postgres, "CREATE DATABASE {}", name)
+    yield postgres.url(name)
+    execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
 def redis_url(valkey: EmbeddedValkey) -> str:
     """A Valkey without keys, scripts and functions."""
     return emptied(valkey)

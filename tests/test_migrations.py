@@ -1,10 +1,8 @@
 """The migrated database is what the tables in the code say."""
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
 from multiprocessing import get_context
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -12,10 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from event_log.schema import REVISION
-from ops.embedded import EmbeddedPostgres
 from ops.migrate import engine_for, migrate
 from ops.schema import all_tables
-from tests.conftest import execute
 
 DEFINITIONS = """
 SELECT relname, conname, pg_get_constraintdef(pg_constraint.oid)
@@ -23,15 +19,6 @@ FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
 WHERE contype IN ('c', 'f', 'p', 'u') AND relnamespace = 'public'::regnamespace
 UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 """
-
-
-@pytest.fixture
-def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database without any table."""
-    name = f"test_{uuid4().hex}"
-    execute(postgres, "CREATE DATABASE {}", name)
-    yield postgres.url(name)
-    execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture

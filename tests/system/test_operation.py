@@ -6,9 +6,8 @@ import os
 import subprocess
 import sysconfig
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from uuid import uuid4
 
 import grpc
 import psycopg
@@ -31,7 +30,6 @@ from ops.supervisor import Deployment, is_serving
 from query_service.server import SERVICES as QUERY_SERVICES
 from shopkeeper.inventory.v1.inventory_query_service_pb2 import GetStockRequest
 from shopkeeper.inventory.v1.inventory_query_service_pb2_grpc import InventoryQueryServiceStub
-from tests.conftest import execute
 from tests.eventually import eventually
 from tests.system.client import Client, reason_of
 from tests.system.conftest import WholeShop
@@ -55,15 +53,6 @@ async def shop(database_url: str, redis_url: str) -> AsyncIterator[WholeShop]:
     environment = {**os.environ, **servers, **metrics, **free_addresses()}
     async with Deployment(environment) as deployment:
         yield WholeShop(database_url, redis_url, environment, deployment)
-
-
-@pytest.fixture
-def unmigrated_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """A database without any table."""
-    name = f"test_{uuid4().hex}"
-    execute(postgres, "CREATE DATABASE {}", name)
-    yield postgres.url(name)
-    execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 def alembic(database_url: str = "") -> Config:
@@ -144,12 +133,12 @@ def test_services_wait_for_the_newest_migration() -> None:
     ],
 )
 async def test_services_that_come_before_the_migration_say_so_and_wait_for_it(
-    unmigrated_url: str, redis_url: str, found: str | None, state: str
+    empty_database_url: str, redis_url: str, found: str | None, state: str
 ) -> None:
     log: list[LogLine] = []
     if found is not None:
-        command.upgrade(alembic(unmigrated_url), found)
-    servers = {"DATABASE_URL": unmigrated_url, "REDIS_URL": redis_url}
+        command.upgrade(alembic(empty_database_url), found)
+    servers = {"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url}
     deployment = Deployment({**os.environ, **servers, **free_addresses()}, on_log=log.append)
     starting = asyncio.create_task(deployment.start())
     try:
@@ -159,7 +148,7 @@ async def test_services_that_come_before_the_migration_say_so_and_wait_for_it(
             return said == {"command_service#0", "history_service#0", "projections#0"}
 
         await eventually(all_wait, seconds=60)
-        migrate(unmigrated_url)
+        migrate(empty_database_url)
         await starting
     finally:
         starting.cancel()
