@@ -20,7 +20,7 @@ from tests.history_service.stored_books import (
     StoredBooks,
 )
 from tests.history_service.stored_shop import FULFILLED, Line
-from tests.ops.test_cli import DONE, REFUSED, run
+from tests.ops.command_line import DONE, REFUSED, run
 
 
 class Books(StoredBooks):

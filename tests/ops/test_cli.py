@@ -1,20 +1,15 @@
 """The command line, as a process: what it prints and how it ends."""
 
 import json
-import os
 import re
 import socket
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import psycopg
 import pytest
-from typer.testing import CliRunner
 
-from ops.cli import app
 from ops.commands.call import _actor
 from ops.embedded import EmbeddedPostgres
 from ops.failures import Problem
@@ -22,25 +17,7 @@ from ops.ports import free_port
 from ops.services import SERVICES, free_addresses
 from ops.whereabouts import FILE_NAME, remembered
 from projections.contexts import CONTEXTS
-
-SHOPKEEPER = (sys.executable, "-c", "from ops.cli import app; app()")
-DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: str, cwd: Path, **environment: str) -> Ended:
-    """Runs `shopkeeper` in this process, which is fast, where nothing runs and without a terminal."""
-    unset = {name: None for name in os.environ if name.endswith(("_URL", "_ADDRESS"))}
-    at = {"SHOPKEEPER_DATA_DIR": str(cwd / ".shopkeeper")}
-    result = CliRunner().invoke(app, arguments, env={**unset, **at, **environment})
-    return Ended(result.exit_code, result.stdout, result.stderr)
+from tests.ops.command_line import DONE, REFUSED, SHOPKEEPER, UNREACHABLE, USAGE, run
 
 
 def incarnation(database_url: str) -> str:

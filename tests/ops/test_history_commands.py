@@ -15,7 +15,7 @@ from ops.supervisor import Deployment
 from shopkeeper.payment.v1.payment_events_pb2 import PaymentStarted
 from shopkeeper.payment.v1.payment_pb2 import Payment
 from tests.history_service.stored_shop import Line, StoredShop
-from tests.ops.test_cli import DONE, REFUSED, SHOPKEEPER, Ended, run
+from tests.ops.command_line import DONE, REFUSED, SHOPKEEPER, Ended, run
 
 HISTORY = tuple(service for service in SERVICES if service.module == "history_service")
 

@@ -20,7 +20,7 @@ from payment_providers.port import Flow, PaymentName, ProviderPayment, ProviderR
 from payment_providers.stripe.provider import StripeProvider
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
 from tests.command_service.conftest import CarryOut
-from tests.ops.test_cli import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run
+from tests.ops.command_line import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run
 
 SINCE = datetime.now(UTC) - timedelta(days=1)
 SECRET = "sk_test_sandbox"

@@ -19,7 +19,7 @@ from ops.service_process import LogLine
 from ops.services import free_addresses
 from ops.supervisor import SUPERVISOR, is_serving
 from ops.whereabouts import FILE_NAME
-from tests.ops.test_cli import DONE, SHOPKEEPER, UNREACHABLE, run
+from tests.ops.command_line import DONE, SHOPKEEPER, UNREACHABLE, run
 from tests.ops.test_supervisor import deployment, until
 
 SECONDS_MAX = 50.0

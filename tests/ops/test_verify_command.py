@@ -10,7 +10,7 @@ from ops.cli import app
 from ops.failures import ExitStatus
 from ops.verify import Violation
 from tests.history_service.stored_shop import StoredShop
-from tests.ops.test_cli import DONE, REFUSED, run
+from tests.ops.command_line import DONE, REFUSED, run
 
 
 def test_a_shop_as_it_must_be_passes(database_url: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from read_models.reading import read_checkpoints
 from read_models.registry import load_registry
 from read_models.views import STOCK
 from tests.eventually import eventually
-from tests.ops.test_cli import DONE, REFUSED, UNREACHABLE, Ended, run
+from tests.ops.command_line import DONE, REFUSED, UNREACHABLE, Ended, run
 from tests.projections.shop_events import a_day
 from tests.read_side import Log, all_values, serving, settle, stock_moved
 

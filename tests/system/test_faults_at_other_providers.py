@@ -12,7 +12,7 @@ from shopkeeper.payment.v1.payment_pb2 import (
     PAYMENT_STATE_AWAITING_CUSTOMER,
     Payment,
 )
-from tests.ops.test_cli import DONE
+from tests.ops.command_line import DONE
 from tests.sandboxes.deliveries import DeliverySettings
 from tests.sandboxes.faults import ArmedFault, FaultKind, FaultSettings
 from tests.system.books import Books

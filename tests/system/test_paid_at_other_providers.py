@@ -47,7 +47,7 @@ from shopkeeper.payment.v1.payment_pb2 import (
     Payment,
 )
 from tests.conftest import fresh_database
-from tests.ops.test_cli import DONE, REFUSED, Ended
+from tests.ops.command_line import DONE, REFUSED, Ended
 from tests.sandboxes.deliveries import DeliverySettings
 from tests.system.books import PATIENCE_SECONDS, Books
 from tests.system.client import DEADLINE_SECONDS, PRICE_MINOR, Client, new_id

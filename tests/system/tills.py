@@ -18,7 +18,7 @@ from payment_providers.amounts import to_decimal
 from shopkeeper.ordering.v1.ordering_pb2 import Order
 from shopkeeper.payment.v1.payment_pb2 import PAYMENT_FLOW_READER, Payment
 from tests.eventually import eventually
-from tests.ops.test_cli import Ended, run
+from tests.ops.command_line import Ended, run
 from tests.sandboxes.deliveries import Deliveries, DeliverySettings
 from tests.sandboxes.faults import Faults, FaultSettings
 from tests.sandboxes.paypal.certificates import NAME as CERTIFICATE_NAME

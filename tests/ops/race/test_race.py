@@ -14,7 +14,7 @@ from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.ports import free_port
 from tests.conftest import emptied, fresh_database
 from tests.eventually import eventually
-from tests.ops.test_cli import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run
+from tests.ops.command_line import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run
 from tests.system.client import Client
 from tests.system.conftest import WholeShop, running_shop
 
