@@ -4,7 +4,7 @@ Looks at where things are, never at how they came there: so it may be asked at a
 and a crash loses nothing. Whatever happens, each captured payment ends in one paid order or in a refund.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +14,9 @@ from command_service.payment.errands import Task
 
 CAPTURE_HOLD = timedelta(minutes=2)
 """The stock stays held for so long from the moment in which the money is asked for."""
+
+SUM_COUNT_MAX = 1_024
+"""All of ten authorizations, more than any customer makes for one order; fifty have up to 2 ** 50."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +110,82 @@ def next_steps(
 
 def _is_covered(order: Order, payments: OrderPayments) -> bool:
     """True when what was received, and what is authorized and can be taken, pay for all of it."""
-    authorized_minor = sum(
-        each.authorized_minor
-        for each in payments.payments
-        if not _was_refused(each) and not each.is_being_called_off
-    )
+    authorized_minor = _sum_minor(each for each in payments.payments if _can_come(each, order))
     has_some = any(_waits_for_us(each) for each in payments.payments)
     return has_some and order.refundable_minor + authorized_minor >= order.total_minor
 
 
-def _to_be_taken(order: Order, payments: OrderPayments) -> list[Payment]:
-    """The oldest of the money that waits, as far as the price needs it; the rest is called off later.
+def _can_come(payment: Payment, order: Order) -> bool:
+    """True for authorized money that may be taken; nobody commands it any more for an expired order."""
+    if _was_refused(payment) or payment.is_being_called_off:
+        return False
+    is_left = order.state is OrderState.EXPIRED and payment.state is PaymentState.AUTHORIZED
+    return not (is_left and payment.capture_mode is CaptureMode.ON_COMMAND)
 
-    What was asked for in vain may never come, however long its provider is away: it does not count.
+
+def _to_be_taken(order: Order, payments: OrderPayments) -> Sequence[Payment]:
+    """As little of the money that waits as the price needs; the rest is called off later.
+
+    What was asked for in vain may never come, however long its provider is away, nor what waits for a
+    command: both count only where the price cannot be paid without them.
     """
-    has_minor = order.refundable_minor + sum(
-        each.errand.amount_minor
-        for each in payments.payments
-        if each.errand is not None and each.errand.task is Task.CAPTURE and not each.can_be_left
-    )
+    asked = [each for each in payments.payments if _is_asked_for(each)]
+    waiting = [each for each in payments.payments if _waits_for_us(each)]
+    asked_minor = sum(each.errand.amount_minor for each in asked if each.errand is not None)
+    lacking_minor = order.total_minor - order.refundable_minor - asked_minor
+    if _sum_minor(waiting) < lacking_minor:
+        others = [each for each in payments.payments if each not in asked and each not in waiting]
+        lacking_minor -= _sum_minor(each for each in others if _can_come(each, order))
+    return _least_that_covers(waiting, lacking_minor)
+
+
+def _is_asked_for(payment: Payment) -> bool:
+    errand = payment.errand
+    return errand is not None and errand.task is Task.CAPTURE and not payment.can_be_left
+
+
+def _least_that_covers(waiting: Sequence[Payment], lacking_minor: int) -> Sequence[Payment]:
+    """Those whose sum is the least that suffices, and of these the fewest; none if all do not suffice.
+
+    Each is taken whole: not every means of payment can be captured in part, and one that refuses that
+    could cost a buyer the order. What is too much goes back.
+    """
+    oldest = _oldest_that_cover(waiting, lacking_minor)
+    by_sum_minor = {0: (), _sum_minor(oldest): oldest}
+    for payment in waiting:
+        for has_minor, taken in list(by_sum_minor.items()):
+            after_minor = has_minor + payment.authorized_minor
+            known = by_sum_minor.get(after_minor)
+            is_full = known is None and len(by_sum_minor) >= SUM_COUNT_MAX
+            is_no_better = known is not None and len(known) <= len(taken) + 1
+            if has_minor < lacking_minor and not is_full and not is_no_better:
+                by_sum_minor[after_minor] = (*taken, payment)
+    least_minor = min((each for each in by_sum_minor if each >= lacking_minor), default=0)
+    return _without_needless(by_sum_minor[least_minor], lacking_minor)
+
+
+def _oldest_that_cover(waiting: Sequence[Payment], lacking_minor: int) -> tuple[Payment, ...]:
     taken: list[Payment] = []
-    for payment in filter(_waits_for_us, payments.payments):
-        if has_minor < order.total_minor:
+    for payment in waiting:
+        if _sum_minor(taken) < lacking_minor:
             taken.append(payment)
-            has_minor += payment.authorized_minor
-    return taken
+    return tuple(taken)
+
+
+def _without_needless(taken: Sequence[Payment], lacking_minor: int) -> Sequence[Payment]:
+    """The same, where not all sums could be looked at."""
+    spare_minor = _sum_minor(taken) - lacking_minor
+    needed: list[Payment] = []
+    for payment in taken:
+        if payment.authorized_minor <= spare_minor:
+            spare_minor -= payment.authorized_minor
+        else:
+            needed.append(payment)
+    return needed
+
+
+def _sum_minor(payments: Iterable[Payment]) -> int:
+    return sum(each.authorized_minor for each in payments)
 
 
 _BEING_TAKEN = frozenset({PaymentState.CAPTURING, PaymentState.UNKNOWN})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from command_service.checkout.advance_order import AdvanceOrder
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
-from command_service.checkout.capture_payment import VoidPayment
+from command_service.checkout.capture_payment import CapturePayment, VoidPayment
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.process import (
     CAPTURE_HOLD,
@@ -26,7 +26,7 @@ from command_service.checkout.report_payment import ReportPayment
 from command_service.money import Money
 from command_service.ordering.domain import CLOSED, Order, OrderState
 from command_service.ordering.lines import Units
-from command_service.payment.domain import CaptureMode, Payment, PaymentState
+from command_service.payment.domain import PAYMENT_COUNT_MAX, CaptureMode, Payment, PaymentState
 from command_service.payment.errands import LEASE
 from command_service.payment.reports import Lost, Postponed, Report
 from payment_providers.port import ProviderState
@@ -103,6 +103,123 @@ def test_of_two_authorizations_of_the_price_one_is_taken_and_one_called_off(shop
     assert states == [PaymentState.CAPTURED, PaymentState.VOIDED]
     after = shop.order()
     assert (after.state, after.paid_minor, after.refunded_minor) == (OrderState.PAID, 500, 0)
+
+
+def authorized_in_parts(shop: ProviderShop, order: Order, *parts_minor: int) -> None:
+    """The customer opens a payment of each amount, and finishes all of them."""
+    payments = [shop.start(order, amount=Money("GBP", part_minor)) for part_minor in parts_minor]
+    for payment in payments:
+        shop.pay(payment)
+        shop.tell(payment)
+
+
+def taken_minor(shop: ProviderShop, order: Order) -> list[int]:
+    payments = shop.payments(order)
+    return [
+        payments.payment(each.payment_id).authorized_minor
+        for each in steps(shop, order)
+        if isinstance(each, Capture)
+    ]
+
+
+def test_no_more_is_taken_than_the_price_where_some_authorizations_are_just_that(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    authorized_in_parts(shop, order, 300, 500)
+    assert steps(shop, order) == [Capture("o1.2")]
+    shop.come_to_rest(order)
+    states = [payment.state for payment in shop.payments(order).payments]
+    assert states == [PaymentState.VOIDED, PaymentState.CAPTURED]
+    after = shop.order()
+    assert (after.state, after.paid_minor, after.refunded_minor) == (OrderState.PAID, 500, 0)
+
+
+@pytest.mark.parametrize(
+    ("parts_minor", "expected_minor"),
+    [
+        ((200, 300, 500), [500]),
+        ((500, 500), [500]),
+        ((400, 250, 250), [250, 250]),
+        ((100, 450, 300, 200), [300, 200]),
+        ((400, 300, 300), [300, 300]),
+        ((100, 200, 300), [200, 300]),
+        ((400, 99), []),
+    ],
+)
+def test_the_least_that_pays_the_price_is_taken_in_the_fewest_parts(
+    shop: ProviderShop, parts_minor: tuple[int, ...], expected_minor: list[int]
+) -> None:
+    order = shop.place(mug=2)
+    authorized_in_parts(shop, order, *parts_minor)
+    assert taken_minor(shop, order) == expected_minor
+
+
+@given(st.lists(st.integers(1, 500), max_size=8))
+def test_no_other_authorizations_would_have_paid_the_price_with_less(parts_minor: list[int]) -> None:
+    shop = ProviderShop()
+    order = shop.place(mug=2)
+    authorized_in_parts(shop, order, *parts_minor)
+    sums_minor = {0}
+    for part_minor in parts_minor:
+        sums_minor |= {each + part_minor for each in sums_minor}
+    least_minor = min((each for each in sums_minor if each >= 500), default=0)
+    assert sum(taken_minor(shop, order)) == least_minor
+
+
+def test_of_very_many_authorizations_enough_are_taken_and_none_in_vain(shop: ProviderShop) -> None:
+    order = shop.place(mug=10)
+    authorized_in_parts(shop, order, *range(40, 40 + PAYMENT_COUNT_MAX))
+    taken = taken_minor(shop, order)
+    assert 2_500 <= sum(taken) < 2_500 + min(taken)
+
+
+def test_a_part_is_not_taken_beside_all_that_was_asked_for_in_vain(shop: ProviderShop) -> None:
+    """It may come yet, and then the part would have to go back."""
+    order = shop.place(mug=2)
+    first, second = shop.start(order), shop.start(order, amount=Money("GBP", 100))
+    shop.pay(first)
+    shop.tell(first)
+    [capturing] = shop.advance(order).payments
+    report_of_capture(shop, capturing, Postponed("circuit_open", 3600.0))
+    shop.pay(second)
+    shop.tell(second)
+    assert steps(shop, order) == []
+
+
+def authorized_beside_one_on_command(shop: ProviderShop, *, on_command_minor: int) -> Order:
+    """300 more would be taken by themselves."""
+    order = shop.place(mug=2)
+    second = shop.start(order, amount=Money("GBP", 300))
+    amount = Money("GBP", on_command_minor)
+    authorized(shop, order, capture_mode=CaptureMode.ON_COMMAND, amount=amount)
+    shop.pay(second)
+    shop.tell(second)
+    return order
+
+
+def test_a_part_is_not_taken_beside_all_that_waits_for_a_command(shop: ProviderShop) -> None:
+    order = authorized_beside_one_on_command(shop, on_command_minor=500)
+    assert steps(shop, order) == []
+    shop.carry_out(CapturePayment("o1.2", Money("GBP", 200)))
+    assert steps(shop, order) == [Capture("o1.1")]
+
+
+def test_a_part_is_taken_beside_the_rest_that_waits_for_a_command(shop: ProviderShop) -> None:
+    order = authorized_beside_one_on_command(shop, on_command_minor=200)
+    assert steps(shop, order) == [Capture("o1.1")]
+
+
+@pytest.mark.parametrize("on_command_minor", [200, 500])
+def test_nothing_is_taken_late_beside_what_nobody_commands_any_more(
+    shop: ProviderShop, on_command_minor: int
+) -> None:
+    order = authorized_beside_one_on_command(shop, on_command_minor=on_command_minor)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    assert steps(shop, order) == [Void("o1.1"), Void("o1.2")]
+    shop.come_to_rest(order)
+    assert (shop.order().state, shop.order().refunded_minor) == (OrderState.EXPIRED, 0)
 
 
 def test_the_second_authorization_is_taken_when_the_first_is_refused(shop: ProviderShop) -> None:
