@@ -21,9 +21,10 @@ from command_service.errors import Refusal
 from command_service.inventory.domain import RESERVATION
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import ORDER, Order, OrderState
-from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, Payment
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
+from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event

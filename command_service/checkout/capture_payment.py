@@ -8,15 +8,10 @@ from command_service.checkout.start_payment import payments_of
 from command_service.errors import CurrencyMismatch
 from command_service.money import Money
 from command_service.ordering.domain import ORDER
-from command_service.payment.domain import (
-    ORDER_PAYMENTS,
-    OrderPayments,
-    Payment,
-    PaymentState,
-    order_id_of,
-)
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, order_id_of
 from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
+from command_service.payment.payments import Payment, PaymentState
 from command_service.world import Command, Decision, Touch, World
 
 

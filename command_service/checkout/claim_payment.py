@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from command_service.checkout.start_payment import payments_of
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import ORDER
-from command_service.payment.domain import ORDER_PAYMENTS, Payment, order_id_of
+from command_service.payment.domain import ORDER_PAYMENTS, order_id_of
 from command_service.payment.errands import LEASE
+from command_service.payment.payments import Payment
 from command_service.world import Command, Decision, Touch, World
 
 

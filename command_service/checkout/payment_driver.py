@@ -21,9 +21,10 @@ from command_service.committer import Committer
 from command_service.errors import Failure, PaymentProviderUnavailable
 from command_service.lone_worker import ask
 from command_service.metrics import of_provider_call
-from command_service.payment.domain import OrderPayments, Payment
+from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import WAIT_SHARE, Task
 from command_service.payment.gateway import NOTHING_TO_HAND_OVER, Gateway
+from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, Postponed, Report
 from event_log.tokens import ConsistencyToken

@@ -21,8 +21,8 @@ from command_service.checkout.start_payment import StartPayment
 from command_service.errors import InvalidField, PaymentProviderUnavailable
 from command_service.money import Money
 from command_service.ordering.lines import Units
-from command_service.payment.domain import CaptureMode, Payment, PaymentState, Wish
 from command_service.payment.gateway import NOTHING_TO_HAND_OVER
+from command_service.payment.payments import CaptureMode, Payment, PaymentState, Wish
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Told
 from command_service.servicing import Door

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
-from command_service.payment.domain import CaptureMode, OrderPayments, Payment, PaymentState
+from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import Task
+from command_service.payment.payments import CaptureMode, Payment, PaymentState
 
 CAPTURE_HOLD = timedelta(minutes=2)
 """The stock stays held for so long from the moment in which the money is asked for."""

@@ -32,7 +32,8 @@ from command_service.ordering.domain import (
     PaymentOutcome,
 )
 from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded, RefundFailed
-from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, Payment
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
+from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund
 from command_service.world import Change, Command, Decision, Touch, World
 from event_log.events import Event

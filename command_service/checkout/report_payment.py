@@ -22,8 +22,9 @@ from command_service.errors import CaptureNotReported, CurrencyMismatch, Recorde
 from command_service.inventory.domain import RESERVATION
 from command_service.ordering.commands import order_of
 from command_service.ordering.domain import MONEY_RECORD, ORDER, PAYMENT_RECORD, REFUND_RECORD
-from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, Payment, order_id_of
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments, order_id_of
 from command_service.payment.events import PaymentChanged, RefundChanged
+from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Refused, Report, Told
 from command_service.world import Change, Command, Decision, Touch, World
@@ -258,10 +259,10 @@ def _made_elsewhere(
 ) -> Decision[Refund | None]:
     """Counts a refund that was made at the provider itself; not if somebody has recorded it by hand."""
     order = order_of(world, payments.order_id)
-    name = (REFUND_RECORD, told.provider_reference)
-    is_recorded = told.provider_reference and world.get(MONEY_RECORD, name) is not None
+    reference = told.provider_reference
+    is_recorded = reference != "" and world.get(MONEY_RECORD, (REFUND_RECORD, reference)) is not None
     if told.state is ProviderRefund.State.FAILED and is_recorded:
-        raise RecordedRefundFailed(refund_reference=told.provider_reference, order_id=order.order_id)
+        raise RecordedRefundFailed(refund_reference=reference, order_id=order.order_id)
     if told.state is ProviderRefund.State.FAILED or is_recorded:
         return Decision(None)
     _check_currency(told, payment.currency_code)

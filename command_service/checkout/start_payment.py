@@ -8,9 +8,10 @@ from command_service.errors import OrderNotAwaitingPayment, PaymentExceedsOrder
 from command_service.money import Money
 from command_service.ordering.commands import check_currency, order_of
 from command_service.ordering.domain import AWAITING, ORDER, Order, OrderState
-from command_service.payment.domain import ORDER_PAYMENTS, CaptureMode, OrderPayments, Payment, Wish
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.events import PaymentStarted
+from command_service.payment.payments import CaptureMode, Payment, Wish
 from command_service.world import Command, Decision, Touch, World
 from payment_providers.port import Flow
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from command_service.payment.domain import Payment, PaymentState
+from command_service.payment.payments import Payment, PaymentState
 from command_service.payment.refunds import Refund, RefundState
 from event_log.events import Event
 

@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import structlog
 
-from command_service.payment.domain import CaptureMode, OrderPayments, Payment
+from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import CALLS_SHARE, LEASE, Errand, Task
+from command_service.payment.payments import CaptureMode, Payment
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Report, Told
 from payment_providers.port import (

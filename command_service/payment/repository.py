@@ -14,15 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from command_service.keyed_rows import columns
-from command_service.payment.domain import (
-    ORDER_PAYMENTS,
-    CaptureMode,
-    OrderPayments,
-    Payment,
-    PaymentState,
-    Wish,
-)
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import Errand, Task
+from command_service.payment.payments import CaptureMode, Payment, PaymentState, Wish
 from command_service.payment.refunds import Refund, RefundedLine, RefundState
 from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Changed, Keys

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from command_service.payment.domain import Payment
+from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund, RefundState
 from payment_providers.port import ProviderPayment, ProviderRefund, ProviderState
 

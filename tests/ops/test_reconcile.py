@@ -13,7 +13,7 @@ from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order
-from command_service.payment.domain import CaptureMode, Payment, Wish
+from command_service.payment.payments import CaptureMode, Payment, Wish
 from command_service.session import Session
 from ops.reconcile import Difference, Reconciled, reconcile
 from payment_providers.port import Flow, PaymentName, ProviderPayment, ProviderRefund, RefundWanted

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from command_service.payment.domain import CaptureMode, Payment, PaymentState, Wish
+from command_service.payment.payments import CaptureMode, Payment, PaymentState, Wish
 from command_service.payment.refunds import Refund, RefundState
 from ops.reconcile.comparison import Ours, differences
 from payment_providers.port import Flow, ProviderPayment, ProviderRefund, ProviderState

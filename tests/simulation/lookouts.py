@@ -7,7 +7,8 @@ from command_service.checkout.expiry import EXPIRABLES, Resting
 from command_service.checkout.payment_worker import Stretch
 from command_service.database_failures import ConnectionLost
 from command_service.ordering.domain import AWAITING, CLOSED, Order
-from command_service.payment.domain import CaptureMode, OrderPayments, Payment, PaymentState
+from command_service.payment.domain import OrderPayments
+from command_service.payment.payments import CaptureMode, Payment, PaymentState
 from command_service.payment.refunds import Refund
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database

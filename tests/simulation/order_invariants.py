@@ -10,7 +10,8 @@ from command_service.inventory.domain import ReservationState
 from command_service.ordering import events
 from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
 from command_service.ordering.events import OrderEvent
-from command_service.payment.domain import OrderPayments, PaymentState
+from command_service.payment.domain import OrderPayments
+from command_service.payment.payments import PaymentState
 from command_service.payment.refunds import RefundState
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database

@@ -27,7 +27,7 @@ from command_service.inventory.movements import StockRow
 from command_service.money import Money
 from command_service.ordering.domain import Order, PaymentMode
 from command_service.ordering.lines import Units
-from command_service.payment.domain import CaptureMode, Payment, Wish
+from command_service.payment.payments import CaptureMode, Payment, Wish
 from command_service.world import Command
 from payment_providers.port import Flow
 from tests.command_service.checkout.shop_in_memory import CART_IDLE, ShopInMemory, add, apply, create

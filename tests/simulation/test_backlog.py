@@ -13,14 +13,9 @@ from command_service.checkout.advance_order import AdvanceOrder
 from command_service.checkout.start_payment import StartPayment
 from command_service.lone_worker import ask
 from command_service.ordering.domain import ORDER
-from command_service.payment.domain import (
-    ORDER_PAYMENTS,
-    CaptureMode,
-    OrderPayments,
-    PaymentState,
-    Wish,
-)
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import Errand, Task
+from command_service.payment.payments import CaptureMode, PaymentState, Wish
 from payment_providers.port import Begun, Flow, PaymentWanted
 from tests.command_service.ordering.orders import order
 from tests.command_service.payment.tellings import new_payment

@@ -12,7 +12,7 @@ from command_service.errors import Refusal
 from command_service.money import Money
 from command_service.ordering.domain import AWAITING
 from command_service.ordering.lines import Units
-from command_service.payment.domain import CaptureMode, Payment
+from command_service.payment.payments import CaptureMode, Payment
 from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import ProviderShop
 

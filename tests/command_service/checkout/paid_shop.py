@@ -20,14 +20,9 @@ from command_service.checkout.start_payment import StartPayment, payments_of
 from command_service.committer import Committer, Lane, Limits
 from command_service.lone_worker import ask
 from command_service.ordering.domain import ORDER, Order
-from command_service.payment.domain import (
-    ORDER_PAYMENTS,
-    CaptureMode,
-    OrderPayments,
-    Payment,
-    Wish,
-)
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.gateway import Gateway
+from command_service.payment.payments import CaptureMode, Payment, Wish
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Told
 from command_service.postgresql import PostgresqlUnitOfWork

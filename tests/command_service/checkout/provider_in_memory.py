@@ -15,14 +15,9 @@ from command_service.checkout.start_payment import StartPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order
 from command_service.ordering.lines import Units
-from command_service.payment.domain import (
-    ORDER_PAYMENTS,
-    CaptureMode,
-    OrderPayments,
-    Payment,
-    Wish,
-)
+from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import Task
+from command_service.payment.payments import CaptureMode, Payment, Wish
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Refused, Report, Told
 from payment_providers.port import Flow, ProviderPayment, ProviderRefund, ProviderState

@@ -16,9 +16,9 @@ from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.start_payment import StartPayment
 from command_service.committer import Committer
 from command_service.ordering.domain import Order
-from command_service.payment.domain import CaptureMode, Wish
 from command_service.payment.errands import CALLS_SHARE, LEASE, WAIT_SHARE, Errand
 from command_service.payment.gateway import Gateway
+from command_service.payment.payments import CaptureMode, Wish
 from command_service.payment.reports import Lost
 from command_service.servicing import Door
 from command_service.settings import Settings

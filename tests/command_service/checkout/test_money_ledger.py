@@ -11,7 +11,7 @@ from command_service.checkout.money_ledger import OTHER, posting
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.lines import Units
-from command_service.payment.domain import CaptureMode
+from command_service.payment.payments import CaptureMode
 from tests.command_service.checkout.order_story import GOODS_ACTS, MONEY_ACTS, Story
 from tests.command_service.checkout.provider_in_memory import ProviderShop
 

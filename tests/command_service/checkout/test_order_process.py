@@ -26,8 +26,9 @@ from command_service.checkout.report_payment import ReportPayment
 from command_service.money import Money
 from command_service.ordering.domain import CLOSED, Order, OrderState
 from command_service.ordering.lines import Units
-from command_service.payment.domain import PAYMENT_COUNT_MAX, CaptureMode, Payment, PaymentState
+from command_service.payment.domain import PAYMENT_COUNT_MAX
 from command_service.payment.errands import LEASE
+from command_service.payment.payments import CaptureMode, Payment, PaymentState
 from command_service.payment.reports import Lost, Postponed, Report
 from payment_providers.port import ProviderState
 from tests.command_service.checkout.order_shop import HOLD

@@ -11,8 +11,8 @@ from command_service.checkout.payment_driver import PaymentDriver
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
-from command_service.payment.domain import Payment, PaymentState
 from command_service.payment.gateway import Gateway, Outcome
+from command_service.payment.payments import Payment, PaymentState
 from command_service.payment.refunds import RefundState
 from command_service.payment.reports import Told
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices

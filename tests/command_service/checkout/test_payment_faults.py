@@ -16,8 +16,8 @@ from command_service.errors import DatabaseUnavailable
 from command_service.lone_worker import ask
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
-from command_service.payment.domain import CaptureMode, PaymentState, Wish
 from command_service.payment.gateway import Gateway
+from command_service.payment.payments import CaptureMode, PaymentState, Wish
 from command_service.payment.refunds import RefundState
 from command_service.submission import Answer, Submission
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants

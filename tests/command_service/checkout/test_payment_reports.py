@@ -17,9 +17,9 @@ from command_service.errors import (
 )
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
-from command_service.payment.domain import CaptureMode, PaymentState, Wish
 from command_service.payment.errands import LEASE
 from command_service.payment.events import PaymentChanged
+from command_service.payment.payments import CaptureMode, PaymentState, Wish
 from command_service.payment.reports import Lost
 from payment_providers.port import Flow, ProviderState
 from tests.command_service.checkout.order_shop import HOLD

@@ -19,8 +19,8 @@ from command_service.committer import Committer
 from command_service.errors import InvalidField
 from command_service.money import Money as MoneyOfOurs
 from command_service.ordering.domain import OrderState
-from command_service.payment.domain import PaymentState
 from command_service.payment.gateway import Gateway
+from command_service.payment.payments import PaymentState
 from command_service.pipeline import Row
 from command_service.servicing import Door
 from payment_providers.port import ProviderFailure, Unreachable

@@ -13,8 +13,8 @@ from command_service.checkout.report_payment import ReportPayment
 from command_service.errors import PaymentAlreadyRecorded
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState, PaymentOutcome
-from command_service.payment.domain import CaptureMode, Payment, PaymentState, Wish
 from command_service.payment.gateway import name_of
+from command_service.payment.payments import CaptureMode, Payment, PaymentState, Wish
 from command_service.payment.reports import Told
 from payment_providers.port import Flow, ProviderPayment, ProviderState
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, counters

@@ -23,7 +23,7 @@ from command_service.inventory.domain import ReservationState
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
 from command_service.ordering.lines import Units
-from command_service.payment.domain import CaptureMode
+from command_service.payment.payments import CaptureMode
 from command_service.payment.refunds import RefundedLine, RefundState
 from command_service.payment.reports import Refused
 from payment_providers.port import ProviderRefund

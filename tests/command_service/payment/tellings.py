@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from command_service.payment.domain import CaptureMode, Payment, Wish
 from command_service.payment.errands import Errand, Task
+from command_service.payment.payments import CaptureMode, Payment, Wish
 from command_service.payment.reports import Told
 from payment_providers.port import Flow, ProviderPayment, ProviderRefund, ProviderState
 

@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from command_service.payment.domain import OrderPayments, Payment, PaymentState, Wish
+from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import KEY_LIFE, Errand, Task
 from command_service.payment.gateway import NOT_WANTED, UNREADABLE, Gateway, name_of
+from command_service.payment.payments import Payment, PaymentState, Wish
 from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Told
 from payment_providers.port import (

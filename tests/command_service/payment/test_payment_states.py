@@ -14,8 +14,8 @@ from command_service.errors import (
     PaymentInProgress,
     PaymentNotAuthorized,
 )
-from command_service.payment.domain import Payment, PaymentState
 from command_service.payment.errands import Errand, Task
+from command_service.payment.payments import Payment, PaymentState
 from command_service.payment.reports import Lost, NoTrace, Postponed, Refused, Report, Told
 from payment_providers.port import ProviderPayment, ProviderState
 from tests.command_service.payment.tellings import (
