@@ -3,6 +3,8 @@
 They speak JSON and never fail on purpose.
 """
 
+from typing import Any, Protocol
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -10,6 +12,26 @@ from starlette.routing import Route
 from tests.sandboxes.calls import CallLog
 from tests.sandboxes.deliveries import Deliveries
 from tests.sandboxes.faults import Faults, armed_from_json, settings_from_json
+
+
+class Account(Protocol):
+    """What a sandbox keeps of the shop, and can tell as JSON."""
+
+    def dump(self) -> dict[str, Any]: ...
+
+    def totals(self) -> dict[str, Any]: ...
+
+
+def looking_routes(account: Account) -> list[Route]:
+    """GET /state (everything), GET /totals (captured and refunded, by currency and by payment)."""
+
+    async def state(_request: Request) -> Response:
+        return JSONResponse(account.dump())
+
+    async def totals(_request: Request) -> Response:
+        return JSONResponse(account.totals())
+
+    return [Route("/state", state), Route("/totals", totals)]
 
 
 def fault_routes(faults: Faults) -> list[Route]:

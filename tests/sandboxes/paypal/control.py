@@ -16,18 +16,6 @@ from tests.sandboxes.paypal.tokens import Tokens
 from tests.sandboxes.paypal.webhook_delivery import Webhooks
 
 
-def looking_routes(account: Account) -> list[Route]:
-    """GET /state (every order), GET /totals (captured and refunded, by currency and by order)."""
-
-    async def state(_request: Request) -> Response:
-        return JSONResponse(account.dump())
-
-    async def totals(_request: Request) -> Response:
-        return JSONResponse(account.totals())
-
-    return [Route("/state", state), Route("/totals", totals)]
-
-
 def acting_routes(account: Account) -> list[Route]:
     """POST /orders/{id}/{act}, and likewise /captures, /refunds, /authorizations: see `Customers`."""
     customers = Customers(account)

@@ -17,18 +17,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 
 from tests.sandboxes.calls import CallLog, CallRecord
-from tests.sandboxes.control import call_routes, delivery_routes, fault_routes
+from tests.sandboxes.control import call_routes, delivery_routes, fault_routes, looking_routes
 from tests.sandboxes.deliveries import Deliveries
 from tests.sandboxes.faults import FaultKind, Faults
 from tests.sandboxes.paypal.account import Account
 from tests.sandboxes.paypal.call import Call
 from tests.sandboxes.paypal.certificates import authority_called, signer_of
-from tests.sandboxes.paypal.control import (
-    acting_routes,
-    event_routes,
-    looking_routes,
-    setting_routes,
-)
+from tests.sandboxes.paypal.control import acting_routes, event_routes, setting_routes
 from tests.sandboxes.paypal.endpoints import Act, Endpoint, Endpoints
 from tests.sandboxes.paypal.errors import (
     ApiError,

@@ -15,18 +15,6 @@ from tests.sandboxes.stripe.settings import WebhookEndpoint
 from tests.sandboxes.stripe.webhook_delivery import Webhooks
 
 
-def looking_routes(account: Account) -> list[Route]:
-    """GET /state (every object), GET /totals (captured and refunded, by currency and by intent)."""
-
-    async def state(_request: Request) -> Response:
-        return JSONResponse(account.dump())
-
-    async def totals(_request: Request) -> Response:
-        return JSONResponse(account.totals())
-
-    return [Route("/state", state), Route("/totals", totals)]
-
-
 def acting_routes(account: Account) -> list[Route]:
     """POST /payment_intents/{id}/{act}, /checkout/sessions/{id}/{act}, /refunds/{id}/{act}.
 

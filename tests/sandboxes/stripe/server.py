@@ -16,18 +16,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 
 from tests.sandboxes.calls import CallLog, CallRecord
-from tests.sandboxes.control import call_routes, delivery_routes, fault_routes
+from tests.sandboxes.control import call_routes, delivery_routes, fault_routes, looking_routes
 from tests.sandboxes.deliveries import Deliveries
 from tests.sandboxes.faults import FaultKind, Faults
 from tests.sandboxes.serving import hang_up, served, wait_until_gone
 from tests.sandboxes.stripe.account import Account
 from tests.sandboxes.stripe.call import Call
-from tests.sandboxes.stripe.control import (
-    acting_routes,
-    event_routes,
-    looking_routes,
-    setting_routes,
-)
+from tests.sandboxes.stripe.control import acting_routes, event_routes, setting_routes
 from tests.sandboxes.stripe.endpoints import Act, Endpoints
 from tests.sandboxes.stripe.errors import (
     ApiError,

@@ -14,18 +14,6 @@ from tests.sandboxes.sumup.readers import Reader
 from tests.sandboxes.sumup.transactions import Json
 
 
-def looking_routes(account: Account) -> list[Route]:
-    """GET /state (every object), GET /totals (captured and refunded)."""
-
-    async def state(_request: Request) -> Response:
-        return JSONResponse(account.dump())
-
-    async def totals(_request: Request) -> Response:
-        return JSONResponse(account.totals())
-
-    return [Route("/state", state), Route("/totals", totals)]
-
-
 def acting_routes(account: Account) -> list[Route]:
     """POST /checkouts/{id}/{act}, /readers/{id}/{act}, /transactions/{id}/{act}: as named below."""
 

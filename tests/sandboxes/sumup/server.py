@@ -18,13 +18,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 
 from tests.sandboxes.calls import CallLog, CallRecord
-from tests.sandboxes.control import call_routes, delivery_routes, fault_routes
+from tests.sandboxes.control import call_routes, delivery_routes, fault_routes, looking_routes
 from tests.sandboxes.deliveries import Deliveries
 from tests.sandboxes.faults import NEEDS_KEY, FaultKind, Faults
 from tests.sandboxes.serving import hang_up, served, wait_until_gone
 from tests.sandboxes.sumup.account import Account
 from tests.sandboxes.sumup.callbacks import Callbacks
-from tests.sandboxes.sumup.control import acting_routes, callback_routes, looking_routes
+from tests.sandboxes.sumup.control import acting_routes, callback_routes
 from tests.sandboxes.sumup.endpoints import Endpoints
 from tests.sandboxes.sumup.errors import (
     PLAIN,
