@@ -46,8 +46,7 @@ class CommandServices:
 
     def fetch(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
         """Rows of a query on the shop's database."""
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            return connection.execute(sql.encode(), parameters).fetchall()
+        return _rows(self.database_url, sql, parameters)
 
     def logged(self, event: str) -> list[dict[str, str]]:
         """What the processes have logged of this event, each line as its JSON."""
@@ -69,6 +68,11 @@ class CommandServices:
         assert views, "the invariants are views of the database"
         rows = {str(name): self.fetch(f"SELECT * FROM {name}") for (name,) in views}
         return {name: broken for name, broken in rows.items() if broken}
+
+
+def _rows(database_url: str, sql: str, parameters: tuple[object, ...]) -> list[tuple[object, ...]]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        return connection.execute(sql.encode(), parameters).fetchall()
 
 
 def scraped(metrics_port: int) -> list[Sample]:
@@ -94,6 +98,10 @@ class WholeShop:
     @property
     def query_address(self) -> str:
         return self.environment["QUERY_ADDRESS"]
+
+    def fetch(self, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Rows of a query on the shop's database."""
+        return _rows(self.database_url, sql, parameters)
 
 
 @asynccontextmanager

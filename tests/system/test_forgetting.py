@@ -3,7 +3,6 @@
 from contextlib import closing
 
 import grpc
-import psycopg
 import pytest
 import redis
 
@@ -38,11 +37,6 @@ async def cart_shown(shop: WholeShop, cart_id: str) -> str:
     return str(found.cart.state)
 
 
-def rows(shop: WholeShop, sql: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(shop.database_url, autocommit=True) as connection:
-        return connection.execute(sql.encode()).fetchall()
-
-
 async def test_closed_carts_and_old_answers_go_and_orders_and_their_explanations_stay(
     database_url: str, redis_url: str
 ) -> None:
@@ -58,20 +52,20 @@ async def test_closed_carts_and_old_answers_go_and_orders_and_their_explanations
                 return shown == ["CART_NOT_FOUND", "CART_NOT_FOUND"]
 
             await eventually(is_forgotten, seconds=PATIENCE_SECONDS)
-            assert rows(shop, "SELECT cart_id, is_forgotten FROM carts") == [(bought.cart_id, True)]
-            assert rows(shop, "SELECT count(*) FROM cart_lines") == [(0,)]
+            assert shop.fetch("SELECT cart_id, is_forgotten FROM carts") == [(bought.cart_id, True)]
+            assert shop.fetch("SELECT count(*) FROM cart_lines") == [(0,)]
             await assert_order_is_whole(shop, order.order_id)
             await assert_ids_are_free_but_for_the_order_s(client, left_alone, bought.cart_id)
 
             async def answers_are_forgotten() -> bool:
                 old = "create_time < now() - interval '30 seconds'"
-                return rows(shop, f"SELECT count(*) FROM requests WHERE {old}") == [(0,)]
+                return shop.fetch(f"SELECT count(*) FROM requests WHERE {old}") == [(0,)]
 
             await eventually(answers_are_forgotten, seconds=PATIENCE_SECONDS)
-            [(kept,)] = rows(shop, "SELECT count(*) < (SELECT count(*) FROM events) FROM requests")
+            [(kept,)] = shop.fetch("SELECT count(*) < (SELECT count(*) FROM events) FROM requests")
             assert kept, "answers were forgotten"
         await assert_views_begun_anew_are_the_same(shop)
-        broken = rows(shop, "SELECT invariant FROM broken_invariants()")
+        broken = shop.fetch("SELECT invariant FROM broken_invariants()")
         assert [name for (name,) in broken if not _is_of_a_moment(str(name))] == []
 
 

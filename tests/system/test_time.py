@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import grpc
-import psycopg
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -98,16 +97,10 @@ async def until(ask: Callable[[], Awaitable[object]], expected: object) -> None:
     await eventually(is_so, seconds=PATIENCE_SECONDS)
 
 
-def fetch(shop: WholeShop, sql: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(shop.database_url, autocommit=True) as connection:
-        return connection.execute(sql.encode()).fetchall()
-
-
 def seconds_late(shop: WholeShop, event_type: str, expiry_table: str) -> list[float]:
     """Of each such event: how long after the time that the table holds it was recorded."""
     key = f"{expiry_table.removesuffix('s')}_id"
-    rows = fetch(
-        shop,
+    rows = shop.fetch(
         f"SELECT extract(epoch FROM e.recorded_time - t.expire_time)::float8 FROM events e"
         f" JOIN {expiry_table} t ON t.{key} = e.key WHERE e.type = '{event_type}'",
     )
@@ -131,7 +124,7 @@ async def test_an_unpaid_order_expires_within_a_second_and_its_stock_is_shown_ag
     assert len(late) == len(orders)
     assert min(late) >= 0
     assert statistics.median(late) < 1
-    assert fetch(shop, "SELECT reserved, on_hand FROM stock_levels") == [(0, 10)]
+    assert shop.fetch("SELECT reserved, on_hand FROM stock_levels") == [(0, 10)]
 
 
 async def test_a_hold_that_nobody_commits_is_given_back(
@@ -212,8 +205,7 @@ async def test_a_price_window_opens_and_closes_by_itself_for_carts_and_for_queri
         cart = await repriced(client, cart)
         seen.append((cart.total.amount_minor, cart.HasField("prices_valid_until")))
     assert seen == [(PRICE_MINOR, True), (SALE_PRICE_MINOR, True), (PRICE_MINOR, False)]
-    told = fetch(
-        shop,
+    told = shop.fetch(
         "SELECT recorded_time FROM events WHERE actor = 'price window worker'"
         " AND type = 'shopkeeper.pricing.v1.SkuPricesChanged' ORDER BY position",
     )
@@ -240,8 +232,7 @@ async def test_a_promotion_opens_and_closes_by_itself_and_both_are_events(
     )
 
     async def told_count() -> object:
-        return fetch(
-            shop,
+        return shop.fetch(
             "SELECT count(*) FROM events WHERE actor = 'price window worker'"
             " AND type = 'shopkeeper.pricing.v1.PromotionUpserted' AND key = 'half'",
         )
