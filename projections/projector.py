@@ -175,20 +175,49 @@ class Projector:
         complete: tuple[Generation, ...],
         building: tuple[Generation, ...],
     ) -> bool:
+        together, behind = await self._level_and_behind(registry, complete)
+        alone = [*behind, *building]
         try:
-            has_more = bool(complete) and await self._feed_complete(registry, complete)
+            has_more = bool(together) and await self._feed_together(registry, together)
         except Exception:
             # Of views that lack something, say: what is being built is there to take their place.
-            await self._feed_each(registry, building)
+            await self._feed_each(registry, alone)
             raise
-        return await self._feed_each(registry, building) or has_more
+        return await self._feed_each(registry, alone) or has_more
 
-    async def _feed_each(self, registry: Registry, building: tuple[Generation, ...]) -> bool:
+    async def _level_and_behind(
+        self, registry: Registry, complete: tuple[Generation, ...]
+    ) -> tuple[list[Generation], list[Generation]]:
+        """Those to be fed with the one that serves, and those that were set aside, and first catch up.
+
+        A batch follows what the slowest of it shows: with them, the one that serves would stand still.
+        """
+        if not complete:
+            return [], []
+        answering = await self._still_answering(registry, complete[0].incarnation)
+        generations = self._to_feed(registry, [*complete, *answering])
+        if len(generations) == 1:
+            return generations, []
+        # First of the one that serves: what another projector tells meanwhile, it tells to them all.
+        shown_position = await self._position(_foremost(registry))
+        level: list[Generation] = []
+        behind: list[Generation] = []
+        for each in generations:
+            is_level = await self._position(each.number) >= shown_position
+            (level if is_level else behind).append(each)
+        return level, behind
+
+    async def _position(self, number: int) -> int:
+        """Up to where a generation shows everything; 0 if it has lost a checkpoint."""
+        checkpoints = await read_checkpoints(self._connection, number, PARTITIONS)
+        return min(0 if each is None else each.position for each in checkpoints)
+
+    async def _feed_each(self, registry: Registry, generations: Sequence[Generation]) -> bool:
         """Each by itself: one that cannot go on keeps no other one from it."""
         has_more = False
-        for generation in self._to_feed(registry, building):
+        for generation in self._to_feed(registry, generations):
             try:
-                has_more |= await self._feed_building(registry, generation)
+                has_more |= await self._feed_alone(registry, generation)
             except CANNOT_GO_ON as error:
                 if generation.number == _foremost(registry):
                     raise
@@ -203,10 +232,6 @@ class Projector:
             for each in generations
             if each.number == foremost or not self._set_aside.rests(each.number)
         ]
-
-    async def _feed_complete(self, registry: Registry, complete: tuple[Generation, ...]) -> bool:
-        answering = await self._still_answering(registry, complete[0].incarnation)
-        return await self._feed_together(registry, self._to_feed(registry, [*complete, *answering]))
 
     async def _feed_together(self, registry: Registry, generations: Sequence[Generation]) -> bool:
         found = await self._feeder.look([each.number for each in generations])
@@ -249,7 +274,7 @@ class Projector:
                 log.warning("Redis lost what it had written, told again", generation=generation)
                 await self._feeder.complete(generation)
 
-    async def _feed_building(self, registry: Registry, generation: Generation) -> bool:
+    async def _feed_alone(self, registry: Registry, generation: Generation) -> bool:
         found = await self._feeder.look([generation.number])
         if await self._is_past(registry, [generation], found):
             return True
@@ -260,7 +285,7 @@ class Projector:
         self._set_aside.remove([generation.number])
         if is_next_to_serve:
             _measure(found, found.batch.through_position)
-        if not fed.is_level:
+        if not fed.is_level or generation.state is not GenerationState.BUILDING:
             return fed.has_more
         if await self._feeder.complete(generation.number):
             number = generation.number

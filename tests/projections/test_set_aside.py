@@ -1,6 +1,6 @@
 """A generation that cannot be fed costs the one that serves nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import pytest
@@ -22,7 +22,7 @@ from read_models.registry import GenerationState, load_registry
 from read_models.views import STOCK
 from tests.eventually import eventually
 from tests.projections.what_is_told import HealthRecord, metric
-from tests.read_side import Log, serving, settle, stock_moved
+from tests.read_side import Log, all_values, serving, settle, stock_moved
 
 STUCK = "shopkeeper_projection_stuck_generations"
 
@@ -217,3 +217,34 @@ async def test_while_none_serves_the_newest_is_tried_each_time_and_not_set_aside
     assert metric(STUCK) == 1
     registry = await load_registry(connection)
     assert [each.state for each in registry.generations] == [GenerationState.BUILDING] * 2
+
+
+async def test_one_that_can_be_fed_again_catches_up_while_the_one_that_serves_goes_on(
+    log: Log,
+    connection: Connection,
+    new_projector: Callable[..., Projector],
+    rebuild: Rebuild,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log.record(stock_moved("MUG", 3))
+    projector = new_projector(batch_events_max=5)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await settle(projector)
+    await rebuild.replace(second)
+    spoilt = await spoil(connection, first, "MUG")
+    log.record(*(stock_moved("MUG", number) for number in range(50)))
+    await settle(projector)
+    await connection.call("DEL", spoilt)
+    monkeypatch.setattr(projections.set_aside, "RETRY_SECONDS", 0.0)
+    position = log.record(stock_moved("MUG", 1))
+    await projector.round()
+    assert await shows(connection, second, position)
+    assert not await shows(connection, first, position)
+    assert metric("shopkeeper_projection_lag_events") == 0
+    await settle(projector)
+    assert await all_values(connection, first) == await all_values(connection, second)
+    assert await read_checkpoints(connection, first, PARTITIONS) == await read_checkpoints(
+        connection, second, PARTITIONS
+    )
