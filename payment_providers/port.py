@@ -63,7 +63,7 @@ class PaymentName:
 
     provider_reference: "" while it is not known. create_time: when we first asked for it. reader_id: for
     READER. last_sent_time: since then nothing was sent that could have made it; None if that is not
-    known.
+    known. begun_time: before it nothing was sent that could have made it; None if that is not known.
     """
 
     payment_id: str
@@ -73,6 +73,7 @@ class PaymentName:
     create_time: datetime
     reader_id: str = ""
     last_sent_time: datetime | None = None
+    begun_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

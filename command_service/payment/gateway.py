@@ -254,6 +254,7 @@ def name_of(payment: Payment, *, until: datetime | None = None) -> PaymentName:
         create_time=payment.create_time,
         reader_id=payment.wish.reader_id,
         last_sent_time=last_sent_time,
+        begun_time=payment.begun_time,
     )
 
 

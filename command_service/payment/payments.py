@@ -124,6 +124,7 @@ class Payment:
     """One tender of an order at one provider; fields as in payment.proto.
 
     other_names: of its money, besides provider_reference. is_recorded: by hand, before it was told.
+    begun_time: no call that could have begun it was sent before; None where that is not known.
     """
 
     payment_id: str
@@ -148,6 +149,7 @@ class Payment:
     """Of the next errand: a provider repeats its answer to a key, so no errand uses one again."""
     other_names: tuple[str, ...] = ()
     is_recorded: bool = False
+    begun_time: datetime | None = None
 
     @property
     def resolve_deadline(self) -> datetime | None:
@@ -268,8 +270,15 @@ class Payment:
             wish=replace(self.wish, payment_method=""),
             errand=errand,
             key_generation=key_generation,
+            begun_time=self._begun_time(errand),
         )
         return after if after == named else replace(after, update_time=now)
+
+    def _begun_time(self, errand: Errand | None) -> datetime | None:
+        begin = self.errand
+        if begin is None or begin.task is not Task.BEGIN or errand is not None:
+            return self.begun_time
+        return None if begin.may_have_been_sent else begin.claim_time
 
     def _state_after(self, told: ProviderState, errand: Errand | None) -> PaymentState:
         if errand is not None:

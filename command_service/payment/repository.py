@@ -80,6 +80,8 @@ PAYMENTS = sa.Table(
     sa.Column("other_names", JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
     # Whether its money was recorded by hand, before the provider told of it.
     sa.Column("is_recorded", sa.Boolean, nullable=False, server_default=sa.text("false")),
+    # Before it no call that could have begun it was sent; NULL where that is not known.
+    sa.Column("begun_time", sa.DateTime(timezone=True)),
     *_errand_columns(),
     sa.UniqueConstraint("order_id", "ordinal"),
     sa.CheckConstraint("state BETWEEN 1 AND 10", name="state"),

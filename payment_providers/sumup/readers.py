@@ -124,7 +124,8 @@ class Readers:
         # A reader is told to give up whatever it is at, and it may be another's payment by now: then it
         # is only waited for, and what is paid all the same is given back.
         is_started = transaction is not None
-        if is_started or self._now() - payment.create_time < START_MAX:
+        begun_time = payment.begun_time or payment.create_time
+        if is_started or self._now() - begun_time < START_MAX:
             await self._transport.post(
                 f"{self._path(payment.reader_id)}/terminate", b"{}", is_repeatable=True
             )

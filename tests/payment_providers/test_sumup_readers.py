@@ -138,6 +138,24 @@ async def test_calling_off_a_payment_does_not_end_the_next_at_that_reader(shop: 
     assert (await shop.existing(second)).state is ProviderState.CAPTURED
 
 
+async def test_the_minute_in_which_a_reader_is_told_to_give_up_is_that_after_it_was_asked(
+    shop: Shop,
+) -> None:
+    """The reader was busy for a while, so the payment is older than what the reader knows of it."""
+    wished_time = shop.clock()
+    shop.clock.advance(seconds=90)
+    name = await shop.begun(flow=Flow.READER, create_time=wished_time)
+    name = replace(name, begun_time=shop.clock())
+    shop.clock.advance(seconds=50)
+    with pytest.raises(NotDone, match="terminating"):
+        await shop.provider.void(name, key="v")
+    assert await shop.sandbox.call_count("POST", "/terminate") == 1
+    shop.clock.advance(seconds=10)
+    with pytest.raises(NotDone, match="terminating"):
+        await shop.provider.void(name, key="v")
+    assert await shop.sandbox.call_count("POST", "/terminate") == 1, "another may be at the reader"
+
+
 async def test_a_reader_that_is_seen_at_a_payment_is_told_to_give_up_at_any_time(shop: Shop) -> None:
     name = await shop.begun(flow=Flow.READER)
     await shop.sandbox.act(f"readers/{READER_ID}/start")

@@ -155,6 +155,20 @@ def test_a_payment_that_the_provider_has_no_trace_of_is_called_off_for_good() ->
     assert (after.state, after.errand) == (S.VOIDED, None)
 
 
+def begun_after(report: Report) -> Payment:
+    """Begun by the second call for it; report: of the first."""
+    first = payment_in(S.STARTING)
+    second = first.heard(report, NOW).claimed(LATER)
+    return second.heard(told(P.AWAITING_CUSTOMER), LATER)
+
+
+def test_a_payment_knows_when_it_was_begun_if_no_call_before_can_have_done_it() -> None:
+    postponed = begun_after(Postponed("reader_busy"))
+    assert (postponed.begun_time, postponed.create_time) == (LATER, NOW)
+    assert postponed.void(LATER).heard(told(P.VOIDED), LATER).begun_time == LATER
+    assert begun_after(Lost("timeout")).begun_time is None
+
+
 def test_a_refused_void_is_asked_for_again() -> None:
     """With a new key: under the old one the provider would only repeat itself."""
     known, before = by_provider(authorized()), payment_in(S.VOIDING)
