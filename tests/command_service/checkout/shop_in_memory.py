@@ -28,14 +28,13 @@ from command_service.pricing.domain import (
     CouponCustomer,
     PercentageOff,
     PriceBook,
-    PriceList,
     PriceTier,
-    Promotion,
     SkuPrices,
 )
 from command_service.world import Command, Decision, NotLoadedError, Touch, World
 from event_log.codec import encode_event
 from event_log.events import Event
+from tests.command_service.pricing.shop import price_list, promotion
 
 AnswerT = TypeVar("AnswerT")
 
@@ -124,21 +123,8 @@ class ShopInMemory:
     def keep_list(
         self, price_list_id: str, currency_code: str = "GBP", *, tax_inclusive: bool = True, **other: Any
     ) -> None:
-        facts = {
-            "title": price_list_id,
-            "customer_group": "",
-            "priority": 0,
-            "start_time": None,
-            "end_time": None,
-            "named_only": False,
-            **other,
-        }
-        found = PriceList(
-            price_list_id=price_list_id,
-            currency_code=currency_code,
-            tax_inclusive=tax_inclusive,
-            **facts,
-        )
+        facts = {"title": price_list_id, "currency_code": currency_code, **other}
+        found = price_list(price_list_id, tax_inclusive=tax_inclusive, **facts)
         self.world.load(PRICE_LIST, {price_list_id: found})
         book = self.book
         self._keep_book(replace(book, price_lists={**book.price_lists, price_list_id: found}))
@@ -175,22 +161,15 @@ class ShopInMemory:
         coupon_required: bool = True,
         end_time: datetime | None = None,
     ) -> None:
-        promotion = Promotion(
-            promotion_id=promotion_id,
+        found = promotion(
+            promotion_id,
+            benefit if benefit is not None else PercentageOff(1_000),
             title=promotion_id,
-            benefit=benefit if benefit is not None else PercentageOff(1_000),
-            sku_ids=frozenset(),
-            minimum_subtotal_minor=None,
-            minimum_subtotal_currency_code=None,
-            priority=0,
             coupon_required=coupon_required,
-            start_time=None,
             end_time=end_time,
-            active=True,
-            exclusive=False,
         )
         book = self.book
-        self._keep_book(replace(book, promotions={**book.promotions, promotion_id: promotion}))
+        self._keep_book(replace(book, promotions={**book.promotions, promotion_id: found}))
 
     def give_coupon(
         self,

@@ -9,25 +9,13 @@ from command_service.pricing.commands import (
     UpsertPrices,
     UpsertPromotions,
 )
-from command_service.pricing.domain import Coupon, PercentageOff, PriceList, PriceTier, Promotion
+from command_service.pricing.domain import Coupon, PercentageOff, PriceTier
 from tests.command_service.conftest import CarryOut
+from tests.command_service.pricing.shop import price_list, promotion
 
 SKU_COUNT = 100
 
-TENTH = Promotion(
-    promotion_id="tenth",
-    title="a tenth off",
-    benefit=PercentageOff(1_000),
-    sku_ids=frozenset(),
-    minimum_subtotal_minor=None,
-    minimum_subtotal_currency_code=None,
-    priority=0,
-    coupon_required=True,
-    start_time=None,
-    end_time=None,
-    active=True,
-    exclusive=False,
-)
+TENTH = promotion("tenth", PercentageOff(1_000), title="a tenth off", coupon_required=True)
 
 
 def sku(number: int) -> Sku:
@@ -48,18 +36,7 @@ async def open_shop(carry_out: CarryOut) -> None:
     """sku0 to sku99 at 1.00, 1.01, ...; TENTH and ONCE (one use a customer) take 10 % off."""
     await carry_out(UpsertProducts((Product("things", "Things", {}, active=True),)))
     await carry_out(UpsertSkus(tuple(sku(n) for n in range(SKU_COUNT))))
-    retail = PriceList(
-        price_list_id="retail",
-        title="Retail",
-        currency_code="GBP",
-        customer_group="",
-        priority=0,
-        tax_inclusive=True,
-        start_time=None,
-        end_time=None,
-        named_only=False,
-    )
-    await carry_out(UpsertPriceLists((retail,)))
+    await carry_out(UpsertPriceLists((price_list("retail"),)))
     rows = tuple(PriceRow(f"sku{n}", (PriceTier(1, 100 + n),)) for n in range(SKU_COUNT))
     await carry_out(UpsertPrices("retail", rows))
     await carry_out(UpsertPromotions((TENTH,)))

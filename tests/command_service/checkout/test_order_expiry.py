@@ -24,7 +24,7 @@ from command_service.ordering.domain import OrderState
 from command_service.pipeline import Row, Statement
 from command_service.postgresql import PostgresqlUnitOfWork
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
-from command_service.pricing.domain import PriceList, PriceTier
+from command_service.pricing.domain import PriceTier
 from command_service.session import Session
 from command_service.submission import Answer, Submission
 from tests.command_service.checkout.orders_on_postgresql import (
@@ -36,21 +36,12 @@ from tests.command_service.checkout.orders_on_postgresql import (
 )
 from tests.command_service.checkout.shop_in_memory import create
 from tests.command_service.conftest import CarryOut
+from tests.command_service.pricing.shop import price_list
 from tests.eventually import eventually
 
 MOMENT = timedelta(milliseconds=1)
 SOON = timedelta(milliseconds=400)
-SALE = PriceList(
-    price_list_id="sale",
-    title="Sale",
-    currency_code="GBP",
-    customer_group="",
-    priority=10,
-    tax_inclusive=True,
-    start_time=None,
-    end_time=None,
-    named_only=False,
-)
+SALE = price_list("sale", title="Sale", priority=10)
 
 
 @pytest_asyncio.fixture

@@ -16,12 +16,13 @@ from command_service.payment.payments import Payment, PaymentState
 from command_service.payment.refunds import RefundState
 from command_service.payment.reports import Told
 from command_service.pricing.commands import PriceRow, UpsertPriceLists, UpsertPrices
-from command_service.pricing.domain import PriceList, PriceTier
+from command_service.pricing.domain import PriceTier
 from payment_providers.port import ProviderPayment, ProviderState
 from tests.command_service.checkout.orders_on_postgresql import broken_invariants, placing
 from tests.command_service.checkout.paid_shop import PaidShop, just_now, paid_shop
 from tests.command_service.checkout.shop_in_memory import add, create
 from tests.command_service.conftest import CarryOut
+from tests.command_service.pricing.shop import price_list
 
 
 @pytest_asyncio.fixture
@@ -33,17 +34,7 @@ async def shop(carry_out: CarryOut) -> AsyncIterator[PaidShop]:
 
 async def place_in(shop: PaidShop, currency_code: str, price_minor: int) -> Order:
     """One unit at this price, ordered."""
-    abroad = PriceList(
-        price_list_id=currency_code,
-        title="Abroad",
-        currency_code=currency_code,
-        customer_group="",
-        priority=0,
-        tax_inclusive=True,
-        start_time=None,
-        end_time=None,
-        named_only=False,
-    )
+    abroad = price_list(currency_code, title="Abroad", currency_code=currency_code)
     await shop.carry_out(UpsertPriceLists((abroad,)))
     row = PriceRow("sku0", (PriceTier(1, price_minor),))
     await shop.carry_out(UpsertPrices(currency_code, (row,)))
