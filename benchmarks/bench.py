@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.bulk import checkpoint
 from benchmarks.load import AnyLoad, Load, Measured, measure
 from benchmarks.pgbench import PlainShop
-from benchmarks.rounds import interleaved
+from benchmarks.rounds import ROUND_COUNT_MIN, interleaved
 from benchmarks.shop_copies import Size, fill_shop
 from benchmarks.shop_under_test import ShopUnderTest, make_database
 from event_log.reader import LogReader
@@ -114,15 +114,18 @@ class Bench:
             self._plain_shops.append(plain)
         return self._plain_shops[0]
 
-    async def rounds(self, subjects: Mapping[str, Turn]) -> dict[str, list[Any]]:
-        """All subjects in turns, ours first, and last in every second round."""
+    async def rounds(self, subjects: Mapping[str, Turn], *, at_least: int = 0) -> dict[str, list[Any]]:
+        """All subjects in turns, ours first, and last in every second round.
+
+        at_least: so many rounds, in a run whose figures count, where three tell too little.
+        """
         if self.extent.is_endless:
             [(name, take_turn), *_] = subjects.items()
             while True:
                 self.say(f"{name}: {await take_turn()}")
         return await interleaved(
             subjects,
-            self.extent.round_count,
+            max(self.extent.round_count, at_least if self.extent.round_count >= ROUND_COUNT_MIN else 0),
             lambda name, number, result: self.say(f"round {number}, {name}: {result}"),
         )
 

@@ -7,31 +7,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from benchmarks.points import ECHO_NAME, Curves, Point
+from benchmarks.points import Curve, Curves, Point
 
 INCHES = (10.0, 4.2)
 DOTS_PER_INCH = 110
+ECHO_NAME = "bare grpc.aio echo of the same bytes"
 OURS, BASELINE = "#1f5fa8", "#8a8a8a"
 
 
-def plot_curves(curves: Curves, folder: Path) -> list[Path]:
-    """Draws each curve but the echo's, which is in every picture; where the pictures are."""
+def plot_curves(curves: Curves, folder: Path, *, caption: str) -> list[Path]:
+    """Draws each curve; where the pictures are. caption: when and where it was measured."""
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        _plot(name, points, curves[ECHO_NAME], folder / f"{name.replace(' ', '_').lower()}.png")
-        for name, points in curves.items()
-        if name != ECHO_NAME
+        _plot(name, curve, caption, folder / f"{name.replace(' ', '_').lower()}.png")
+        for name, curve in curves.items()
     ]
 
 
-def _plot(name: str, points: list[Point], echo: list[Point], path: Path) -> Path:
+def _plot(name: str, curve: Curve, caption: str, path: Path) -> Path:
     figure = Figure(figsize=INCHES, layout="constrained")
     figure.suptitle(f"{name[0].upper()}{name[1:]}")
+    figure.supxlabel(caption, fontsize="small", color=BASELINE)
     throughput, latency = figure.subplots(1, 2)
-    _draw_throughput(throughput, name, points, echo)
-    _draw_latency(latency, name, points, echo)
+    _draw_throughput(throughput, name, curve.ours, curve.echo)
+    _draw_latency(latency, name, curve.ours, curve.echo)
     for axes in (throughput, latency):
-        _label_load(axes, [point.in_flight_count for point in points])
+        _label_load(axes, [point.in_flight_count for point in curve.ours])
     figure.savefig(path, dpi=DOTS_PER_INCH)
     return path
 

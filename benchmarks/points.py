@@ -1,15 +1,11 @@
 """Points of a curve: what came of a load of some size."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-ECHO_NAME = "bare grpc.aio echo"
-"""The curve that the others stand beside."""
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """What came of so many calls in flight."""
+class Point(NamedTuple):
+    """What came of so many calls in flight: medians of the rounds."""
 
     in_flight_count: int
     per_second: float
@@ -17,5 +13,12 @@ class Point:
     p99_ms: float
 
 
-Curves = Mapping[str, list[Point]]
+class Curve(NamedTuple):
+    """Ours, and a bare grpc.aio echo of the same bytes."""
+
+    ours: list[Point]
+    echo: list[Point]
+
+
+Curves = Mapping[str, Curve]
 """By what is asked for."""

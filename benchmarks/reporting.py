@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -15,8 +16,12 @@ from benchmarks.plotting import plot_curves
 from benchmarks.points import Curves
 from benchmarks.rounds import Compared
 
-BUSY_SHARE = 0.5
+BUSY_SHARE = 0.1
 """Of the processors, taken by others before a run begins: from there on its figures are theirs too."""
+
+SPENT_HEAD = "CPU a request, us"
+SPENT_US_MIN = 10
+"""Of a server that takes less it is not told: of most it is nothing, or work of its own."""
 
 HEADS = ("name", "ours", "unit", "baseline", "ratio", "rounds", "reach", "reached")
 
@@ -82,6 +87,16 @@ class Figure:
             self.compared.ratio if self.compared else self.value
         )
 
+    @property
+    def spent(self) -> str:
+        """Processor time a request of the servers that took a share worth telling, in microseconds."""
+        medians = {
+            name.removesuffix("_us"): median(us)
+            for name, us in self.told.items()
+            if name.endswith("_us") and name not in ("client_us", "echo_us")
+        }
+        return ", ".join(f"{name} {us:.0f}" for name, us in medians.items() if us >= SPENT_US_MIN)
+
     def as_json(self) -> dict[str, Any]:
         """Everything about it, for latest.json."""
         compared = self.compared
@@ -122,17 +137,29 @@ class Report:
             "extent": self.extent,
             "figures": [figure.as_json() for figure in self.figures],
             "curves": {
-                name: [_all_rounded(asdict(point)) for point in points]
-                for name, points in self.curves.items()
+                name: {
+                    whose: [_all_rounded(point._asdict()) for point in points]
+                    for whose, points in curve._asdict().items()
+                }
+                for name, curve in self.curves.items()
             },
         }
 
     @property
-    def _warning(self) -> str:
-        """Said of a run that had to share the machine."""
-        if self.machine["load_before"][0] < self.machine["processor_count"] * BUSY_SHARE:
-            return ""
-        return " **Others were at work on it: these figures say little, run it again.**"
+    def _is_busy(self) -> bool:
+        """Whether the run had to share the machine."""
+        return bool(self.machine["busy_share_before"] >= BUSY_SHARE)
+
+    @property
+    def _place(self) -> str:
+        machine = self.machine
+        system = f"{machine['system']}, sched_autogroup {'on' if machine['sched_autogroup'] else 'off'}"
+        return f"{self.time}, {machine['processor_count']} x {machine['processor']}, {system}."
+
+    @property
+    def caption(self) -> str:
+        """What stands under each picture."""
+        return f"{self._place}{' Others were at work on it.' if self._is_busy else ''}"
 
     @property
     def _rounds(self) -> str:
@@ -154,21 +181,24 @@ class Report:
 
     def as_markdown(self) -> str:
         """For docs/benchmarks/last_run.md."""
-        machine = self.machine
-        system = f"{machine['system']}, sched_autogroup {'on' if machine['sched_autogroup'] else 'off'}"
+        busy_share = self.machine["busy_share_before"]
+        warning = (
+            " **Others were at work: these figures say little, run it again.**" if self._is_busy else ""
+        )
         lines = [
             "# The last run",
             "",
-            f"{self.time}, {machine['processor_count']} x {machine['processor']}, {system}.",
-            f"Load average of the machine before it began: {machine['load_before'][0]}.{self._warning}",
+            self._place,
+            f"Of its processors {busy_share:.0%} were busy before it began.{warning}",
             f"{self._rounds}",
             f"{self._disk}",
             "Written by `make bench`; [README.md](README.md) says how it is measured and what it means.",
+            "Values are medians of the rounds; a ratio is the median of the rounds' own ratios.",
             "",
-            f"| {' | '.join(HEADS)} |",
-            f"|{'---|' * len(HEADS)}",
+            f"| {' | '.join((*HEADS, SPENT_HEAD))} |",
+            f"|{'---|' * (len(HEADS) + 1)}",
         ]
-        lines += [f"| {' | '.join(_cells(figure))} |" for figure in self.figures]
+        lines += [f"| {' | '.join((*_cells(figure), figure.spent))} |" for figure in self.figures]
         return "\n".join(lines) + "\n"
 
 
@@ -179,7 +209,7 @@ def write_report(report: Report, root: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
     (docs / "last_run.md").write_text(report.as_markdown(), encoding="utf-8")
-    plot_curves(report.curves, docs)
+    plot_curves(report.curves, docs, caption=report.caption)
 
 
 def print_table(console: Console, figures: Iterable[Figure]) -> None:

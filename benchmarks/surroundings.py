@@ -19,10 +19,13 @@ POSTGRES_SETTINGS_TOLD = (
     "server_version fsync synchronous_commit full_page_writes wal_sync_method shared_buffers"
     " max_wal_size max_connections checkpoint_timeout"
 ).split()
+BUSY_LOOK_SECONDS = 2.0
+"""The load average would tell what ended a minute ago, too."""
+
 LIBRARIES = ("grpcio", "protobuf", "uvloop", "psycopg", "redis", "hiredis")
 
 _SESSIONS = """
-SELECT application_name, count(*) FROM pg_stat_activity
+SELECT coalesce(nullif(application_name, ''), backend_type), count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY 1 ORDER BY 1
 """
 
@@ -36,7 +39,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
-        "load_before": [round(load, 1) for load in os.getloadavg()],
+        "busy_share_before": round(psutil.cpu_percent(interval=BUSY_LOOK_SECONDS) / 100, 2),
         "sched_autogroup": _sched_autogroup(),
     }
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from benchmarks.bench import Bench
-from benchmarks.load import Load, Measured, MgetLoad
+from benchmarks.load import Load, Measured, MgetLoad, spent_of
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
 from benchmarks.shoppers import sku_id
@@ -40,8 +40,7 @@ async def batches(bench: Bench) -> list[Figure]:
             Compared.of(_sku_rates(ours), _sku_rates(plain_ones)),
             against="redis-py MGET of the same keys, one process",
             told={
-                "query_us": [each.processor_us("query_service") for each in ours],
-                "valkey_us": [each.processor_us("valkey") for each in ours],
+                **spent_of(ours),
                 "answer_bytes": ours[0].answer_bytes_each,
                 "p99_ms": [each.latency_ms(0.99) for each in ours],
             },

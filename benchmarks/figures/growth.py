@@ -17,6 +17,8 @@ from benchmarks.shop_copies import Size, fill_shop
 from benchmarks.shop_under_test import ShopUnderTest, shop_under_test
 
 FACTOR = 10
+ROUND_COUNT = 5
+"""The worst of three ratios is told, whose limit is as near as rounds differ."""
 COMMANDS, QUERIES = ("command_service", "postgres"), ("query_service", "valkey")
 
 Spent = Callable[[Measured], float]
@@ -40,7 +42,7 @@ async def growth(bench: Bench) -> list[Figure]:
             others = tuple(other for other in shops.values() if other is not shop)
             subjects |= await _subjects(name, replace(bench, shop=shop, extent=extent, others=others))
         in_turns = {key: subjects[key] for key in sorted(subjects)}
-        results = await bench.rounds(in_turns)
+        results = await bench.rounds(in_turns, at_least=ROUND_COUNT)
     return [_figure(results)]
 
 

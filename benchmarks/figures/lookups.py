@@ -1,11 +1,12 @@
 """Lookups of stock and of carts beside a bare echo of the same bytes."""
 
 from statistics import median
+from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.cart_copies import CartCopies
 from benchmarks.echo_server import PATH as ECHO
-from benchmarks.load import Load, Measured
+from benchmarks.load import Load, Measured, spent_of
 from benchmarks.reporting import Bound, Figure, Reach
 from benchmarks.rounds import Compared
 from benchmarks.shop_under_test import echo
@@ -88,11 +89,10 @@ def _processor_time(name: str, ours: list[Measured], echoes: list[Measured]) -> 
     )
 
 
-def _told(ours: list[Measured], echoes: list[Measured]) -> dict[str, float | int]:
+def _told(ours: list[Measured], echoes: list[Measured]) -> dict[str, Any]:
     return {
+        **spent_of(ours),
         "answer_bytes": ours[0].answer_bytes_each,
-        "valkey_us": median(each.processor_us("valkey") for each in ours),
-        "client_us": median(each.client_us for each in ours),
         "p99_ms": median(each.latency_ms(0.99) for each in ours),
         "echo_p99_ms": median(each.latency_ms(0.99) for each in echoes),
     }

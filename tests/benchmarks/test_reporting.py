@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.points import ECHO_NAME, Point
+from benchmarks.points import Curve, Point
 from benchmarks.reporting import Bound, Figure, Reach, Report, print_table, write_report
 from benchmarks.rounds import Compared
 
@@ -16,12 +16,14 @@ RATE = Figure.beside(
     *("rate", "calls/s", Reach(Bound.AT_LEAST, 0.6)),
     Compared(1234.5678, 2000.0, (0.6, 0.617284, 0.7)),
     against="an echo",
-    told={"p99_ms": [1.23456, 2.0], "rows": 6},
+    told={"p99_ms": [1.23456, 2.0], "rows": 6, "postgres_us": [90.0, 80.0, 100.0], "echo_us": [1.0]},
 )
 LAG = Figure("lag", "ms, p99", Reach(Bound.UNDER, 100), 100.0)
 CURVES = {
-    ECHO_NAME: [Point(1, 900.0, 1.0, 2.0), Point(4, 1800.0, 2.0, 3.0)],
-    "stock lookups": [Point(1, 700.0, 1.4, 2.6), Point(4, 1500.0, 2.5, 4.0)],
+    "stock lookups": Curve(
+        ours=[Point(1, 700.0, 1.4, 2.6), Point(4, 1500.0, 2.5, 4.0)],
+        echo=[Point(1, 900.0, 1.0, 2.0), Point(4, 1800.0, 2.0, 3.0)],
+    )
 }
 REPORT = Report(
     time="2026-11-21T12:00:00+00:00",
@@ -29,7 +31,7 @@ REPORT = Report(
         "processor": "a processor",
         "processor_count": 2,
         "system": "Linux",
-        "load_before": [0.1],
+        "busy_share_before": 0.02,
         "sched_autogroup": True,
     },
     settings={
@@ -81,7 +83,12 @@ def test_json_has_everything_about_a_figure_to_four_digits() -> None:
         "ratios": [0.6, 0.6173, 0.7],
         "reach": "at least 0.6",
         "reached": True,
-        "told": {"p99_ms": [1.235, 2.0], "rows": 6},
+        "told": {
+            "p99_ms": [1.235, 2.0],
+            "rows": 6,
+            "postgres_us": [90.0, 80.0, 100.0],
+            "echo_us": [1.0],
+        },
     }
     assert LAG.as_json()["baseline"] is None
     assert LAG.as_json()["ratio"] is None
@@ -104,11 +111,12 @@ def test_the_table_shows_ours_the_baseline_and_how_far_rounds_differ() -> None:
     assert rows[2] == ["lag", "100", "ms,", "p99", "-", "-", "-", *"under 100 no".split()]
 
 
-@pytest.mark.parametrize(("load", "is_warned"), [(0.9, False), (1.0, True)])
-def test_a_run_on_a_busy_machine_says_so(load: float, is_warned: bool) -> None:
-    report = replace(REPORT, machine={**REPORT.machine, "load_before": [load]})
+@pytest.mark.parametrize(("busy_share", "is_warned"), [(0.09, False), (0.1, True)])
+def test_a_run_on_a_busy_machine_says_so(busy_share: float, is_warned: bool) -> None:
+    report = replace(REPORT, machine={**REPORT.machine, "busy_share_before": busy_share})
 
     assert ("Others were at work" in report.as_markdown()) is is_warned
+    assert ("Others were at work" in report.caption) is is_warned
 
 
 @pytest.mark.parametrize(("kind", "is_warned"), [("ext4", False), ("tmpfs", True)])
@@ -126,8 +134,10 @@ def test_a_report_is_kept_with_its_table_and_a_plot_for_each_curve(tmp_path: Pat
     assert [figure["name"] for figure in kept["figures"]] == ["rate", "lag"]
     assert kept["machine"]["processor_count"] == 2
     assert kept["settings"] == REPORT.settings
-    assert kept["curves"]["stock lookups"][1]["per_second"] == 1500.0
+    assert kept["curves"]["stock lookups"]["ours"][1]["per_second"] == 1500.0
     docs = tmp_path / "docs" / "benchmarks"
-    assert "| rate | 1,235 | calls/s | 2,000 | 0.62 |" in (docs / "last_run.md").read_text()
+    [row] = [line for line in (docs / "last_run.md").read_text().splitlines() if "| rate |" in line]
+    assert row.startswith("| rate | 1,235 | calls/s | 2,000 | 0.62 |")
+    assert row.endswith("| postgres 90 |")
     assert [path.name for path in docs.glob("*.png")] == ["stock_lookups.png"]
     assert (docs / "stock_lookups.png").read_bytes().startswith(b"\x89PNG")
