@@ -26,7 +26,8 @@ app = typer.Typer(
     help="Run and look after a Shopkeeper.",
     epilog=(
         "Exit status: 0 done; 1 refused, or something is wrong with the data; 2 wrong usage; "
-        "3 a server or service cannot be started or reached; 70 a mistake of ours; 130 interrupted."
+        "3 a server or service cannot be started or reached; 4 nothing wrong was found, but not all "
+        "could be looked at; 70 a mistake of ours; 130 interrupted."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,

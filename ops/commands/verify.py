@@ -11,8 +11,8 @@ from rich.text import Text
 from ops.commands.options import DATA_DIR, FLAG, LOOK, DatabaseUrl, DataDir, RedisUrl, console
 from ops.failures import ExitStatus, visible
 from ops.progress import progress
-from ops.verify import Violation
-from ops.verify import verify as find_violations
+from ops.verify import Violation, examine
+from ops.verify.next_steps import next_step
 from ops.whereabouts import server_url
 
 app = typer.Typer()
@@ -37,23 +37,25 @@ def verify(
 
     Sums of the stock ledger, money against orders, coupons against their uses, holds against orders,
     and each view in Redis against what the tables say. Writes nothing; the shop may go on meanwhile.
-    Exit status 1 with a list if anything is not as it must be; 4 if nothing is wrong, but views changed
-    so often that they could not be compared.
+    Exit status 1 with a list if anything is not as it must be, and what to do next; 4 if nothing is
+    wrong, but views changed so often that they could not be compared. The last line is for scripts.
     """
     database = server_url("DATABASE_URL", database_url, data_dir)
     redis = None if database_only else server_url("REDIS_URL", redis_url, data_dir)
     with progress(console) as on_progress:
-        found = asyncio.run(find_violations(database, redis, on_progress=on_progress))
-    wrong = [each for each in found if each.is_proven]
-    not_compared = [each for each in found if not each.is_proven]
-    _print_violations(wrong, limit, "")
-    _print_violations(not_compared, limit, "not compared: ")
-    if wrong:
-        raise typer.Exit(ExitStatus.REFUSED)
-    if not_compared:
+        found = asyncio.run(examine(database, redis, on_progress=on_progress))
+    _print_violations(found.proven, limit, "")
+    _print_violations(found.not_compared, limit, "not compared: ")
+    if found.not_compared and not found.proven:
         console.print(Text("everything else is as it must be", "yellow"))
+    elif not found.proven:
+        console.print(Text("everything is as it must be", "green"))
+    # Never wrapped, however narrow the terminal is.
+    console.print(Text(found.line), soft_wrap=True)
+    if found.proven:
+        raise typer.Exit(ExitStatus.REFUSED)
+    if found.not_compared:
         raise typer.Exit(ExitStatus.UNPROVEN)
-    console.print(Text("everything is as it must be", "green"))
 
 
 def _print_violations(violations: Iterable[Violation], limit: int, what: str) -> None:
@@ -67,3 +69,5 @@ def _print_violations(violations: Iterable[Violation], limit: int, what: str) ->
             console.print(Text(told), soft_wrap=True)
         if len(found) > limit:
             console.print(f"  and {len(found) - limit:,} more")
+        if found[0].is_proven:
+            console.print(Text(visible(f"  next: {next_step(found[0])}"), "dim"), soft_wrap=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import psycopg
 
 from ops.failures import NO_SHOP, Problem
-from ops.verify.violations import OnProgress, Violation
+from ops.verify.violations import Examination, OnProgress, Violation
 
 VIOLATIONS_PER_CHECK_MAX = 100
 """Rows told of one rule: more say nothing new, and a broken rule may break a million rows."""
@@ -19,7 +19,7 @@ ORDER BY relname
 """
 
 
-async def check_invariants(database_url: str, on_progress: OnProgress) -> list[Violation]:
+async def check_invariants(database_url: str, on_progress: OnProgress) -> Examination:
     """Every row that breaks a rule. Each rule is checked as of one moment, not all of the same.
 
     Raises:
@@ -47,7 +47,7 @@ async def check_invariants(database_url: str, on_progress: OnProgress) -> list[V
             names = [column.name for column in cursor.description or ()]
             violations += _told(view, rule, names, await cursor.fetchall())
         on_progress("invariants", len(rules), len(rules))
-    return violations
+    return Examination(len(rules), 0, violations)
 
 
 def _told(view: str, rule: str, names: list[str], rows: list[tuple[object, ...]]) -> Iterable[Violation]:

@@ -14,7 +14,7 @@ from ops.verify.expectations import SOURCES, Views
 from ops.verify.invariants import check_invariants
 from ops.verify.served import ServedViews
 from ops.verify.tables import Tables, snapshot
-from ops.verify.violations import OnProgress, Violation
+from ops.verify.violations import Examination, OnProgress, Violation
 from read_models.checkpoints import Checkpoint
 from read_models.connections import connect
 from read_models.partitions import PARTITIONS, Address
@@ -43,7 +43,12 @@ TOUCHED = "SELECT DISTINCT context, key FROM events WHERE position > %s AND posi
 async def verify(
     database_url: str, redis_url: str | None, *, on_progress: OnProgress
 ) -> list[Violation]:
-    """All that is not as it must be, or could not be compared; empty when all is well. Writes nothing.
+    """The violations that `examine` finds; empty when all is well. Raises as it does."""
+    return [*(await examine(database_url, redis_url, on_progress=on_progress)).violations]
+
+
+async def examine(database_url: str, redis_url: str | None, *, on_progress: OnProgress) -> Examination:
+    """All that is not as it must be, or could not be compared, and how much was. Writes nothing.
 
     redis_url: None leaves the read models out.
 
@@ -51,34 +56,42 @@ async def verify(
         psycopg.OperationalError, redis.RedisError: what was to be checked cannot be reached.
         Problem: the database holds no shop.
     """
-    violations = await check_invariants(database_url, on_progress)
-    if redis_url is not None:
-        violations += await _check_views(database_url, redis_url, on_progress)
-    return violations
+    rules = await check_invariants(database_url, on_progress)
+    if redis_url is None:
+        return rules
+    views = await _check_views(database_url, redis_url, on_progress)
+    return Examination(rules.check_count, views.view_count, [*rules.violations, *views.violations])
 
 
-async def _check_views(database_url: str, redis_url: str, on_progress: OnProgress) -> list[Violation]:
+async def _check_views(database_url: str, redis_url: str, on_progress: OnProgress) -> Examination:
     connection = connect(redis_url, answer_seconds_max=REDIS_SECONDS_MAX)
     try:
         serving = (await load_registry(connection)).serving
         if serving is None:
-            return [Violation("read models", "generation", "None serves: queries are UNAVAILABLE.")]
+            told = Violation("read models", "generation", "None serves: queries are UNAVAILABLE.")
+            return Examination(0, 0, [told])
         served = ServedViews(connection, serving)
         comparison = _Comparison(database_url, served, on_progress)
-        late = await comparison.compare_all()
-        return late or await comparison.settle()
+        found = await comparison.compare_all() or await comparison.settle()
+        not_compared = sum(not each.is_proven for each in found)
+        return Examination(0, comparison.looked_at_count - not_compared, found)
     finally:
         await connection.close()
 
 
 @dataclass(slots=True)
 class _Comparison:
-    """One run over all views. suspects: what differed when it was last looked at, and how."""
+    """One run over all views.
+
+    suspects: what differed when it was last looked at, and how. looked_at_count: views, missing ones
+    and those that nothing calls for too.
+    """
 
     database_url: str
     served: ServedViews
     on_progress: OnProgress
     suspects: dict[Address, str] = field(default_factory=dict)
+    looked_at_count: int = 0
 
     async def compare_all(self) -> list[Violation]:
         """Looks at every view once; returns why it could not, if it could not."""
@@ -96,6 +109,7 @@ class _Comparison:
                     known.update(expected)
                     self.suspects |= await self._differing(expected, list(expected))
                 self.on_progress(f"views of {kind}", len(ids), len(ids))
+            self.looked_at_count = len(known)
             await self._look_for_extras(known)
         return []
 
@@ -150,6 +164,7 @@ class _Comparison:
         """Suspects everything that stands where nothing was expected."""
         self.on_progress("views that nothing calls for", 0, 1)
         async for extras in _in_batches(self._unknown(known)):
+            self.looked_at_count += len(extras)
             self.suspects |= await self._differing({}, extras)
         self.on_progress("views that nothing calls for", 1, 1)
 

@@ -1,6 +1,6 @@
 """What a check found, and whom it tells how far it has come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 OnProgress = Callable[[str, int, int], None]
@@ -20,3 +20,31 @@ class Violation:
     subject: str
     explanation: str
     is_proven: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was looked at, and what came of it.
+
+    check_count: rules of the database. view_count: views that were compared with the tables.
+    violations: all that is not as it must be, or could not be compared.
+    """
+
+    check_count: int
+    view_count: int
+    violations: Sequence[Violation]
+
+    @property
+    def proven(self) -> list[Violation]:
+        """What is wrong for certain."""
+        return [each for each in self.violations if each.is_proven]
+
+    @property
+    def not_compared(self) -> list[Violation]:
+        """What may be right or wrong."""
+        return [each for each in self.violations if not each.is_proven]
+
+    @property
+    def line(self) -> str:
+        """The verdict for scripts."""
+        return f"verify: checks={self.check_count} views={self.view_count} violations={len(self.proven)}"

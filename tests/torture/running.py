@@ -283,7 +283,7 @@ class Run:
         operations = self._history.as_of(mark)
         found = await asyncio.to_thread(check, operations, evidence, list(self._history.pulses))
         rules = await check_invariants(self._shop.database_url, lambda *_: None)
-        found += [_as_violation(each) for each in rules if "overdue" not in each.check]
+        found += [_as_violation(each) for each in rules.violations if "overdue" not in each.check]
         self.violations += found
         self.inspection_count += 1
         if found:

@@ -25,7 +25,7 @@ from command_service.ordering.lines import Units
 from event_log.reader import LogReader
 from ops.embedded import EmbeddedPostgres
 from ops.failures import Problem
-from ops.verify import Violation, verify
+from ops.verify import Violation, examine, verify
 from ops.verify.served import ServedViews
 from ops.verify.verification import NOT_COMPARED, ROUNDS_MAX, _Comparison
 from projections.contexts import PROJECTIONS
@@ -144,6 +144,19 @@ async def verified(shop: CarryOut, redis_url: str | None) -> list[Violation]:
 
 async def test_a_healthy_shop_has_no_violations(shop: CarryOut, redis_url: str) -> None:
     assert await verified(shop, redis_url) == []
+
+
+async def test_what_was_looked_at_is_counted(shop: CarryOut, redis: Connection, redis_url: str) -> None:
+    async def view_count() -> int:
+        found = await examine(shop.database_url, redis_url, on_progress=lambda _what, _done, _of: None)
+        return found.view_count
+
+    before = await view_count()
+    [(sku_count,)] = await shop.fetch("SELECT count(DISTINCT sku_id) FROM stock_levels")
+    assert before > 4 * sku_count
+    await redis.call("DEL", await key(redis, STOCK.address("sku1")))
+    await redis.call("SET", await key(redis, STOCK.address("ghost")), b"")
+    assert await view_count() == before + 1
 
 
 async def test_a_sku_that_moved_is_shown_with_its_new_product_only(
