@@ -16,10 +16,14 @@ from shopkeeper.ordering.v1.ordering_command_service_pb2 import CancelOrderReque
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What was done, a sentence each; and what could not be."""
+    """What was done, a sentence each; and what could not be.
+
+    is_put_away: the SKU was made for the race, and is gone with its stock.
+    """
 
     done: Sequence[str]
     failed: Sequence[str]
+    is_put_away: bool = False
 
 
 async def clear(shop: Shop, stake: Stake, units: int, finishes: Finishes) -> Cleared:
@@ -29,9 +33,9 @@ async def clear(shop: Shop, stake: Stake, units: int, finishes: Finishes) -> Cle
     """
     orders = await _each(finishes.winners, lambda finish: _call_off(shop, finish))
     carts = await _each(finishes.losers, lambda finish: _empty(shop, finish))
-    failed = [*orders, *carts]
+    failed, is_put_away = [*orders, *carts], False
     done = [
-        f"{len(finishes.winners) - len(orders):,} won called off: their units are free again",
+        f"{len(finishes.winners) - len(orders):,} won called off: what they held can be ordered again",
         f"{len(finishes.losers) - len(carts):,} carts of losers emptied: they expire by themselves",
     ]
     if stake.is_ours:
@@ -40,8 +44,11 @@ async def clear(shop: Shop, stake: Stake, units: int, finishes: Finishes) -> Cle
         except Refused as refusal:
             failed.append(f"SKU {stake.sku_id} was not put away: {refusal}")
         else:
-            done.append(f"SKU {stake.sku_id}, its location and its price taken out of use")
-    return Cleared(done, failed)
+            is_put_away = True
+            done.append(
+                f"SKU {stake.sku_id} taken out of use, with its stock, its location and its price"
+            )
+    return Cleared(done, failed, is_put_away=is_put_away)
 
 
 async def _each(

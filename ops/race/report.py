@@ -121,5 +121,8 @@ def _afterwards(outcome: Outcome) -> Iterator[str]:
         yield "kept: the won orders hold their units until they are paid, called off or expire"
         return
     yield from (f"afterwards: {sentence}" for sentence in outcome.cleared.done)
-    yield f"available: {outcome.verdict.units:,} before, {outcome.final.stock.available:,} now"
+    units, now = outcome.verdict.units, outcome.final.stock.available
+    # Or else the race's own SKU looks as if its unit had been lost.
+    why = " that the SKU is out of use and its stock with it" if outcome.cleared.is_put_away else ""
+    yield f"available: {units:,} before, {now:,} now{why}"
     yield from (f"left behind: {sentence}" for sentence in outcome.left_behind)

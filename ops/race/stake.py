@@ -13,6 +13,7 @@ from ops.wire.calls import Refused
 from ops.wire.rpcs import (
     ADJUST_STOCK,
     GET_PRICES,
+    GET_SKU,
     RECEIVE_STOCK,
     UPSERT_LOCATIONS,
     UPSERT_PRICE_LISTS,
@@ -24,6 +25,7 @@ from ops.wire.rpcs import (
 )
 from shopkeeper.catalog.v1.catalog_command_service_pb2 import UpsertProductsRequest, UpsertSkusRequest
 from shopkeeper.catalog.v1.catalog_pb2 import SALE_STATE_ON_SALE, Product, Sku
+from shopkeeper.catalog.v1.catalog_query_service_pb2 import GetSkuRequest
 from shopkeeper.inventory.v1.inventory_command_service_pb2 import (
     AdjustStockRequest,
     ReceiveStockRequest,
@@ -36,7 +38,7 @@ from shopkeeper.pricing.v1.pricing_command_service_pb2 import (
     UpsertPriceListsRequest,
     UpsertPricesRequest,
 )
-from shopkeeper.pricing.v1.pricing_pb2 import PriceList, PriceTier
+from shopkeeper.pricing.v1.pricing_pb2 import PriceList, PriceTier, SkuPrices
 from shopkeeper.pricing.v1.pricing_query_service_pb2 import GetPricesRequest
 from shopkeeper.types.v1.row_outcome_pb2 import RowOutcome
 
@@ -64,10 +66,9 @@ async def found_stake(shop: Shop, sku_id: str, currency_code: str | None) -> Sta
     """A SKU of the shop, in that currency, or in the one of its first price.
 
     Raises:
-        Refused: there is no such SKU.
-        Problem: it has no price that anybody could buy it at.
+        Problem: there is no such SKU, or it has no price that anybody could buy it at.
     """
-    found = (await shop.query(GET_PRICES, GetPricesRequest(sku_id=sku_id))).prices
+    found = await _prices(shop, sku_id)
     wanted = [
         price
         for price in found.prices
@@ -78,6 +79,22 @@ async def found_stake(shop: Shop, sku_id: str, currency_code: str | None) -> Sta
     # A list that carts must name is taken only where nothing else prices the SKU.
     best = min(wanted, key=lambda price: price.named_only)
     return Stake(sku_id, best.currency_code, best.price_list_id if best.named_only else "")
+
+
+async def _prices(shop: Shop, sku_id: str) -> SkuPrices:
+    """Those of the SKU, none if it never had any. Raises Problem: there is no such SKU."""
+    try:
+        return (await shop.query(GET_PRICES, GetPricesRequest(sku_id=sku_id))).prices
+    except Refused as refusal:
+        if refusal.reason != "PRICES_NOT_FOUND":
+            raise
+    try:
+        await shop.query(GET_SKU, GetSkuRequest(sku_id=sku_id))
+    except Refused as refusal:
+        if refusal.reason != "SKU_NOT_FOUND":
+            raise
+        raise Problem(f"there is no SKU {sku_id}") from refusal
+    return SkuPrices()
 
 
 def _in(currency_code: str | None) -> str:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_command
 from shopkeeper.cart.v1 import cart_query_service_pb2 as cart_query
 from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog_command
+from shopkeeper.catalog.v1 import catalog_query_service_pb2 as catalog_query
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_command
 from shopkeeper.inventory.v1 import inventory_history_service_pb2 as inventory_history
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as inventory_query
@@ -159,6 +160,7 @@ RETURN_ORDER_LINES = rpc(
 AS_THINGS_ARE = frozenset({START_PAYMENT.path, REFUND_PAYMENT.path})
 """Commands whose repetition answers how far their provider has come since, and so not the same bytes."""
 
+GET_SKU = rpc(catalog_query, "GetSku", catalog_query.GetSkuRequest, catalog_query.GetSkuResponse)
 GET_CART = rpc(cart_query, "GetCart", cart_query.GetCartRequest, cart_query.GetCartResponse)
 GET_ORDER = rpc(
     ordering_query, "GetOrder", ordering_query.GetOrderRequest, ordering_query.GetOrderResponse

@@ -12,10 +12,11 @@ import pytest_asyncio
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.ports import free_port
+from shopkeeper.catalog.v1.catalog_command_service_pb2 import UpsertSkusRequest
 from tests.conftest import emptied, fresh_database
 from tests.eventually import eventually
 from tests.ops.command_line import DONE, REFUSED, UNREACHABLE, USAGE, Ended, run
-from tests.system.client import Client
+from tests.system.client import DEADLINE_SECONDS, Client, new_id, sku
 from tests.system.conftest import WholeShop, running_shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,12 +45,15 @@ class Track(NamedTuple):
         async with Client(self.shop.command_address) as client:
             await client.open_shop([sku_id], quantity)
 
-        async def is_priced() -> bool:
-            asked = ("call", "PricingQueryService/GetPrices", f'{{"sku_id": "{sku_id}"}}')
+        await self.until_shown("PricingQueryService/GetPrices", sku_id)
+
+    async def until_shown(self, query: str, sku_id: str) -> None:
+        async def is_shown() -> bool:
+            asked = ("call", query, f'{{"sku_id": "{sku_id}"}}')
             address = ("--address", self.shop.query_address)
             return (await asyncio.to_thread(run, *asked, *address, cwd=self.folder)).returncode == DONE
 
-        await eventually(is_priced)
+        await eventually(is_shown)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -79,6 +83,10 @@ async def test_one_of_many_wins_the_last_unit_and_the_shop_is_left_as_it_was(tra
     assert "available 0 = on_hand 1 - reserved 1" in ended.stdout
     assert "24 sent within" in ended.stdout
     name = told[1]
+    assert f"afterwards: SKU {name} taken out of use, with its stock, its location and its price" in (
+        ended.stdout
+    )
+    assert "available: 1 before, 0 now that the SKU is out of use and its stock with it" in ended.stdout
     assert track.rows("SELECT on_hand, reserved FROM stock_levels WHERE sku_id = %s", name) == [(0, 0)]
     assert track.rows("SELECT active FROM skus WHERE sku_id = %s", name) == [(False,)]
     assert track.rows("SELECT active FROM locations WHERE location_id = %s", name) == [(False,)]
@@ -99,7 +107,7 @@ async def test_a_sku_of_the_shop_is_raced_for_with_the_stock_that_it_has(track: 
     assert "over 3 connections" in ended.stdout
     assert "afterwards: 3 won called off" in ended.stdout
     assert "afterwards: 21 carts of losers emptied" in ended.stdout
-    assert "available: 3 before, 3 now" in ended.stdout
+    assert "available: 3 before, 3 now\n" in ended.stdout
     assert track.rows("SELECT on_hand, reserved FROM stock_levels WHERE sku_id = 'mug'") == [(3, 0)]
 
 
@@ -136,7 +144,7 @@ async def test_a_shelf_that_somebody_tampered_with_is_found_out(track: Track) ->
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        ("--sku nothing", REFUSED, "there can be no race: PRICES_NOT_FOUND: SKU nothing never"),
+        ("--sku nothing", REFUSED, "there is no SKU nothing\n"),
         ("--sku mug --units 3", USAGE, "--units is for a SKU made for the race"),
     ],
 )
@@ -146,6 +154,17 @@ async def test_a_race_that_cannot_be_is_told_in_a_sentence(
     ended = await track.race(*arguments.split())
     assert (ended.returncode, ended.stdout) == (status, "")
     assert ended.stderr.startswith(f"error: {told}")
+
+
+async def test_a_sku_that_nobody_can_buy_is_told_apart_from_one_that_there_is_not(track: Track) -> None:
+    async with Client(track.shop.command_address) as client:
+        await client.open_shop(["neighbour"], 0)
+        added = UpsertSkusRequest(request_id=new_id(), skus=[sku("priceless")])
+        await client.catalog.UpsertSkus(added, timeout=DEADLINE_SECONDS)
+    await track.until_shown("CatalogQueryService/GetSku", "priceless")
+    ended = await track.race("--sku", "priceless")
+    assert ended.returncode == REFUSED
+    assert ended.stderr == "error: SKU priceless has no price that is everybody's\n"
 
 
 async def test_a_currency_in_which_the_sku_has_no_price_is_told(track: Track) -> None:
