@@ -13,6 +13,7 @@ lost, doubled or told wrongly (safety). Then everything is healed, and everythin
     nemesis.py    when what goes wrong: a schedule drawn from the seed
     evidence.py   what the database and the provider say
     checker.py    history + evidence -> what was broken: pure; of queries in reads.py
+    proof.py      what a run must have come by to prove anything
     running.py    one run, from the first customer to the verdict
 """
 

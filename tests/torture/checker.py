@@ -10,13 +10,16 @@ from itertools import pairwise
 
 from command_service import retention
 from command_service.checkout import expiry, payment_driver, price_windows
-from tests.torture.evidence import Evidence, LoggedEvent, Movement
+from tests.torture.evidence import Evidence, Hold, LoggedEvent, Movement
 from tests.torture.history import Operation, Pulse, commands_by_request
 from tests.torture.reads import READ_CHECKS
 from tests.torture.violations import Case, Check, Violation, shown_by
 
 OVERDUE_SECONDS_MAX = 1.0
 """Of healthy service: how long a hold may outlive its time, and a call to the provider may lie about."""
+
+JUDGED_WITHIN_SECONDS = 5.0
+"""After the end of a hold: it counts as judged if being overdue for so long would have been seen."""
 
 AS_THINGS_ARE = {"StartPayment"}
 """Commands whose repetition tells how far their provider has come since, and so not the same bytes."""
@@ -280,23 +283,42 @@ ENDS_HOLD = {
 
 def check_holds(case: Case) -> Iterator[Violation]:
     """No hold ends before its time, or outlives it by more than a second of healthy service."""
-    ends: dict[str, float] = {}
-    for event in case.evidence.events:
-        if event.type in ENDS_HOLD:
-            ends.setdefault(event.key, event.recorded_time.timestamp())
     calls = _calls_by_order(case.history)
-    for hold in case.evidence.holds:
-        if hold.state == HELD:
-            end = case.evidence.now.timestamp()
-        elif hold.reservation_id in ends:
-            end = ends[hold.reservation_id]
-        else:
-            continue
-        overdue = healthy_seconds(case.pulses, hold.expire_time.timestamp(), end)
+    for hold, end_seconds in _with_ends(case.evidence):
+        overdue = healthy_seconds(case.pulses, hold.expire_time.timestamp(), end_seconds)
         if overdue > OVERDUE_SECONDS_MAX:
             told = f"hold {hold.reservation_id} lived {overdue:.1f} s of healthy service too long"
             yield shown_by("overdue hold", told, calls[hold.reservation_id])
     yield from _cut_short(case)
+
+
+def _with_ends(evidence: Evidence) -> Iterator[tuple[Hold, float]]:
+    """Each hold, and when it ended: Unix time; until now if it lives."""
+    ends: dict[str, float] = {}
+    for event in evidence.events:
+        if event.type in ENDS_HOLD:
+            ends.setdefault(event.key, event.recorded_time.timestamp())
+    for hold in evidence.holds:
+        if hold.state == HELD:
+            yield hold, evidence.now.timestamp()
+        elif hold.reservation_id in ends:
+            yield hold, ends[hold.reservation_id]
+
+
+def holds_judged(evidence: Evidence, pulses: Sequence[Pulse]) -> tuple[int, int]:
+    """How many holds would have been seen if they had been forgotten, of how many that ran out.
+
+    Forgotten for JUDGED_WITHIN_SECONDS: whoever is forgotten for ever is seen in the end anyway.
+    """
+    judged_count = run_out_count = 0
+    for hold, end_seconds in _with_ends(evidence):
+        due_seconds = hold.expire_time.timestamp()
+        if end_seconds < due_seconds:
+            continue
+        run_out_count += 1
+        seen_until = min(due_seconds + JUDGED_WITHIN_SECONDS, evidence.now.timestamp())
+        judged_count += healthy_seconds(pulses, due_seconds, seen_until) > OVERDUE_SECONDS_MAX
+    return judged_count, run_out_count
 
 
 def _cut_short(case: Case) -> Iterator[Violation]:
@@ -327,7 +349,7 @@ def check_errands(case: Case) -> Iterator[Violation]:
 
 
 def healthy_seconds(pulses: Sequence[Pulse], begin_seconds: float, end_seconds: float) -> float:
-    """How much of a span of time every service was well."""
+    """How much of a span of time was healthy."""
     first = bisect.bisect_left(pulses, begin_seconds, key=lambda pulse: pulse.end_seconds)
     total = 0.0
     for pulse in pulses[first:]:

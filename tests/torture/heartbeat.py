@@ -1,7 +1,12 @@
-"""Whether the shop is well, asked several times a second: what a second of healthy service is."""
+"""Whether the shop is well, asked several times a second: what a second of healthy service is.
+
+What is judged by such seconds, holds and calls to the provider, is done by the processes for commands
+and PostgreSQL alone. They are asked straight: trouble of views, or on the way of clients, is no excuse.
+"""
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -29,10 +34,12 @@ class Heartbeat:
     """Asks each process for something that it can only answer when it can do all its work.
 
     Commands are refused, for there is no such reservation; that is written, like every answer.
+    doors: where clients go. deciders: where the processes for commands are themselves, by name.
     """
 
-    def __init__(self, doors: Doors, history: History) -> None:
+    def __init__(self, doors: Doors, history: History, *, deciders: Mapping[str, str]) -> None:
         self._history = history
+        self._deciders = [_call(*decider, COMMAND) for decider in deciders.items()]
         self._commands = [_call(*door, COMMAND) for door in doors.commands.items()]
         self._queries = [_call(*door, QUERY) for door in doors.queries.items()]
 
@@ -48,15 +55,16 @@ class Heartbeat:
                 self._history.beat(Pulse(before, now, is_well and was_well and is_seen))
                 before, was_well = now, is_well
         finally:
-            calls = [*self._commands, *self._queries]
+            calls = [*self._deciders, *self._commands, *self._queries]
             await asyncio.gather(*(call.channel.close() for call in calls))
 
-    async def is_well(self, *, seconds_max: float = ANSWER_SECONDS_MAX) -> bool:
-        """Whether all answer in time."""
-        return not await self.unwell(seconds_max=seconds_max)
+    async def is_well(self) -> bool:
+        """Whether all that decide answer in time."""
+        asked = [decider.complaint(_command(), ANSWER_SECONDS_MAX) for decider in self._deciders]
+        return not any(await asyncio.gather(*asked))
 
     async def unwell(self, *, seconds_max: float, fresh_as: str = "") -> list[str]:
-        """Who does not answer in time, and what instead. fresh_as: how new the views must be."""
+        """Who does not answer a client in time, and what instead. fresh_as: how new views must be."""
         query = stock_pb.GetStockRequest(sku_id=SKU_IDS[-1], at_least_as_fresh=fresh_as)
         asked = [call.complaint(_command(), seconds_max) for call in self._commands]
         asked += [call.complaint(query, seconds_max) for call in self._queries]

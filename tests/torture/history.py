@@ -86,7 +86,7 @@ _UNDECIDED: dict[str, Any] = {
 
 
 class Pulse(NamedTuple):
-    """A span of Unix time, and whether every service answered in it at once."""
+    """A span of Unix time, and whether every process for commands answered in it at once."""
 
     begin_seconds: float
     end_seconds: float

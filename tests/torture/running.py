@@ -4,7 +4,7 @@ import asyncio
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,13 @@ from ops.verify.invariants import check_invariants
 from tests.system.books import Books
 from tests.system.client import Client
 from tests.torture.calls import Caller
-from tests.torture.checker import check
+from tests.torture.checker import check, healthy_seconds
 from tests.torture.evidence import read_evidence
-from tests.torture.faults import FAULTS, NO_ROOM
-from tests.torture.heartbeat import Heartbeat
-from tests.torture.history import History, Outcome
+from tests.torture.faults import NO_ROOM
+from tests.torture.heartbeat import PERIOD_SECONDS, Heartbeat
+from tests.torture.history import History
 from tests.torture.nemesis import Nemesis, schedule
+from tests.torture.proof import Sight, sight, unproven, untried
 from tests.torture.shop import COMMAND, Shop, WholeShop, open_shop
 from tests.torture.till import StripeTill
 from tests.torture.violations import Violation
@@ -44,6 +45,10 @@ PATIENCE_SECONDS = 3.0
 """Of a client for one attempt: shorter than most faults last."""
 ROUND_SECONDS = 45.0
 """Of faults, before they are healed and everything is judged."""
+QUIET_HEALTHY_SECONDS = 5.0
+"""At the end of each round, while people go on: holds run out, and would be seen to be overdue."""
+QUIET_SECONDS_MAX = 30.0
+"""On a machine so busy that little of it is healthy; what was judged is reported."""
 CONVERGED_SECONDS_MAX = 60.0
 """From healing to calm, on a machine that is busy with other tests; what it takes is reported."""
 CALM_SECONDS_MAX = 300.0
@@ -123,11 +128,12 @@ class Run:
         self._till = till
         self._market = Market(till)
         self._nemesis = Nemesis(whole, lambda fault: self._say(f"  {fault}"))
-        self._heartbeat = Heartbeat(shop.doors, history)
+        self._heartbeat = Heartbeat(shop.doors, history, deciders=shop.deciders)
         self._begun = time.monotonic()
         self.converged_seconds: list[float] = []
         self.calm_seconds = 0.0
         self.inspection_count = 0
+        self.sight = Sight()
         self.violations: list[Violation] = []
 
     async def torture(self, seconds: float) -> None:
@@ -190,7 +196,16 @@ class Run:
         self._say(f"round {number + 1}: {len(planned)} faults in {seconds:.0f} s")
         await self._nemesis.strike(planned)
         await self._converge()
+        await self._keep_quiet()
         await self._judge()
+
+    async def _keep_quiet(self) -> None:
+        """Lets holds run out while nothing goes wrong."""
+        begin_seconds, begun, seconds = time.time(), time.monotonic(), 0.0
+        while seconds < QUIET_HEALTHY_SECONDS and time.monotonic() - begun < QUIET_SECONDS_MAX:
+            await asyncio.sleep(PERIOD_SECONDS)
+            seconds = healthy_seconds(self._history.pulses, begin_seconds, time.time())
+        self._say(f"quiet: {seconds:.1f} s of {time.monotonic() - begun:.1f} s were healthy")
 
     async def _converge(self) -> None:
         """Waits, after healing, until everything has caught up; notes how long that takes."""
@@ -246,6 +261,7 @@ class Run:
         self.violations += await asyncio.to_thread(
             check, operations, evidence, list(self._history.pulses)
         )
+        self.sight = sight(evidence, self._history.pulses)
         # Amid traffic a view may change at every look; at the end none does.
         found = await self._verify(is_final=provider_money is not None)
         if provider_money is None:
@@ -314,47 +330,6 @@ def complaints_of(shop: Shop) -> list[Violation]:
     return found
 
 
-ACHIEVED = (
-    *("CreateCart", "AddCartLine", "PlaceOrder", "CancelOrder", "StartPayment", "RecordPayment"),
-    *("FulfillOrderLines", "ReturnOrderLines", "ReceiveStock", "ReserveStock", "ReleaseReservation"),
-    "ExplainStock",
-)
-"""What has to have been done, each once at least: of a shop in which nothing can be done all is true."""
-
-
-ANSWERED_FRESHLY = ("GetCart", "GetOrder", "ListCustomerOrders", "GetStock", "BatchGetStock")
-"""What has to have been answered, each once at least, to somebody who insisted on the newest."""
-
-
-def unproven(history: History, provider_money: Mapping[str, tuple[int, int]]) -> list[Violation]:
-    """What nobody has succeeded in, so that nothing is known of it."""
-    done = {operation.method for operation in history.ended if operation.outcome is Outcome.OK}
-    missing = [f"{method} was never answered" for method in ACHIEVED if method not in done]
-    if not any(captured_minor for captured_minor, _ in provider_money.values()):
-        missing.append("no money was captured")
-    if not any(pulse.is_well for pulse in history.pulses):
-        missing.append("not for a moment was everything well")
-    fresh = {each.method for each in history.ended if each.outcome is Outcome.OK and each.fresh_as}
-    missing += [f"{name} never gave a fresh answer" for name in ANSWERED_FRESHLY if name not in fresh]
-    return [Violation("nothing proven", what) for what in missing]
-
-
-ALL_KINDS_SECONDS = 600.0
-"""In so long a run each kind of fault strikes: the rarest is to be expected a dozen times."""
-
-
-def untried(faults: Mapping[str, int], *, inspection_count: int, seconds: float) -> list[Violation]:
-    """What did not happen in a run of so many seconds, so that nothing is known of it.
-
-    faults: that hit somebody, by kind.
-    """
-    wanted = {each.kind for each in FAULTS} if seconds >= ALL_KINDS_SECONDS else set()
-    missing = [f"never: {kind}" for kind in sorted(wanted) if not faults.get(kind)]
-    if not inspection_count:
-        missing.append("nobody inspected while faults struck")
-    return [Violation("nothing proven", what) for what in missing]
-
-
 def _as_violation(found: ops.verify.Violation) -> Violation:
     return Violation(found.check, f"{found.subject}: {found.explanation}")
 
@@ -387,13 +362,17 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
             if not run.violations:
                 run.violations += unproven(history, till.money())
                 run.violations += untried(
-                    run.faults, inspection_count=run.inspection_count, seconds=seconds
+                    run.faults,
+                    inspection_count=run.inspection_count,
+                    judged_hold_count=run.sight.judged_count,
+                    seconds=seconds,
                 )
         except Exception:  # noqa: BLE001 told as what it is: nothing was proven
             run.violations.append(Violation("no verdict", traceback.format_exc()))
     # Until its last process has drained.
     run.violations += complaints_of(whole.shop)
     history.flush()
+    tell(str(run.sight))
     commands = {operation.request_id for operation in history.ended if operation.request_id}
     return Result(
         seed,

@@ -110,7 +110,7 @@ async def staged(
             with psycopg.connect(database_url, autocommit=True) as connection:
                 connection.execute(mutant.sql.encode())
         history = History(StringIO())
-        yield Stage(shop, history, Heartbeat(shop.doors, history), stack)
+        yield Stage(shop, history, Heartbeat(shop.doors, history, deciders=shop.deciders), stack)
 
 
 WITHOUT_VIEWS = {COMMAND: 2}

@@ -96,6 +96,11 @@ class Shop:
         """Where clients go: through links."""
         return Doors(self._doors_of(COMMAND), self._doors_of(QUERY), self._doors_of(HISTORY))
 
+    @property
+    def deciders(self) -> Mapping[str, str]:
+        """Where the processes for commands are themselves, without a link, by name."""
+        return {member.name: member.address for member in self.members_of(COMMAND)}
+
     def members_of(self, module: str) -> list[Member]:
         """The processes of a service."""
         return [member for member in self.members.values() if member.service.module == module]

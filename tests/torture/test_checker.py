@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from command_service.checkout import expiry
-from tests.torture.checker import check, healthy_seconds
+from tests.torture.checker import check, healthy_seconds, holds_judged
 from tests.torture.evidence import (
     Errand,
     Evidence,
@@ -463,3 +463,17 @@ def test_only_time_in_which_all_was_well_counts() -> None:
     assert healthy_seconds(pulses, 0.5, 2.25) == 0.75
     assert healthy_seconds(pulses, 1.25, 1.75) == 0
     assert healthy_seconds([], 0, 10) == 0
+
+
+def test_a_hold_is_judged_if_being_overdue_would_have_been_seen() -> None:
+    story = good_story()
+    story.evidence.holds[:] = [Hold(f"{end}", 1, at(end)) for end in (10, 95, 98.5, 99.5, 150)]
+    assert holds_judged(story.evidence, story.pulses) == (3, 4)
+    story.pulses[:] = [pulse._replace(is_well=pulse.begin_seconds > 50) for pulse in story.pulses]
+    assert holds_judged(story.evidence, story.pulses) == (2, 4)
+
+
+def test_a_hold_that_somebody_ended_in_time_did_not_run_out() -> None:
+    story = good_story()
+    assert story.evidence.holds[0].expire_time == at(50)
+    assert holds_judged(story.evidence, story.pulses) == (0, 0)
