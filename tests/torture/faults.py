@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -10,9 +11,13 @@ from typing import ClassVar
 import psycopg
 from redis.asyncio import Redis
 
+from tests.torture.history import History
 from tests.torture.implants import SteppedClock
-from tests.torture.links import Link
-from tests.torture.shop import COMMAND, Member, Shop, WholeShop
+from tests.torture.links import Link, answers_call, answers_commit, answers_statement, any_answer
+from tests.torture.shop import ASKED_BY_CLIENTS, COMMAND, Member, Shop, WholeShop
+
+REQUEST_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""As the command service gives it to PostgreSQL."""
 
 
 class Fault(ABC):
@@ -46,7 +51,7 @@ class Fault(ABC):
     async def heal(self, whole: WholeShop) -> None:
         """Puts it right, as whoever is on call would."""
 
-    def has_bitten(self, whole: WholeShop) -> bool:
+    def has_bitten(self, whole: WholeShop, history: History) -> bool:
         """Whether it hit anybody, asked once it is healed: what nobody met is no fault."""
         return True
 
@@ -120,6 +125,7 @@ class StepClock(_OfProcess):
     kind = "step clock"
     steps_seconds: ClassVar[tuple[float, ...]] = (-86400.0, -3600.0, -5.0, 5.0, 3600.0, 86400.0)
     weight = 2.0
+    _was_read = False
 
     @classmethod
     def targets(cls, shop: Shop) -> list[str]:
@@ -134,7 +140,13 @@ class StepClock(_OfProcess):
 
     async def heal(self, whole: WholeShop) -> None:
         """Jumps back."""
-        self._clock(whole.shop).step(0.0)
+        clock = self._clock(whole.shop)
+        self._was_read = clock.read_count > 0
+        clock.step(0.0)
+
+    def has_bitten(self, whole: WholeShop, history: History) -> bool:
+        """Whether the process has asked what time it is."""
+        return self._was_read
 
     def _clock(self, shop: Shop) -> SteppedClock:
         return shop.members[self.target.split()[0]].clock
@@ -144,9 +156,10 @@ class StepClock(_OfProcess):
 
 
 class _OfLink(Fault):
-    """Strikes what lies between two parties."""
+    """Strikes what lies between two parties: those who talk, for where nobody does nobody is hit."""
 
     weight = 3.0
+    _hit_count_before = 0
 
     @classmethod
     def targets(cls, shop: Shop) -> list[str]:
@@ -155,11 +168,25 @@ class _OfLink(Fault):
 
     def link(self, shop: Shop) -> Link:
         """The one that is struck."""
-        return shop.links[self.target]
+        return shop.links[self.target.rpartition(" by ")[0] or self.target]
+
+    async def begin(self, whole: WholeShop) -> None:
+        """Spoils it."""
+        link = self.link(whole.shop)
+        self._hit_count_before = link.hit_count
+        self.spoil(link)
+
+    @abstractmethod
+    def spoil(self, link: Link) -> None:
+        """What exactly happens to it."""
 
     async def heal(self, whole: WholeShop) -> None:
         """Lets everything through again."""
         self.link(whole.shop).release()
+
+    def has_bitten(self, whole: WholeShop, history: History) -> bool:
+        """Whether a connection or a byte met it."""
+        return self.link(whole.shop).hit_count > self._hit_count_before
 
 
 class Cut(_OfLink):
@@ -167,9 +194,9 @@ class Cut(_OfLink):
 
     kind = "cut"
 
-    async def begin(self, whole: WholeShop) -> None:
+    def spoil(self, link: Link) -> None:
         """Resets."""
-        self.link(whole.shop).cut()
+        link.cut()
 
 
 class Refuse(_OfLink):
@@ -177,9 +204,9 @@ class Refuse(_OfLink):
 
     kind = "refuse"
 
-    async def begin(self, whole: WholeShop) -> None:
+    def spoil(self, link: Link) -> None:
         """Resets, again and again."""
-        self.link(whole.shop).refuse()
+        link.refuse()
 
 
 class BlackHole(_OfLink):
@@ -189,9 +216,9 @@ class BlackHole(_OfLink):
     seconds = (0.5, 12.0)
     """Longer than any wait for an answer: whoever gives up a connection does so here."""
 
-    async def begin(self, whole: WholeShop) -> None:
+    def spoil(self, link: Link) -> None:
         """Keeps everything."""
-        self.link(whole.shop).hold()
+        link.hold()
 
 
 class Slow(_OfLink):
@@ -205,35 +232,46 @@ class Slow(_OfLink):
         """Between any two, by any delay."""
         return [f"{name} by {step} s" for name in sorted(shop.links) for step in cls.steps_seconds]
 
-    def link(self, shop: Shop) -> Link:
-        """The one that is struck."""
-        return shop.links[self.target.rpartition(" by ")[0]]
-
-    async def begin(self, whole: WholeShop) -> None:
+    def spoil(self, link: Link) -> None:
         """Delays each piece."""
-        self.link(whole.shop).slow_seconds = float(self.target.split()[-2])
+        link.slow_seconds = float(self.target.split()[-2])
+
+
+LOST_ANSWERS = 3
+"""At a time: whoever asks again at once loses that as well."""
+
+
+class LoseAnswer(_OfLink):
+    """The next answers are lost with their connections: was it carried out?"""
+
+    kind = "lose answer"
+
+    def spoil(self, link: Link) -> None:
+        """Loses the next few."""
+        asked = link.name.split()[-1].partition("#")[0]
+        is_answer = {"postgres": answers_statement, **dict.fromkeys(ASKED_BY_CLIENTS, answers_call)}
+        link.lose(LOST_ANSWERS, is_answer.get(asked, any_answer))
 
 
 class LoseCommit(_OfLink):
-    """The next answers to a COMMIT are lost with their connections: was it carried out?"""
+    """The next answers to a COMMIT are lost with their connections."""
 
     kind = "lose commit"
-    _lost_before = 0
 
     @classmethod
     def targets(cls, shop: Shop) -> list[str]:
         """Between the deciding processes and the database."""
         return sorted(f"{member.name} postgres" for member in shop.members_of(COMMAND))
 
-    async def begin(self, whole: WholeShop) -> None:
-        """Loses the next three."""
-        link = self.link(whole.shop)
-        self._lost_before = link.lost_commit_count
-        link.commits_to_lose = 3
+    def spoil(self, link: Link) -> None:
+        """Loses the next few."""
+        link.lose(LOST_ANSWERS, answers_commit)
 
-    def has_bitten(self, whole: WholeShop) -> bool:
-        """Whether there was one to lose."""
-        return self.link(whole.shop).lost_commit_count > self._lost_before
+    def has_bitten(self, whole: WholeShop, history: History) -> bool:
+        """Whether one was of a client's request, and not of a worker's, or of a heartbeat's."""
+        asked = {call.request_id.encode() for call in history.as_of(history.mark())}
+        lost = self.link(whole.shop).lost
+        return any(request_id in asked for each in lost for request_id in REQUEST_ID.findall(each))
 
 
 # --- servers --------------------------------------------------------------------------------------
@@ -294,7 +332,7 @@ class FillDisk(_OfPostgres):
         if self.target == "of log":
             await asyncio.to_thread(_use_up_log, whole)
 
-    def has_bitten(self, whole: WholeShop) -> bool:
+    def has_bitten(self, whole: WholeShop, history: History) -> bool:
         """Whether the server could not write something."""
         said = whole.shop.postgres.log_path.read_text(encoding="utf-8", errors="replace")
         return any(words in said for words in NO_ROOM)
@@ -398,6 +436,7 @@ FAULTS: tuple[type[Fault], ...] = (
     Refuse,
     BlackHole,
     Slow,
+    LoseAnswer,
     LoseCommit,
     CrashPostgres,
     FillDisk,

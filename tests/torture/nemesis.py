@@ -7,6 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.torture.faults import FAULTS, Fault
+from tests.torture.history import History
 from tests.torture.shop import WholeShop
 
 PAUSE_SECONDS_MAX = 2.0
@@ -48,8 +49,9 @@ def schedule(
 class Nemesis:
     """Carries out a schedule. counts: faults that hit somebody so far, by kind. missed: others."""
 
-    def __init__(self, whole: WholeShop, on_fault: Callable[[str], None]) -> None:
+    def __init__(self, whole: WholeShop, history: History, on_fault: Callable[[str], None]) -> None:
         self._whole = whole
+        self._history = history
         self._on_fault = on_fault
         self.counts: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
@@ -77,5 +79,5 @@ class Nemesis:
             await asyncio.sleep(seconds)
             await fault.heal(self._whole)
             self.active.discard(str(fault))
-            counts = self.counts if fault.has_bitten(self._whole) else self.missed
+            counts = self.counts if fault.has_bitten(self._whole, self._history) else self.missed
             counts[fault.kind] += 1

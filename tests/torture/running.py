@@ -127,7 +127,7 @@ class Run:
         self._tell = tell
         self._till = till
         self._market = Market(till)
-        self._nemesis = Nemesis(whole, lambda fault: self._say(f"  {fault}"))
+        self._nemesis = Nemesis(whole, history, lambda fault: self._say(f"  {fault}"))
         self._heartbeat = Heartbeat(shop.doors, history, deciders=shop.deciders)
         self._begun = time.monotonic()
         self.converged_seconds: list[float] = []

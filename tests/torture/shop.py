@@ -30,6 +30,7 @@ COMMAND, QUERY, PROJECTIONS = "command_service", "query_service", "projections"
 HISTORY, WEBHOOKS = "history_service", "webhooks"
 COUNTS = {COMMAND: 2, QUERY: 2, PROJECTIONS: 2, HISTORY: 1, WEBHOOKS: 1}
 """Processes of each service."""
+ASKED_BY_CLIENTS = (COMMAND, QUERY, HISTORY)
 
 READY_SECONDS_MAX = 120.0
 """For all of them to start, on a machine that is busy with other tests."""
@@ -245,8 +246,11 @@ async def _add_member(shop: Shop, service: Service, index: int) -> None:
     address = f"{HOST}:{free_port()}"
     clock = SteppedClock(shop.clocks_dir / f"{name}.clock")
     own = await _servers_of(shop, service, name) | {f"{service.prefix}_ADDRESS": address}
-    front = shop.links.get(f"provider {name}") or Link(f"clients {name}")
-    await _lead(shop, front, f"tcp://{address}")
+    front = shop.links.get(f"provider {name}")
+    if service.module in ASKED_BY_CLIENTS:
+        front = Link(f"clients {name}")
+    if front is not None:
+        await _lead(shop, front, f"tcp://{address}")
     environment = service.environment({**os.environ, **clock.environment, **shop.settings, **own}, 0)
     process = ServiceProcess(name, service.module, environment=environment, on_log=shop.hear)
     member = Member(process, service, address, clock)

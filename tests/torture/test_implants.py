@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.torture.implants import OFFSET, SteppedClock
+import pytest
+
+from tests.torture.implants import CLOCK_FILE, SteppedClock
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = (
@@ -69,4 +71,19 @@ def test_a_clock_can_be_put_right_again(tmp_path: Path) -> None:
     clock = SteppedClock(tmp_path / "clock")
     clock.step(-5)
     clock.step(0)
-    assert (tmp_path / "clock").read_bytes() == OFFSET.pack(0.0)
+    assert (tmp_path / "clock").read_bytes() == CLOCK_FILE.pack(0.0, 0)
+
+
+READ = "import time; time.time()"
+LOG = "import logging; logging.warning('a line with its time')"
+
+
+@pytest.mark.parametrize(("code", "seconds", "read_count"), [(READ, 5, 1), (READ, 0, 0), (LOG, 5, 0)])
+def test_a_stepped_clock_counts_who_reads_it_and_leaves_log_lines_out(
+    tmp_path: Path, code: str, seconds: float, read_count: int
+) -> None:
+    clock = SteppedClock(tmp_path / "clock")
+    clock.step(seconds)
+    environment = {**os.environ, **clock.environment}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    assert clock.read_count == read_count

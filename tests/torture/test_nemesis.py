@@ -1,11 +1,13 @@
 """The seed decides what goes wrong, and when."""
 
+from io import StringIO
 from pathlib import Path
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.sandboxes.stripe.server import StripeSandbox
 from tests.torture.disk import LimitedDisk
 from tests.torture.faults import CrashPostgres, Fault, Kill
+from tests.torture.history import History
 from tests.torture.nemesis import Nemesis, Planned, schedule
 from tests.torture.shop import Shop, WholeShop
 
@@ -48,14 +50,15 @@ class Rumour(Fault):
     async def heal(self, whole: WholeShop) -> None:
         """Nor then."""
 
-    def has_bitten(self, whole: WholeShop) -> bool:
+    def has_bitten(self, whole: WholeShop, history: History) -> bool:
         return self.target == "believer"
 
 
 async def test_only_what_hit_somebody_counts(tmp_path: Path) -> None:
     postgres, valkey = EmbeddedPostgres(tmp_path / "postgres"), EmbeddedValkey(tmp_path / "valkey")
     shop = Shop(postgres, valkey, "", tmp_path, "", {})
-    nemesis = Nemesis(WholeShop(shop, LimitedDisk(tmp_path), StripeSandbox()), lambda _: None)
+    whole = WholeShop(shop, LimitedDisk(tmp_path), StripeSandbox())
+    nemesis = Nemesis(whole, History(StringIO()), lambda _: None)
     await nemesis.strike(
         [Planned(0.0, 0.0, Rumour, each) for each in ("believer", "doubter", "doubter")]
     )

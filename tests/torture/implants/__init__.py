@@ -11,24 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-OFFSET = struct.Struct("d")
-"""Seconds, as a clock's file holds them."""
+CLOCK_FILE = struct.Struct("dQ")
+"""Seconds by which it is off, and how often it was read since, as a clock's file holds them."""
 
 CLOCK, MUTATIONS = "TORTURE_CLOCK", "TORTURE_MUTATIONS"
 """The variables by which a process is told."""
 
 
 class SteppedClock:
-    """The offset of one process's clock, in a file that both sides have mapped.
+    """How far one process's clock is off, in a file that both sides have mapped.
 
     The clock that only ever goes forward is left alone, as by a person who sets a machine's clock.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.write_bytes(OFFSET.pack(0.0))
+        path.write_bytes(CLOCK_FILE.pack(0.0, 0))
         with path.open("r+b") as file:
-            self._offset = mmap.mmap(file.fileno(), OFFSET.size)
+            self._file = mmap.mmap(file.fileno(), CLOCK_FILE.size)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -37,7 +37,13 @@ class SteppedClock:
 
     def step(self, seconds: float) -> None:
         """Sets the clock so far from the true time; 0 is right again."""
-        OFFSET.pack_into(self._offset, 0, seconds)
+        CLOCK_FILE.pack_into(self._file, 0, seconds, 0)
+
+    @property
+    def read_count(self) -> int:
+        """How often the process has read it since it was stepped; stamps of its log do not count."""
+        count: int = CLOCK_FILE.unpack_from(self._file)[1]
+        return count
 
 
 @dataclass(frozen=True, slots=True)

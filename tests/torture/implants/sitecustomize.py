@@ -77,11 +77,15 @@ class _Finder(importlib.abc.MetaPathFinder):
 def _step(path: str) -> None:
     """Has the clock of this process go as the file says."""
     true_time, true_time_ns = time.time, time.time_ns
-    with Path(path).open("rb") as file:
-        offset = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+    with Path(path).open("r+b") as file:
+        shared = mmap.mmap(file.fileno(), 16)
 
     def offset_seconds() -> float:
-        found: float = struct.unpack_from("d", offset)[0]
+        found: float = struct.unpack_from("d", shared)[0]
+        reader = sys._getframe(1).f_back
+        # Nothing but a line's stamp hangs on what logging reads.
+        if found and (reader is None or reader.f_globals.get("__name__") != "logging"):
+            struct.pack_into("Q", shared, 8, struct.unpack_from("Q", shared, 8)[0] + 1)
         return found
 
     time.time = lambda: true_time() + offset_seconds()
