@@ -11,6 +11,7 @@ lost, doubled or told wrongly (safety). Then everything is healed, and everythin
     workload.py   buyers, staff and readers; every decision is drawn from the seed
     faults.py     what goes wrong, each with a beginning and an end
     nemesis.py    when what goes wrong: a schedule drawn from the seed
+    views.py      what there is to see, in answers and after each event
     evidence.py   what the database and the provider say
     checker.py    history + evidence -> what was broken: pure; of queries in reads.py
     proof.py      what a run must have come by to prove anything

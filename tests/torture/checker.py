@@ -12,7 +12,8 @@ from command_service import retention
 from command_service.checkout import expiry, payment_driver, price_windows
 from tests.torture.evidence import Evidence, Hold, LoggedEvent, Movement
 from tests.torture.history import Operation, Pulse, commands_by_request
-from tests.torture.reads import READ_CHECKS
+from tests.torture.reads import AS_THINGS_ARE, check_reads
+from tests.torture.views import ABSENT, ORDER, PAYMENT, Showing, State
 from tests.torture.violations import Case, Check, Violation, shown_by
 
 OVERDUE_SECONDS_MAX = 1.0
@@ -20,9 +21,6 @@ OVERDUE_SECONDS_MAX = 1.0
 
 JUDGED_WITHIN_SECONDS = 5.0
 """After the end of a hold: it counts as judged if being overdue for so long would have been seen."""
-
-AS_THINGS_ARE = {"StartPayment"}
-"""Commands whose repetition tells how far their provider has come since, and so not the same bytes."""
 
 EVENT_OF_COMMAND = {
     "CreateCart": "CartCreated",
@@ -36,6 +34,9 @@ EVENT_OF_COMMAND = {
     "ReturnOrderLines": "OrderLinesReturned",
     "ReserveStock": "ReservationMade",
     "ReleaseReservation": "ReservationReleased",
+    "UpsertProducts": "ProductUpserted",
+    "UpsertSkus": "SkuUpserted",
+    "UpsertPrices": "SkuPricesChanged",
 }
 """What a command that was carried out has written once, and one that was refused never."""
 
@@ -360,22 +361,54 @@ def healthy_seconds(pulses: Sequence[Pulse], begin_seconds: float, end_seconds: 
     return max(total, 0.0)
 
 
+def check_rows(case: Case) -> Iterator[Violation]:
+    """An order and a payment are in the tables as their last events left them."""
+    last = {(each.view, each.key): each for each in case.evidence.showings}
+    rows: list[tuple[str, str, State]] = [
+        (ORDER, row.order_id, (row.version, row.state, row.paid_minor, row.refunded_minor))
+        for row in case.evidence.orders.values()
+    ]
+    rows += [
+        (PAYMENT, row.payment_id, (row.state, row.captured_minor, row.refunded_minor))
+        for row in case.evidence.payments
+    ]
+    calls = _calls_by_order(case.history)
+    for view, key, found in rows:
+        wanted = last.get((view, key), Showing(0, view, key, ABSENT))
+        if found != wanted.state[: len(found)]:
+            told = f"{view} {key} is {found}, by its last event, at {wanted.position}, {wanted.state}"
+            yield shown_by("not as told", told, calls[key])
+
+
 def check_money(case: Case) -> Iterator[Violation]:
-    """An order has received what its customer's acknowledged and stored payments say, and no more."""
-    expected: Counter[str] = Counter()
-    for request_id, calls in case.commands.items():
-        stored = case.evidence.answers.get(request_id)
-        if calls[0].method == "RecordPayment" and stored is not None and stored.code == 0:
-            asked = calls[0].asked
-            expected[asked["order_id"]] += int(asked["amount"]["amount_minor"])
+    """An order has received and given back what was recorded and what its payments say, and no more."""
+    paid, refunded = _recorded(case, "RecordPayment"), _recorded(case, "RecordRefund")
     for payment in case.evidence.payments:
-        expected[payment.order_id] += payment.captured_minor
+        paid[payment.order_id] += payment.captured_minor
+        refunded[payment.order_id] += payment.refunded_minor
     calls_by_order = _calls_by_order(case.history)
     for order in case.evidence.orders.values():
-        if order.paid_minor != expected[order.order_id]:
-            told = f"order {order.order_id} has {order.paid_minor}, paid were {expected[order.order_id]}"
+        if order.paid_minor != paid[order.order_id]:
+            told = f"order {order.order_id} has {order.paid_minor}, paid were {paid[order.order_id]}"
+            yield shown_by("money not conserved", told, calls_by_order[order.order_id])
+        if order.refunded_minor != refunded[order.order_id]:
+            told = (
+                f"order {order.order_id} has given back {order.refunded_minor},"
+                f" refunded were {refunded[order.order_id]}"
+            )
             yield shown_by("money not conserved", told, calls_by_order[order.order_id])
     yield from _provider_differs(case, calls_by_order)
+
+
+def _recorded(case: Case, method: str) -> Counter[str]:
+    """By order, what such commands have told of money that came or went another way."""
+    found: Counter[str] = Counter()
+    for request_id, calls in case.commands.items():
+        stored = case.evidence.answers.get(request_id)
+        if calls[0].method == method and stored is not None and stored.code == 0:
+            asked = calls[0].asked
+            found[asked["order_id"]] += int(asked["amount"]["amount_minor"])
+    return found
 
 
 def _provider_differs(case: Case, calls_by_order: dict[str, list[Operation]]) -> Iterator[Violation]:
@@ -401,9 +434,10 @@ CHECKS: tuple[Check, ...] = (
     check_explanations,
     check_shelf,
     check_oversell,
-    *READ_CHECKS,
+    check_reads,
     check_orders,
     check_holds,
     check_errands,
+    check_rows,
     check_money,
 )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from event_log.tokens import ConsistencyToken
+from tests.torture.views import CONTEXTS, Retelling, Showing
 
 
 class StoredAnswer(NamedTuple):
@@ -80,6 +81,7 @@ class PaymentRow(NamedTuple):
     provider_reference: str
     captured_minor: int
     refunded_minor: int
+    state: int
 
 
 class Errand(NamedTuple):
@@ -98,8 +100,8 @@ class Errand(NamedTuple):
 class Evidence:
     """All of it.
 
-    provider_money: what the provider has captured and refunded, by its own reference;
-    None while any of it may be on its way.
+    showings: what each event of the log left to be seen, in its order. provider_money: what the provider
+    has captured and refunded, by its own reference; None while any of it may be on its way.
     """
 
     now: datetime
@@ -113,6 +115,7 @@ class Evidence:
     payments: list[PaymentRow] = field(default_factory=list)
     errands: list[Errand] = field(default_factory=list)
     provider_money: dict[str, tuple[int, int]] | None = None
+    showings: list[Showing] = field(default_factory=list)
 
     def position_of(self, token: str) -> int:
         """The place in the log that a token names; 0 for none, or of another log."""
@@ -130,6 +133,9 @@ EVENTS = """
 SELECT position, recorded_time, split_part(type, '.', 4), key, request_id::text, actor
 FROM events ORDER BY position
 """
+RETOLD = """
+SELECT position, type, payload FROM events WHERE context = ANY(%s) ORDER BY position
+"""
 MOVEMENTS = """
 SELECT position, sku_id, location_id, on_hand, reserved, allocated, backorder_limit + shortage
 FROM stock_movements ORDER BY position
@@ -140,7 +146,7 @@ SELECT order_id, state, version, total_minor, paid_minor, refunded_minor, expire
 """
 HOLDS = "SELECT reservation_id, state, expire_time FROM reservations WHERE version > 0"
 PAYMENTS = """
-SELECT payment_id, order_id, provider_reference, captured_minor, refunded_minor FROM payments
+SELECT payment_id, order_id, provider_reference, captured_minor, refunded_minor, state FROM payments
 """
 ERRANDS = """
 SELECT payment_id, order_id, errand_due_time, errand_is_in_flight FROM payments
@@ -161,8 +167,8 @@ def read_evidence(
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
-        def rows(sql: str) -> list[tuple[Any, ...]]:
-            return connection.execute(sql.encode()).fetchall()
+        def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+            return connection.execute(sql.encode(), parameters, binary=True).fetchall()
 
         [(now, incarnation)] = rows(MOMENT)
         return Evidence(
@@ -177,4 +183,10 @@ def read_evidence(
             [PaymentRow(*row) for row in rows(PAYMENTS)],
             [Errand(*row) for row in rows(ERRANDS)],
             provider_money,
+            _retold(rows(RETOLD, list(CONTEXTS))),
         )
+
+
+def _retold(events: list[tuple[Any, ...]]) -> list[Showing]:
+    retelling = Retelling()
+    return [showing for event in events for showing in retelling.after(*event)]

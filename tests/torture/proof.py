@@ -7,17 +7,18 @@ from tests.torture.checker import holds_judged
 from tests.torture.evidence import Evidence
 from tests.torture.faults import FAULTS
 from tests.torture.history import History, Outcome, Pulse
+from tests.torture.reads import LISTS, QUESTIONS
 from tests.torture.violations import Violation
 
 ACHIEVED = (
     *("CreateCart", "AddCartLine", "PlaceOrder", "CancelOrder", "StartPayment", "RecordPayment"),
     *("FulfillOrderLines", "ReturnOrderLines", "ReceiveStock", "ReserveStock", "ReleaseReservation"),
-    "ExplainStock",
+    *("UpsertProducts", "UpsertSkus", "UpsertPrices", "ExplainStock"),
 )
 """What has to have been done, each once at least: of a shop in which nothing can be done all is true."""
 
 
-ANSWERED_FRESHLY = ("GetCart", "GetOrder", "ListCustomerOrders", "GetStock", "BatchGetStock")
+ANSWERED_FRESHLY = (*QUESTIONS, *LISTS)
 """What has to have been answered, each once at least, to somebody who insisted on the newest."""
 
 

@@ -13,14 +13,18 @@ from google.protobuf.duration_pb2 import Duration
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
 from shopkeeper.cart.v1 import cart_query_service_pb2 as carts_pb
+from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog_pb
+from shopkeeper.catalog.v1 import catalog_query_service_pb2 as catalogs_pb
+from shopkeeper.catalog.v1.catalog_pb2 import Product
 from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_history_service_pb2 as past_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
 from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as orders_pb
-from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLineUnits
+from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLineUnits, OrderState
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
+from shopkeeper.payment.v1 import payment_query_service_pb2 as payments_pb
 from shopkeeper.payment.v1.payment_pb2 import (
     CAPTURE_MODE_AT_ONCE,
     CAPTURE_MODE_WHEN_HELD,
@@ -28,8 +32,11 @@ from shopkeeper.payment.v1.payment_pb2 import (
     PAYMENT_FLOW_HOSTED,
     Payment,
 )
+from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_pb
+from shopkeeper.pricing.v1 import pricing_query_service_pb2 as prices_pb
+from shopkeeper.pricing.v1.pricing_pb2 import PriceTier
 from shopkeeper.types.v1.money_pb2 import Money
-from tests.system.client import LOCATION
+from tests.system.client import LOCATION, PRICE_LIST, sku
 from tests.torture.calls import Caller
 
 SKU_IDS = [f"sku-{number}" for number in range(6)]
@@ -43,7 +50,12 @@ THINK_SECONDS_MAX = 0.05
 ORDERS_PER_CUSTOMER = 10
 """So that all of them stand on the first page of a list."""
 RECENT = 50
-"""Carts and orders that readers ask for are among so many."""
+"""Carts, orders and payments that readers ask for are among so many."""
+PRICE_MINOR_MIN, PRICE_MINOR_MAX = 100, 10_000_000
+"""So many that none comes twice in a row; an order of the dearest is one that a provider takes."""
+ORDERS_PER_PAGE = 20
+"""Of those in a state: some of these lists fit, some go on for ever."""
+ORDER_STATES = [state for state in OrderState.values() if state]
 
 
 class Till(Protocol):
@@ -63,6 +75,7 @@ class Market:
     to_return: list[Order] = field(default_factory=list)
     carts: deque[str] = field(default_factory=partial(deque, maxlen=RECENT))
     orders: deque[Order] = field(default_factory=partial(deque, maxlen=RECENT))
+    payments: deque[Payment] = field(default_factory=partial(deque, maxlen=RECENT))
     newest_token: str = ""
     is_over: bool = False
 
@@ -198,7 +211,10 @@ class Buyer(Person):
                 customer_return_url="https://shop.example/paid",
             )
         )
-        if started is None or not started.payment.provider_reference:
+        if started is None:
+            return
+        self._market.payments.append(started.payment)
+        if not started.payment.provider_reference:
             return
         if self._chance.random() < 0.2:
             await self._market.till.act(started.payment, "decline")
@@ -213,12 +229,12 @@ class Buyer(Person):
 
 
 class Clerk(Person):
-    """Receives goods, ships what is paid, takes back what is sent back, and puts things aside."""
+    """Receives goods, ships what is paid, takes back what is sent, puts things aside, and labels."""
 
     async def act(self) -> None:
         """One thing to do."""
-        deeds = [self._receive, self._ship, self._take_back, self._put_aside]
-        [deed] = self._chance.choices(deeds, weights=[25, 45, 10, 20])
+        deeds = [self._receive, self._ship, self._take_back, self._put_aside, self._label]
+        [deed] = self._chance.choices(deeds, weights=[25, 40, 10, 19, 6])
         await deed()
 
     async def _receive(self) -> None:
@@ -284,6 +300,25 @@ class Clerk(Person):
                 )
             )
 
+    async def _label(self) -> None:
+        """Another title or price, under which somebody is about to order."""
+        sku_id, title = self._chance.choice(SKU_IDS), f"Things, print {self._chance.getrandbits(32)}"
+        labelled = sku(sku_id)
+        labelled.title = title
+        price_minor = self._chance.randint(PRICE_MINOR_MIN, PRICE_MINOR_MAX)
+        priced = pricing_pb.PriceRow(
+            sku_id=sku_id, tiers=[PriceTier(min_quantity=1, unit_price_minor=price_minor)]
+        )
+        product = Product(product_id=labelled.product_id, title=title, active=True)
+        requests = [
+            catalog_pb.UpsertProductsRequest(request_id=self.new_id(), products=[product]),
+            catalog_pb.UpsertSkusRequest(request_id=self.new_id(), skus=[labelled]),
+            pricing_pb.UpsertPricesRequest(
+                request_id=self.new_id(), price_list_id=PRICE_LIST, rows=[priced]
+            ),
+        ]
+        await self.command(self._chance.choice(requests))
+
 
 class Reader(Person):
     """Asks for what was just written."""
@@ -294,9 +329,13 @@ class Reader(Person):
             await self._caller.query(past_pb.ExplainStockRequest(sku_id=self._chance.choice(SKU_IDS)))
             return
         token = self._market.newest_token if self._chance.random() < 0.5 else ""
-        wishes = [self._stock, self._stocks, self._order, self._orders, self._cart]
-        [wish] = self._chance.choices(wishes, weights=[30, 15, 25, 15, 15])
-        await self._caller.query(wish(token))
+        wishes = [
+            *([self._stock] * 18 + [self._stocks] * 9 + [self._cart] * 10),
+            *([self._order] * 15 + [self._orders] * 9 + [self._orders_in_state] * 12),
+            *([self._payment] * 8 + [self._money] * 7),
+            *([self._product] * 3 + [self._sku] * 3 + [self._prices_of_one] * 3 + [self._prices] * 3),
+        ]
+        await self._caller.query(self._chance.choice(wishes)(token))
 
     def _stock(self, token: str) -> Any:
         sku_id = self._chance.choice(SKU_IDS)
@@ -319,11 +358,47 @@ class Reader(Person):
             customer_id=order.customer_id, at_least_as_fresh=token
         )
 
+    def _orders_in_state(self, token: str) -> Any:
+        return orders_pb.ListOrdersByStateRequest(
+            state=self._chance.choice(ORDER_STATES),
+            page_size=ORDERS_PER_PAGE,
+            at_least_as_fresh=token,
+        )
+
+    def _payment(self, token: str) -> Any:
+        if not self._market.payments:
+            return self._stock(token)
+        payment = self._chance.choice(self._market.payments)
+        return payments_pb.GetPaymentRequest(payment_id=payment.payment_id, at_least_as_fresh=token)
+
+    def _money(self, token: str) -> Any:
+        if not self._market.payments:
+            return self._stock(token)
+        payment = self._chance.choice(self._market.payments)
+        return payments_pb.GetOrderMoneyRequest(order_id=payment.order_id, at_least_as_fresh=token)
+
+    def _product(self, token: str) -> Any:
+        product_id = sku(SCARCE).product_id
+        return catalogs_pb.GetProductRequest(product_id=product_id, at_least_as_fresh=token)
+
+    def _sku(self, token: str) -> Any:
+        sku_id = self._chance.choice(SKU_IDS)
+        return catalogs_pb.GetSkuRequest(sku_id=sku_id, at_least_as_fresh=token)
+
+    def _prices_of_one(self, token: str) -> Any:
+        sku_id = self._chance.choice(SKU_IDS)
+        return prices_pb.GetPricesRequest(sku_id=sku_id, at_least_as_fresh=token)
+
+    def _prices(self, token: str) -> Any:
+        return prices_pb.BatchGetPricesRequest(sku_ids=SKU_IDS, at_least_as_fresh=token)
+
     def _cart(self, token: str) -> Any:
         if not self._market.carts:
             return self._stock(token)
         cart_id = self._chance.choice(self._market.carts)
-        return carts_pb.GetCartRequest(cart_id=cart_id, at_least_as_fresh=token)
+        return carts_pb.GetCartRequest(
+            cart_id=cart_id, at_least_as_fresh=token, include_stock=self._chance.random() < 0.5
+        )
 
 
 def units_of(order: Order) -> dict[str, int]:
