@@ -5,8 +5,10 @@ Every attempt is an operation of the history, whatever comes of it.
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from random import Random
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple, Self
@@ -47,7 +49,7 @@ GIVE_UP_PROBABILITY = 0.04
 """That a client waits milliseconds only, and then goes away."""
 GIVE_UP_SECONDS_MAX = 0.05
 TWICE_PROBABILITY = 0.06
-"""That a client sends the same request to two processes at once."""
+"""That a client sends the same request twice at once: half of the times to one process."""
 AGAIN_PROBABILITY = 0.03
 """That a client who was answered asks once more."""
 ABANDON_PROBABILITY = 0.03
@@ -63,6 +65,16 @@ CHANNEL_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
+
+
+class ClientFault(StrEnum):
+    """What clients do that makes it hard. Each counts when it came to what is hard about it."""
+
+    GIVE_UP = "client gives up before the answer"
+    ELSEWHERE = "same request to another process"
+    AGAIN = "same request after its answer"
+    TWICE_HERE = "same request twice at once to one process"
+    TWICE_ELSEWHERE = "same request at once to two processes"
 
 
 class Rpc(NamedTuple):
@@ -108,6 +120,8 @@ class Caller:
         """patience_seconds: for one attempt of who does not give up early."""
         self.actor = actor
         self.chance = chance
+        self.faults: Counter[str] = Counter()
+        """What it did to make it hard: each ClientFault, so often."""
         self._history = history
         self._doors = doors
         self._patience_seconds = patience_seconds
@@ -137,9 +151,12 @@ class Caller:
             if operation.is_decided or self.chance.random() < ABANDON_PROBABILITY:
                 break
             await asyncio.sleep(self.chance.uniform(0.0, PAUSE_SECONDS_MAX))
-            operation, response = await self._once_or_twice(request, units, but=operation.door)
+            before = operation.door
+            operation, response = await self._once_or_twice(request, units, but=before)
+            self.faults[ClientFault.ELSEWHERE] += operation.is_decided and operation.door != before
         if operation.is_decided and self.chance.random() < AGAIN_PROBABILITY:
-            await self._attempt(request, self._some_door(), units)
+            again, _ = await self._attempt(request, self._some_door(), units)
+            self.faults[ClientFault.AGAIN] += again.is_decided
         return operation, response
 
     async def query(self, request: Any) -> tuple[Operation, Any]:
@@ -154,9 +171,17 @@ class Caller:
     ) -> tuple[Operation, Any]:
         doors = [self._some_door(but=but)]
         if self.chance.random() < TWICE_PROBABILITY:
-            doors.append(self._some_door(but=doors[0]))
+            is_elsewhere = self.chance.random() < 0.5
+            doors.append(self._some_door(but=doors[0]) if is_elsewhere else doors[0])
         tried = await asyncio.gather(*(self._attempt(request, door, units) for door in doors))
+        self._count_twice([operation for operation, _ in tried])
         return next((each for each in tried if each[0].is_decided), tried[0])
+
+    def _count_twice(self, tried: Sequence[Operation]) -> None:
+        if len(tried) == 1 or not all(operation.is_decided for operation in tried):
+            return
+        is_elsewhere = len({operation.door for operation in tried}) > 1
+        self.faults[ClientFault.TWICE_ELSEWHERE if is_elsewhere else ClientFault.TWICE_HERE] += 1
 
     def _some_door(self, *, but: str = "") -> str:
         """Of a process for commands, if there are others another one than that."""
@@ -172,9 +197,12 @@ class Caller:
         rpc = RPCS[request.DESCRIPTOR.full_name]
         begun = self._history.begin(self._operation(request, door, units))
         call: Any = self._channels[door].unary_unary(rpc.path)
+        patience_seconds = self._patience()
         try:
-            body = await call(request.SerializeToString(), timeout=self._patience())
+            body = await call(request.SerializeToString(), timeout=patience_seconds)
         except grpc.aio.AioRpcError as error:
+            is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            self.faults[ClientFault.GIVE_UP] += is_late and patience_seconds < self._patience_seconds
             return self._history.end(begun, **_failed(error)), None
         except asyncio.CancelledError:
             self._history.end(begun, reason="CLIENT_GONE")

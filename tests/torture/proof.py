@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tests.torture.calls import ClientFault
 from tests.torture.checker import holds_judged
 from tests.torture.evidence import Evidence
 from tests.torture.faults import FAULTS
@@ -36,7 +37,8 @@ def unproven(history: History, provider_money: Mapping[str, tuple[int, int]]) ->
 
 
 ALL_KINDS_SECONDS = 600.0
-"""In so long a run each kind of fault strikes: the rarest is to be expected a dozen times."""
+"""In so long a run each kind of fault strikes, and clients do all that makes it hard: the rarest is to
+be expected a dozen times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,12 @@ def untried(
 ) -> list[Violation]:
     """What did not happen in a run of so many seconds, so that nothing is known of it.
 
-    faults: that hit somebody, by kind. judged_hold_count: of holds that would have been seen overdue.
+    faults: that hit somebody, and what clients did, by kind. judged_hold_count: of holds that would have
+    been seen overdue.
     """
     missing = []
     if seconds >= ALL_KINDS_SECONDS:
-        wanted = {each.kind for each in FAULTS}
+        wanted = {each.kind for each in FAULTS} | set(ClientFault)
         missing += [f"never: {kind}" for kind in sorted(wanted) if not faults.get(kind)]
         if not judged_hold_count:
             missing.append("no hold would have been seen overdue: too little time was healthy")

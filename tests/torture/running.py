@@ -18,10 +18,10 @@ from ops.verify import verify
 from ops.verify.invariants import check_invariants
 from tests.system.books import Books
 from tests.system.client import Client
-from tests.torture.calls import Caller
+from tests.torture.calls import Caller, ClientFault
 from tests.torture.checker import check, healthy_seconds
 from tests.torture.evidence import read_evidence
-from tests.torture.faults import NO_ROOM
+from tests.torture.faults import FAULTS, NO_ROOM
 from tests.torture.heartbeat import PERIOD_SECONDS, Heartbeat
 from tests.torture.history import History
 from tests.torture.nemesis import Nemesis, schedule
@@ -129,6 +129,7 @@ class Run:
         self._market = Market(till)
         self._nemesis = Nemesis(whole, history, lambda fault: self._say(f"  {fault}"))
         self._heartbeat = Heartbeat(shop.doors, history, deciders=shop.deciders)
+        self._callers: list[Caller] = []
         self._begun = time.monotonic()
         self.converged_seconds: list[float] = []
         self.calm_seconds = 0.0
@@ -154,6 +155,11 @@ class Run:
     def faults(self) -> Counter[str]:
         """That hit somebody so far, by kind."""
         return self._nemesis.counts
+
+    @property
+    def client_faults(self) -> Counter[str]:
+        """What clients did to make it hard, by kind."""
+        return sum((caller.faults for caller in self._callers), Counter())
 
     @property
     def missed_faults(self) -> Counter[str]:
@@ -188,7 +194,11 @@ class Run:
 
     def _caller(self, actor: str) -> Caller:
         chance = Random(f"{self._seed} {actor}")
-        return Caller(actor, self._shop.doors, self._history, chance, patience_seconds=PATIENCE_SECONDS)
+        caller = Caller(
+            actor, self._shop.doors, self._history, chance, patience_seconds=PATIENCE_SECONDS
+        )
+        self._callers.append(caller)
+        return caller
 
     async def _round(self, number: int, seconds: float) -> None:
         targets = self._nemesis.targets
@@ -362,7 +372,7 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
             if not run.violations:
                 run.violations += unproven(history, till.money())
                 run.violations += untried(
-                    run.faults,
+                    {**run.faults, **run.client_faults},
                     inspection_count=run.inspection_count,
                     judged_hold_count=run.sight.judged_count,
                     seconds=seconds,
@@ -373,12 +383,15 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
     run.violations += complaints_of(whole.shop)
     history.flush()
     tell(str(run.sight))
+    for kind in sorted(ClientFault):
+        tell(f"{run.client_faults[kind]:6} {kind}")
     commands = {operation.request_id for operation in history.ended if operation.request_id}
     return Result(
         seed,
         round(seconds / 60, 2),
         run.faults,
-        run.missed_faults,
+        # All kinds, so that those that never came are told as well.
+        Counter({**dict.fromkeys((kind.kind for kind in FAULTS), 0), **run.missed_faults}),
         len(commands),
         Counter(f"{each.method} {each.outcome}" for each in history.ended),
         run.converged_seconds,

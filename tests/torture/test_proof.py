@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 
+from tests.torture.calls import ClientFault
 from tests.torture.evidence import Evidence, Hold
 from tests.torture.faults import FAULTS
 from tests.torture.history import History, Operation, Outcome, Pulse
@@ -63,12 +64,14 @@ def missing(
     return [violation.explanation for violation in found]
 
 
-EACH_ONCE = dict.fromkeys((each.kind for each in FAULTS), 1)
+EACH_ONCE = dict.fromkeys([*(each.kind for each in FAULTS), *ClientFault], 1)
 
 
 def test_a_long_run_without_a_kind_of_fault_proves_nothing_of_it() -> None:
     assert missing(ALL_KINDS_SECONDS, EACH_ONCE) == []
     assert missing(ALL_KINDS_SECONDS, {**EACH_ONCE, "fill disk": 0}) == ["never: fill disk"]
+    without = {**EACH_ONCE, ClientFault.AGAIN: 0}
+    assert missing(ALL_KINDS_SECONDS, without) == ["never: same request after its answer"]
     assert missing(60, {}) == []
 
 
