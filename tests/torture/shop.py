@@ -269,7 +269,10 @@ async def _servers_of(shop: Shop, service: Service, name: str) -> dict[str, str]
         label, url = servers[variable]
         own[variable] = await _linked(shop, f"{name} {label}", url)
     if service.module in {COMMAND, WEBHOOKS}:
-        url = await _linked(shop, f"{name} provider", shop.provider_url)
+        url = shop.provider_url
+        # Webhooks ask the provider only of refunds that people made there, which nobody does here.
+        if service.module == COMMAND:
+            url = await _linked(shop, f"{name} provider", url)
         own |= trouble.environment(url, attempt_seconds_max=PROVIDER_ATTEMPT_SECONDS)
     if service.module == WEBHOOKS:
         url = f"tcp://{shop.members_of(COMMAND)[-1].address}"
