@@ -83,8 +83,8 @@ class RefundWanted:
     provider_reference: the provider's name for it; "" while it is not known. The last three are for
     providers that keep no id of ours with a refund. sent_ago: since the last call for it that was or may
     have been sent, by one clock; None before the first. other_references: the provider's names for other
-    refunds of the payment. nameless_equal_count: how many others, of the same amount, are known to have
-    been done, but not by name.
+    refunds of the payment, ours or made by hand. nameless_equal_count: how many others, of the same
+    amount, are known to have been done, but not by name: of none of these is a name among those.
     """
 
     refund_id: str

@@ -13,7 +13,7 @@ from command_service.ordering.events import OrderProgress, RefundRecorded
 from command_service.ordering.lines import Units, summed
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.refunds import RefundState
-from command_service.world import Command, Decision, Touch, World
+from command_service.world import Change, Command, Decision, Touch, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class RecordRefund(Command[RefundAnswer]):
     units: tuple[Units, ...]
 
     def touches(self) -> Iterable[Touch]:
-        """The order, its payments' refunds, and the reference so that it refunds once."""
+        """The order, its payments, and the reference so that it refunds once."""
         return (
             ORDER.change(self.order_id),
-            ORDER_PAYMENTS.read(self.order_id),
+            ORDER_PAYMENTS.change(self.order_id),
             MONEY_RECORD.create((REFUND_RECORD, self.refund_reference)),
         )
 
@@ -49,19 +49,24 @@ class RecordRefund(Command[RefundAnswer]):
         """Gives back at most what was paid and not yet given back."""
         order = order_of(world, self.order_id)
         recorded = world.get(MONEY_RECORD, (REFUND_RECORD, self.refund_reference))
+        payments = payments_of(world, self.order_id)
         if recorded is None:
-            recorded = self._told_by_provider(payments_of(world, self.order_id))
+            recorded = self._told_by_provider(payments)
         if recorded is not None:
             return self._decide_again(order, recorded)
         after = self._refunded(order, now)
         amount_minor = after.refunded_minor - order.refunded_minor
         record = MoneyRecord(order.order_id, amount_minor, summed(self.units))
+        changes: list[Change] = [
+            ORDER.changed(order.order_id, after),
+            MONEY_RECORD.changed((REFUND_RECORD, self.refund_reference), record),
+        ]
+        beside_ours = payments.with_refund_by_hand(self.refund_reference)
+        if beside_ours != payments:
+            changes.append(ORDER_PAYMENTS.changed(order.order_id, beside_ours))
         return Decision(
             RefundAnswer(after, Money(order.currency_code, amount_minor)),
-            [
-                ORDER.changed(order.order_id, after),
-                MONEY_RECORD.changed((REFUND_RECORD, self.refund_reference), record),
-            ],
+            changes,
             [RefundRecorded(OrderProgress.between(order, after), self.refund_reference, amount_minor)],
         )
 

@@ -76,6 +76,24 @@ class OrderPayments:
         )
         return replace(self, refunds=refunds).with_payment(payment)
 
+    def with_refund_by_hand(self, name: str) -> "OrderPayments":
+        """With what people have recorded kept by each payment of which it can be no refund of ours.
+
+        It is none that is asked for later, since those were not made yet. But people may record one
+        of ours whose outcome is not known, or whose name is not: that has to be found under it still,
+        and counts as itself among equal ones. So a payment that has such a refund keeps no name.
+        """
+        unclear = {
+            each.payment_id
+            for each in self.refunds
+            if not each.provider_reference and each.state is not RefundState.FAILED
+        }
+        payments = (
+            each if each.payment_id in unclear else each.with_refund_by_hand(name)
+            for each in self.payments
+        )
+        return replace(self, payments=tuple(payments))
+
     def units_regained(
         self, refund: Refund, refunded_minor_by_line: Mapping[str, int]
     ) -> Iterator[RefundedLine]:

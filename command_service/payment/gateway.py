@@ -285,7 +285,10 @@ def refund_wanted(
     *,
     sent_ago: timedelta | None = None,
 ) -> RefundWanted:
-    """What a provider is asked for. refunds: at least all of the payment."""
+    """What a provider is asked for. refunds: at least all of the payment.
+
+    A refund that has no name yet was asked for after every one that its payment keeps as made by hand.
+    """
     others = [
         each
         for each in refunds
@@ -304,6 +307,9 @@ def refund_wanted(
         amount_minor=refund.amount_minor,
         is_whole=refund.amount_minor == payment.captured_minor,
         sent_ago=sent_ago,
-        other_references=frozenset(each.provider_reference for each in others) - {""},
+        other_references=frozenset(
+            (*(each.provider_reference for each in others), *payment.refunds_by_hand)
+        )
+        - {""},
         nameless_equal_count=nameless_equal_count,
     )

@@ -36,6 +36,9 @@ from command_service.payment.reports import (
 )
 from payment_providers.port import Flow, ProviderPayment, ProviderState
 
+REFUNDS_BY_HAND_MAX = 100
+"""Names that a payment keeps, the newest: what the older ones were recorded for is long settled."""
+
 
 class CaptureMode(IntEnum):
     """When authorized money is taken; numbers as in payment.proto."""
@@ -125,6 +128,7 @@ class Payment:
 
     other_names: of its money, besides provider_reference. is_recorded: by hand, before it was told.
     begun_time: no call that could have begun it was sent before; None where that is not known.
+    refunds_by_hand: names of refunds that no refund of ours can be that is asked for from now on.
     """
 
     payment_id: str
@@ -150,6 +154,7 @@ class Payment:
     other_names: tuple[str, ...] = ()
     is_recorded: bool = False
     begun_time: datetime | None = None
+    refunds_by_hand: tuple[str, ...] = ()
 
     @property
     def resolve_deadline(self) -> datetime | None:
@@ -220,6 +225,10 @@ class Payment:
         if self.state is PaymentState.PROCESSING or is_begun_with_means:
             return self.amount_minor
         return self.authorized_minor
+
+    def with_refund_by_hand(self, name: str) -> "Payment":
+        """With the name of a refund that people have recorded, and that is none of ours to come."""
+        return replace(self, refunds_by_hand=(*self.refunds_by_hand, name)[-REFUNDS_BY_HAND_MAX:])
 
     def claimed(self, now: datetime, *, lease: timedelta = LEASE) -> "Payment":
         """With its errand in the hands of who asked; nobody needs to be told."""

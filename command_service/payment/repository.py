@@ -82,6 +82,8 @@ PAYMENTS = sa.Table(
     sa.Column("is_recorded", sa.Boolean, nullable=False, server_default=sa.text("false")),
     # Before it no call that could have begun it was sent; NULL where that is not known.
     sa.Column("begun_time", sa.DateTime(timezone=True)),
+    # Names of refunds that none of ours is that is asked for from now on: ["..."]
+    sa.Column("refunds_by_hand", JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
     *_errand_columns(),
     sa.UniqueConstraint("order_id", "ordinal"),
     sa.CheckConstraint("state BETWEEN 1 AND 10", name="state"),
@@ -272,6 +274,7 @@ def _payment_row(ordinal: int, payment: Payment) -> tuple[Any, ...]:
         "ordinal": ordinal,
         "wish": _stored_wish(payment.wish),
         "other_names": json.dumps(payment.other_names),
+        "refunds_by_hand": json.dumps(payment.refunds_by_hand),
         **_stored_errand(payment.errand),
     }
     return tuple(_plain(values[name]) for name in _PAYMENT_COLUMNS)
@@ -298,6 +301,7 @@ def _payment(row: Row) -> Payment:
         state=PaymentState(values["state"]),
         wish=_restored_wish(values["wish"]),
         other_names=tuple(values["other_names"]),
+        refunds_by_hand=tuple(values["refunds_by_hand"]),
         errand=_restored_errand(values),
     )
 
@@ -312,7 +316,16 @@ def _refund(row: Row) -> Refund:
     )
 
 
-_RESTORED_APART = {"flow", "capture_mode", "state", "wish", "other_names", "lines", "errand"}
+_RESTORED_APART = {
+    "flow",
+    "capture_mode",
+    "state",
+    "wish",
+    "other_names",
+    "refunds_by_hand",
+    "lines",
+    "errand",
+}
 
 
 def _own(values: dict[str, Any], kind: type[Payment | Refund]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Giving money back. SumUp takes no key and keeps no id of ours: what was lost is looked for.
 
 A refund is known by its amount and its place among those equal ones of its payment that are not known by
-name to be others. Somebody who gives the
-same amount back by hand, in SumUp's own tools, at the very time when an answer of ours gets lost, is
-taken for us: so too little may be given back, which reconciliation shows, but never too much.
+name to be others. Somebody who gives the same amount back by hand, in SumUp's own tools, and has not
+recorded it when ours is asked for, is taken for us if an answer of ours gets lost: so too little may be
+given back, which reconciliation shows, but never too much.
 """
 
 from collections.abc import Awaitable, Callable, Iterator

@@ -37,7 +37,7 @@ SELECT * FROM jsonb_populate_record(NULL::payments, '{{
     "capture_mode": 1, "currency_code": "GBP", "amount_minor": 255, "wish": {{}}, "state": 6,
     "create_time": "now", "update_time": "now", "provider_reference": "pi-paid", "authorized_minor": 0,
     "captured_minor": 255, "refunded_minor": 0, "refund_pending_minor": 0, "failure_code": "",
-    "key_generation": 2, "other_names": [], "is_recorded": false}}');
+    "key_generation": 2, "other_names": [], "is_recorded": false, "refunds_by_hand": []}}');
 INSERT INTO refunds
 SELECT * FROM jsonb_populate_record(NULL::refunds, '{{
     "refund_id": "paid.r1", "payment_id": "paid.1", "order_id": "paid", "ordinal": 1,
