@@ -79,5 +79,8 @@ class Nemesis:
             await asyncio.sleep(seconds)
             await fault.heal(self._whole)
             self.active.discard(str(fault))
-            counts = self.counts if fault.has_bitten(self._whole, self._history) else self.missed
-            counts[fault.kind] += 1
+            if fault.has_bitten(self._whole, self._history):
+                self.counts[fault.kind] += 1
+            else:
+                self.missed[fault.kind] += 1
+                self._on_fault(f"nobody met {fault}")

@@ -57,10 +57,12 @@ class Rumour(Fault):
 async def test_only_what_hit_somebody_counts(tmp_path: Path) -> None:
     postgres, valkey = EmbeddedPostgres(tmp_path / "postgres"), EmbeddedValkey(tmp_path / "valkey")
     shop = Shop(postgres, valkey, "", tmp_path, "", {})
+    told: list[str] = []
     whole = WholeShop(shop, LimitedDisk(tmp_path), StripeSandbox())
-    nemesis = Nemesis(whole, History(StringIO()), lambda _: None)
+    nemesis = Nemesis(whole, History(StringIO()), told.append)
     await nemesis.strike(
         [Planned(0.0, 0.0, Rumour, each) for each in ("believer", "doubter", "doubter")]
     )
     assert nemesis.counts == {"rumour": 1}
     assert nemesis.missed == {"rumour": 2}
+    assert told.count("nobody met rumour doubter") == 2
