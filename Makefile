@@ -85,8 +85,9 @@ torture: $(INSTALLED) ## everything fails while customers come and go, nothing m
 	@$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),0)
 
 .PHONY: simulate
-simulate: $(INSTALLED) ## SEEDS=n histories of races and faults on a clock of their own; SEED=n shows one again
-	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0))
+simulate: $(INSTALLED) ## SEEDS=n histories of races and faults on a clock of their own, ONLY=kind; SEED=n shows one again
+	@$(BIN)/python -m tests.simulation $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0))
 
 .PHONY: fuzz
 fuzz: $(INSTALLED) ## any bytes and any values at every RPC: EXAMPLES (1000) calls of each

@@ -4,13 +4,15 @@ import argparse
 import gc
 import sys
 import time
+from collections.abc import Mapping
 
 from tests.simulation.simulation import KINDS, Result, in_silence, simulate
+from tests.simulation.tally import Tally
 
 BROKEN_COUNT_MAX = 5
 """Seeds that break something before the rest is left out."""
 
-SEEDS_A_COLLECTION = 10
+SEEDS_A_COLLECTION = 20
 
 
 def main() -> int:
@@ -34,33 +36,43 @@ def _replay(seed: int, only: str) -> int:
 
 
 def _run(first: int, count: int, only: str) -> int:
-    begun, broken = time.process_time(), 0
-    done = commits = waits = faults = 0
-    virtual_seconds = 0.0
+    broken = 0
+    tallies = {kind: Tally() for kind in KINDS if kind == (only or kind)}
     # What is here stays, and is not looked through again; what seeds leave behind is collected while
     # it is still near the processor.
     gc.disable()
     gc.freeze()
-    for seed in range(first, first + count):
+    before = time.process_time()
+    for done, seed in enumerate(range(first, first + count), start=1):
         result = simulate(seed, only)
-        done += 1
-        commits += result.commit_count
-        waits += result.wait_count
-        faults += result.fault_count
-        virtual_seconds += result.seconds
         if done % SEEDS_A_COLLECTION == 0:
             gc.collect()
+        after = time.process_time()
+        tallies[result.kind].add(result, cpu_seconds=after - before)
+        before = after
         if result.violations:
             broken += 1
             _show(result)
             if broken == BROKEN_COUNT_MAX:
                 break
-    rate = done / (time.process_time() - begun)
-    _say(
-        f"simulate: seeds={done} first={first} commits={commits} waits={waits} faults={faults}"
-        f" virtual_hours={virtual_seconds / 3600:.0f} seeds_per_second={rate:.0f} violations={broken}"
-    )
+    _say_what_was_played(tallies, first, broken)
     return int(broken > 0)
+
+
+def _say_what_was_played(tallies: Mapping[str, Tally], first: int, broken: int) -> None:
+    total = Tally()
+    for kind, tally in tallies.items():
+        total.merge(tally)
+        _say(
+            f"  {kind:8} seeds={tally.seed_count} {tally.shares} commits={tally.commit_count}"
+            f" seeds_per_second={tally.seeds_per_second}"
+        )
+    _say(
+        f"simulate: seeds={total.seed_count} first={first} commits={total.commit_count}"
+        f" waits={total.wait_count} faults={total.fault_count}"
+        f" virtual_hours={total.virtual_seconds / 3600:.0f} seeds_per_second={total.seeds_per_second}"
+        f" violations={broken} {total.shares}"
+    )
 
 
 def _show(result: Result) -> None:
@@ -68,9 +80,7 @@ def _show(result: Result) -> None:
         _say(line)
     for violation in result.violations:
         _say(f"VIOLATION {violation}")
-    _say(
-        f"seed {result.seed}, history {result.digest}: to see it again, make simulate SEED={result.seed}"
-    )
+    _say(f"seed {result.seed}, history {result.digest}: to see it again, {result.command}")
 
 
 def _say(line: str) -> None:

@@ -1,18 +1,37 @@
 """What the workers find in the database in memory: equal in meaning to checkout/lookouts.py."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from command_service.checkout.expiry import EXPIRABLES, Resting
 from command_service.checkout.payment_worker import Stretch
-from command_service.database_failures import ConnectionLost
+from command_service.database_failures import ConnectionLost, FellSilent, Interrupted
 from command_service.ordering.domain import AWAITING, CLOSED, Order
 from command_service.payment.domain import OrderPayments
 from command_service.payment.payments import CaptureMode, Payment, PaymentState
-from command_service.payment.refunds import Refund
+from command_service.payment.refunds import Refund, RefundState
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database
-from tests.simulation.unit_of_work import Conditions
+from tests.simulation.unit_of_work import TRIP_SECONDS_MAX, Conditions, Fault
+
+ResultT = TypeVar("ResultT")
+
+
+IDLE_SECONDS_MAX = 10.0
+"""Of a session that holds a worker's lock: the server ends one that asks nothing, as
+command_service.session has it do."""
+
+STALL_SECONDS_MAX = 13.0
+"""Of a worker that stops between two trips: some stop until the server has ended their session."""
+
+
+@dataclass(slots=True, eq=False)
+class ServerSession:
+    """A session as the server sees it."""
+
+    is_over: bool = False
 
 
 class LookoutInMemory:
@@ -21,24 +40,57 @@ class LookoutInMemory:
     def __init__(self, database: Database, conditions: Conditions) -> None:
         self.database = database
         self._conditions = conditions
+        self._session = ServerSession()
 
     async def take_worker_lock(self, number: int) -> bool:
-        await self._trip()
-        return self.database.worker_locks.setdefault(number, self) is self
+        def take(session: ServerSession) -> bool:
+            return self.database.worker_locks.setdefault(number, session) is session
+
+        return await self._trip(take)
 
     def drop(self) -> None:
-        for number, holder in list(self.database.worker_locks.items()):
-            if holder is self:
-                del self.database.worker_locks[number]
+        """The server notices at once."""
+        self._end(self._session)
+        self._session = ServerSession()
 
     async def close(self) -> None:
         self.drop()
 
-    async def _trip(self) -> None:
+    async def _trip(self, talk: Callable[[ServerSession], ResultT]) -> ResultT:
         await self.database.loop.pause(0.001)
-        if self._conditions.draw() is not None:
+        fault = self._conditions.draw()
+        if fault is None:
+            return talk(self._session)
+        return await self._faulty(fault, talk)
+
+    async def _faulty(self, fault: Fault, talk: Callable[[ServerSession], ResultT]) -> ResultT:
+        loop, session, draw = self.database.loop, self._session, self._conditions.chance.random
+        self.database.trace.append(("fault", loop.time(), "a worker", fault.name))
+        if fault is Fault.STALL:
+            timer = loop.call_later(IDLE_SECONDS_MAX, self._end, session)
+            await loop.pause(draw() * STALL_SECONDS_MAX)
+            timer.cancel()
+            if session.is_over:
+                raise Interrupted("idle-session timeout", code="57")
+            return talk(session)
+        if fault is Fault.TERMINATED:
             self.drop()
-            raise ConnectionLost("the connection is lost", code="08")
+            raise Interrupted("terminated by an administrator", code="57")
+        if fault in (Fault.CUT_AFTER, Fault.SILENCE_AFTER):
+            talk(session)
+        # Its lock is nobody else's until the server notices that nobody is there.
+        loop.call_later(draw() ** 3 * IDLE_SECONDS_MAX, self._end, session)
+        self._session = ServerSession()
+        if fault in (Fault.SILENCE_BEFORE, Fault.SILENCE_AFTER):
+            await loop.pause(TRIP_SECONDS_MAX)
+            raise FellSilent("the database did not answer", code="08")
+        raise ConnectionLost("the connection is lost", code="08")
+
+    def _end(self, session: ServerSession) -> None:
+        session.is_over = True
+        locks = self.database.worker_locks
+        for number in [number for number, holder in locks.items() if holder is session]:
+            del locks[number]
 
 
 class ExpiryLookoutInMemory(LookoutInMemory):
@@ -47,7 +99,9 @@ class ExpiryLookoutInMemory(LookoutInMemory):
     async def due(
         self, count_max: int, *, resting: Collection[Resting]
     ) -> Sequence[Sequence[tuple[str, datetime]]]:
-        await self._trip()
+        return await self._trip(lambda _: self._due(count_max, resting))
+
+    def _due(self, count_max: int, resting: Collection[Resting]) -> list[list[tuple[str, datetime]]]:
         now = self.database.now
         found: dict[str, list[tuple[str, datetime]]] = {each.name: [] for each in EXPIRABLES}
         for kind, key, expire_time in expiring(self.database):
@@ -74,21 +128,27 @@ _EXPIRING: dict[LockRank, tuple[str, frozenset[int]]] = {
 }
 
 
+_CONTEXTS_OF_ORDERS = frozenset({"ordering", "payment"})
+
+
 class PaymentLookoutInMemory(LookoutInMemory):
     """See command_service.checkout.payment_worker.Lookout."""
 
     async def log_position(self) -> int:
-        await self._trip()
-        return self.database.last_position
+        return await self._trip(lambda _: self.database.last_position)
 
     async def orders_to_advance(
         self, told: Stretch | None, due_count_max: int, *, resting: Collection[str]
     ) -> set[str]:
-        await self._trip()
+        return await self._trip(lambda _: self._to_advance(told, due_count_max, resting))
+
+    def _to_advance(
+        self, told: Stretch | None, due_count_max: int, resting: Collection[str]
+    ) -> set[str]:
         named = None
         if told is not None:
-            stretch = self.database.log[told.after : told.through]
-            named = {logged.told.event.key for logged in stretch}
+            events = (each.told.event for each in self.database.log[told.after : told.through])
+            named = {event.key for event in events if event.context in _CONTEXTS_OF_ORDERS}
         found = set()
         due: list[tuple[datetime, str]] = []
         for (rank, order_id), payments in self.database.rows.items():
@@ -104,7 +164,10 @@ class PaymentLookoutInMemory(LookoutInMemory):
         now = self.database.now
         subjects: tuple[Payment | Refund, ...] = (*payments.payments, *payments.refunds)
         errands = [each.errand for each in subjects]
-        return [each.due_time for each in errands if each is not None and each.due_time <= now]
+        due = [each.due_time for each in errands if each is not None and each.due_time <= now]
+        unasked = [each for each in payments.refunds if each.errand is None]
+        due += [each.update_time for each in unasked if each.state is RefundState.PENDING]
+        return due
 
 
 def may_have_steps(order: Order, payments: OrderPayments) -> bool:

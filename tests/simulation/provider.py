@@ -25,6 +25,12 @@ from tests.simulation.loop import SimulatedLoop
 
 ResultT = TypeVar("ResultT", ProviderPayment, ProviderRefund)
 
+PENDING_SECONDS_MAX = 70.0
+"""Some are pending still when they are asked for the first time."""
+
+FAILED_RATE = 0.3
+"""Of refunds that were pending."""
+
 Tell = Callable[[ProviderPayment | ProviderRefund], None]
 
 
@@ -62,7 +68,8 @@ class AtProvider:
 class ProviderInMemory:
     """See payment_providers.port.PaymentProvider. fault_rate: of calls, from 0 to 1.
 
-    tell_rate: of what came of our calls, which is told by itself as well.
+    tell_rate: of what came of our calls, which is told by itself as well. pending_rate: of refunds that
+    the bank is slow to make; some of them fail in the end.
     """
 
     loop: SimulatedLoop
@@ -70,13 +77,14 @@ class ProviderInMemory:
     tell: Tell
     fault_rate: float
     tell_rate: float = 1.0
+    pending_rate: float = 0.0
     name: str = "stripe"
     flows: frozenset[Flow] = frozenset(Flow)
     authorizes: bool = True
     remembers_keys: bool = True
     payments: dict[str, AtProvider] = field(default_factory=dict)
     refunds: list[ProviderRefund] = field(default_factory=list)
-    results: dict[str, ProviderPayment | ProviderRefund] = field(default_factory=dict)
+    results: dict[str, ProviderPayment | ProviderRefund | NotAccepted] = field(default_factory=dict)
     fault_count: int = 0
 
     # --- what is asked -----------------------------------------------------------------------------
@@ -130,6 +138,16 @@ class ProviderInMemory:
             self.refunds[number] = failed
             self.tell(failed)
 
+    def end_refund(self, refund_id: str, has_failed: bool) -> None:
+        """The bank has the last word on one that was pending. Whoever is not told has to ask."""
+        number = next(n for n, each in enumerate(self.refunds) if each.refund_id == refund_id)
+        if self.refunds[number].state is not ProviderRefund.State.PENDING:
+            return
+        state = ProviderRefund.State.FAILED if has_failed else ProviderRefund.State.SUCCEEDED
+        ended = replace(self.refunds[number], state=state, failure_code="bank" if has_failed else "")
+        self.refunds[number] = ended
+        self._tell_of_ours(ended)
+
     # --- what it does ------------------------------------------------------------------------------
 
     def _begin(self, wanted: PaymentWanted) -> ProviderPayment:
@@ -157,15 +175,20 @@ class ProviderInMemory:
         found = self.payments[wanted.payment.payment_id]
         if self.refunded_minor(wanted.payment.payment_id) + wanted.amount_minor > found.captured_minor:
             raise NotAccepted("more_than_captured")
+        is_pending = self.chance.random() < self.pending_rate
         told = ProviderRefund(
             wanted.refund_id,
             f"re {len(self.refunds)}",
             f"pi of {wanted.payment.payment_id}",
-            ProviderRefund.State.SUCCEEDED,
+            ProviderRefund.State.PENDING if is_pending else ProviderRefund.State.SUCCEEDED,
             "GBP",
             wanted.amount_minor,
             payment_id=wanted.payment.payment_id,
         )
+        if is_pending:
+            seconds = self.chance.random() ** 2 * PENDING_SECONDS_MAX
+            fails = self.chance.random() < FAILED_RATE
+            self.loop.call_later(seconds, self.end_refund, wanted.refund_id, fails)
         self.refunds.append(told)
         self._tell_of_ours(told)
         return told
@@ -185,13 +208,22 @@ class ProviderInMemory:
     # --- the line ----------------------------------------------------------------------------------
 
     async def _call(self, key: str, do: Callable[[], ResultT]) -> ResultT:
-        """Once for each key, however often it is asked, and whether or not the answer arrives."""
+        """Once for each key, however often it is asked, and whether or not the answer arrives.
+
+        A refusal is repeated under its key too, though the call could be done by now.
+        """
         fault = await self._line()
         known = self.results.get(key)
         if known is None:
-            known = self.results[key] = do()
+            try:
+                known = do()
+            except NotAccepted as refusal:
+                known = refusal
+            self.results[key] = known
         if fault:
             raise OutcomeUnknown("no_answer")
+        if isinstance(known, NotAccepted):
+            raise NotAccepted(known.code)
         return known  # type: ignore[return-value]  # of one key it is always of one kind
 
     async def _line(self) -> bool:

@@ -43,6 +43,8 @@ SETTLE_COUNT_MAX = 200
 
 PROVIDER_FAULT_RATES = (0.0, 0.2, 0.5)
 
+PENDING_RATES = (0.0, 0.5)
+
 CLOCK_STEP_SECONDS_MAX = 6.0
 
 REHEARSAL_RATE = 0.04
@@ -199,6 +201,7 @@ class Shop:
             self.deliver,
             fault_rate=PROVIDER_FAULT_RATES[int(chance.random() * len(PROVIDER_FAULT_RATES))],
             tell_rate=1.0 if chance.random() < 0.5 else 0.3,
+            pending_rate=PENDING_RATES[int(chance.random() * len(PENDING_RATES))],
         )
         self.limits = Limits(batch_rows_max=BATCH_ROWS_MAX[int(chance.random() * len(BATCH_ROWS_MAX))])
         self.processes: list[Process] = []
@@ -206,6 +209,7 @@ class Shop:
         self.deliveries: list[asyncio.Task[None]] = []
         self.asked: dict[UUID, Asked] = {}
         """Every request that was ever sent, also by workers."""
+        self._turn = 0
         self._answer_numbers = itertools.count(1)
         self._process_numbers = itertools.count(1)
 
@@ -257,6 +261,11 @@ class Shop:
         self.database.clock_offset += timedelta(seconds=seconds)
         self.say("clock", seconds)
 
+    def _next_process(self) -> Process:
+        """Each in turn, as a load balancer does: requests of one moment meet in the database."""
+        self._turn += 1
+        return self.processes[self._turn % len(self.processes)]
+
     def _any_process(self) -> Process:
         return self.processes[int(self.chance.random() * len(self.processes))]
 
@@ -288,7 +297,7 @@ class Shop:
 
     async def ask(self, request: Request) -> None:
         """Sends the request to a process and notes what it answers."""
-        process = self._any_process()
+        process = self._next_process()
         self.say("send", f"#{request.number}", f"to {process.name}", request.command)
         seconds = 0.005 if request.is_hurried else WAIT_SECONDS
         try:

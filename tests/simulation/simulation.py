@@ -27,7 +27,9 @@ from tests.simulation.verdicts import broken_by_verdicts
 from tests.simulation.workloads import stock_workload
 
 LATENCIES_SECONDS_MAX = (0.001, 0.001, 0.02, 0.5)
-FAULT_RATES = (0.0, 0.0, 0.02, 0.1)
+FAULT_RATES = (0.0, 0.005, 0.02, 0.1)
+TRIPS_TO_FAULT_MAX = 16
+"""As long as a short history: where trips may fail at all, one does."""
 
 END_LINES_MAX = 60
 
@@ -41,9 +43,11 @@ QUIET_SECONDS = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a seed came to. trace: what happened, in order."""
+    """What a seed came to. kind: of its workload. trace: what happened, in order."""
 
     seed: int
+    only: str
+    kind: str
     violations: list[str]
     trace: list[tuple[Any, ...]]
     commit_count: int
@@ -52,6 +56,11 @@ class Result:
     seconds: float
 
     names: Callable[[], Mapping[UUID, str]]
+
+    @property
+    def command(self) -> str:
+        """Shows it again."""
+        return f"make simulate SEED={self.seed}{self.only and f' ONLY={self.only}'}"
 
     @property
     def history(self) -> list[str]:
@@ -170,7 +179,8 @@ def _simulate(seed: int, only: str) -> Result:
     loop = SimulatedLoop(chance, is_shuffled=chance.random() < 0.7)
     conditions = _conditions(chance)
     drawn = _kind(chance)
-    workload = KINDS[only or drawn](chance)
+    kind = only or drawn
+    workload = KINDS[kind](chance)
     database = Database(loop, dict(workload.rows))
     database.step_rate = 0.7 if chance.random() < 0.5 else 0.0
     shop = Shop(database, conditions, chance, workload)
@@ -187,11 +197,13 @@ def _simulate(seed: int, only: str) -> Result:
         database.violations.append(f"asyncio: {context}")
     return Result(
         seed,
+        only,
+        kind,
         database.violations,
         database.trace,
         database.commit_count,
         database.wait_count,
-        conditions.fault_count,
+        conditions.fault_count + shop.provider.fault_count,
         loop.time(),
         shop.names,
     )
@@ -214,6 +226,7 @@ def _conditions(chance: Random) -> Conditions:
         chance,
         latency_seconds_max=LATENCIES_SECONDS_MAX[int(draw() * len(LATENCIES_SECONDS_MAX))],
         fault_rate=rate,
+        trips_to_fault=1 + int(draw() * TRIPS_TO_FAULT_MAX),
         faults=faults,
         answer_rate=0.5 if draw() < 0.3 else 0.0,
         replace_count=int(draw() * 2.5) if rate else 0,

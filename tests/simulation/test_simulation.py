@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.simulation import in_silence, simulate
+from tests.simulation.simulation import KINDS, in_silence, simulate
+from tests.simulation.tally import tally_of
 
 SEED_COUNT = 600
 CHUNK = 150
@@ -19,23 +20,73 @@ def silence() -> Iterator[None]:
         yield
 
 
+def broken(seeds: range, only: str = "") -> dict[str, list[str]]:
+    """What is violated, by the command that shows it again."""
+    results = (simulate(seed, only) for seed in seeds)
+    return {result.command: result.violations for result in results if result.violations}
+
+
 @pytest.mark.parametrize("first", range(0, SEED_COUNT, CHUNK))
 def test_nothing_that_must_hold_is_broken_by_any_seed(first: int) -> None:
-    broken = {seed: simulate(seed).violations for seed in range(first, first + CHUNK)}
-    assert {seed: violations for seed, violations in broken.items() if violations} == {}
+    assert broken(range(first, first + CHUNK)) == {}
 
 
 def test_nothing_is_broken_where_money_is_at_a_provider() -> None:
-    broken = {seed: simulate(seed, "payments").violations for seed in range(80)}
-    assert {seed: violations for seed, violations in broken.items() if violations} == {}
+    assert broken(range(80), "payments") == {}
 
 
-def test_the_seeds_meet_each_other_and_meet_with_faults() -> None:
+def test_most_seeds_meet_each_other_or_meet_with_faults() -> None:
     """Histories in which nobody waits and nothing fails would prove nothing."""
-    results = [simulate(seed) for seed in range(100)]
-    assert sum(result.wait_count for result in results) > 30
-    assert sum(result.fault_count for result in results) > 50
-    assert sum(result.commit_count for result in results) > 500
+    tally = tally_of(simulate(seed) for seed in range(300))
+    assert tally.eventful_count / tally.seed_count > 0.75
+    assert tally.faulty_count / tally.seed_count > 0.6
+    assert tally.waiting_count / tally.seed_count > 0.33
+    assert tally.commit_count / tally.seed_count > 6
+
+
+@pytest.mark.parametrize("only", KINDS)
+def test_most_seeds_of_each_kind_do(only: str) -> None:
+    tally = tally_of(simulate(seed, only) for seed in range(60))
+    assert tally.eventful_count / tally.seed_count > 0.7
+    assert tally.faulty_count / tally.seed_count > 0.5
+    assert tally.waiting_count / tally.seed_count > 0.25
+
+
+@pytest.mark.parametrize("only", ["", "payments"])
+def test_the_command_that_is_told_shows_the_same_again(only: str) -> None:
+    result = simulate(3, only)
+    told = subprocess.run(
+        [*result.command.split(), "--dry-run"], capture_output=True, text=True, check=True
+    ).stdout
+    _, arguments = told.split(" -m tests.simulation ")
+    shown = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments.replace("\\\n", " ").split()],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert f"history {result.digest}" in shown
+    assert shown.endswith(f"to see it again, {result.command}\n")
+
+
+def test_it_is_told_how_much_each_kind_has_in_it() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seeds", "40"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    *kinds, total = told.splitlines()
+    assert [line.split()[0] for line in kinds] == list(KINDS)
+    assert sum(int(fields(line)["seeds"]) for line in kinds) == 40
+    wanted = {"seeds", "with_faults", "with_waits", "with_either", "commits", "seeds_per_second"}
+    assert all(fields(line).keys() == wanted for line in kinds)
+    assert total.startswith("simulate: seeds=40 first=0 commits=")
+    assert fields(total)["violations"] == "0"
+
+
+def fields(line: str) -> dict[str, str]:
+    return dict(word.split("=") for word in line.split() if "=" in word)
 
 
 def test_a_seed_is_replayed_exactly() -> None:

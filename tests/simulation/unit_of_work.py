@@ -62,13 +62,16 @@ class Fault(Enum):
 class Conditions:
     """How the line is: drawn for each seed, and healed in the end.
 
-    fault_rate: of trips, from 0 to 1. latency_seconds_max: of a trip; most take less. answer_rate: of
-    trips whose answer takes time of its own. replace_count: of processes that are killed or drained.
+    fault_rate: of trips, from 0 to 1; where it is 0 none has a fault. trips_to_fault: the last of so
+    many has one whatever the rate; 0: that is left to chance. latency_seconds_max: of a trip; most take
+    less. answer_rate: of trips whose answer takes time of its own. replace_count: of processes that are
+    killed or drained.
     """
 
     chance: Random
     latency_seconds_max: float = 0.001
     fault_rate: float = 0.0
+    trips_to_fault: int = 0
     faults: tuple[Fault, ...] = tuple(Fault)
     answer_rate: float = 0.0
     fault_count: int = 0
@@ -76,7 +79,10 @@ class Conditions:
     steps_clock: bool = False
 
     def draw(self) -> Fault | None:
-        if not self.fault_rate or self.chance.random() >= self.fault_rate:
+        if not self.fault_rate:
+            return None
+        self.trips_to_fault -= 1
+        if self.trips_to_fault != 0 and self.chance.random() >= self.fault_rate:
             return None
         self.fault_count += 1
         return self.faults[int(self.chance.random() * len(self.faults))]

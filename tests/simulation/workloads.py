@@ -35,6 +35,10 @@ LOCATIONS = {
 }
 
 
+NEED_A_RESERVATION = range(5, 10)
+"""Of the kinds of commands below; as a first one they would mostly be refused, and meet nobody."""
+
+
 def stock_of(sku_id: str, *on_hand: int) -> Stock:
     levels = (
         Level(location.location_id, location.rank, quantity)
@@ -82,11 +86,13 @@ def _stock_commands(
     chance: Random, sku_ids: list[str], client: int, count: int, *, expires: bool
 ) -> Iterator[Command[Any]]:
     draw = chance.random
-    for _ in range(count):
+    for number in range(count):
         # One name for two clients: what one of them holds the other may give back.
         reservation_id = f"r{client if draw() < 0.7 else int(draw() * 4)}"
         sku_id = sku_ids[int(draw() * len(sku_ids))]
         kind = int(draw() * 12)
+        if number == 0 and kind in NEED_A_RESERVATION and draw() < 0.75:
+            kind = 0
         if kind < 5:
             wanted = [each for each in sku_ids if each == sku_id or draw() < 0.8]
             if draw() < 0.5:
