@@ -11,6 +11,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from command_service.checkout import lookouts
+from command_service.checkout.expiry import Lookout as ExpiryLookout
+from command_service.checkout.payment_worker import Lookout as PaymentLookout
 from command_service.inventory.domain import (
     HeldLine,
     Level,
@@ -28,6 +31,7 @@ from event_log.appending import LOCK_LOG
 from event_log.tokens import ConsistencyToken
 from tests.eventually import eventually
 from tests.simulation.database import OPENING, Database
+from tests.simulation.lookouts import ExpiryLookoutInMemory, PaymentLookoutInMemory
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.unit_of_work import Conditions, Fault, MemoryUnitOfWork
 from tests.system.cutting_proxy import CuttingProxy, proxied
@@ -38,6 +42,8 @@ class Pair(Protocol):
 
     first: UnitOfWork
     second: UnitOfWork
+    expiry: tuple[ExpiryLookout, ExpiryLookout]
+    payments: tuple[PaymentLookout, PaymentLookout]
 
     async def until_it_waits(self, unit: UnitOfWork) -> None:
         """Returns once a statement of the session waits for a lock."""
@@ -82,6 +88,15 @@ class PairInMemory:
         self.conditions = [CuttingConditions(Random(0), fault_rate=1.0) for _ in range(2)]
         self.first: UnitOfWork = MemoryUnitOfWork(self.database, self.conditions[0], "first")
         self.second: UnitOfWork = MemoryUnitOfWork(self.database, self.conditions[1], "second")
+        first, second = self.conditions
+        self.expiry: tuple[ExpiryLookout, ExpiryLookout] = (
+            ExpiryLookoutInMemory(self.database, first),
+            ExpiryLookoutInMemory(self.database, second),
+        )
+        self.payments: tuple[PaymentLookout, PaymentLookout] = (
+            PaymentLookoutInMemory(self.database, first),
+            PaymentLookoutInMemory(self.database, second),
+        )
 
     async def until_it_waits(self, unit: UnitOfWork) -> None:
         assert isinstance(unit, MemoryUnitOfWork)
@@ -143,6 +158,11 @@ class PairInPostgresql:
         self.units = {name: PostgresqlUnitOfWork(s, kept) for name, s in self.sessions.items()}
         self.first: UnitOfWork = self.units["first"]
         self.second: UnitOfWork = self.units["second"]
+        url = self.database_url
+        self.expiries = lookouts.ExpiryLookout(url, "e1"), lookouts.ExpiryLookout(url, "e2")
+        self.expiry: tuple[ExpiryLookout, ExpiryLookout] = self.expiries
+        self.payers = lookouts.PaymentLookout(url, "p1"), lookouts.PaymentLookout(url, "p2")
+        self.payments: tuple[PaymentLookout, PaymentLookout] = self.payers
 
     def _name(self, unit: UnitOfWork) -> str:
         return next(name for name, each in self.units.items() if each is unit)
@@ -181,12 +201,13 @@ def play_in_postgresql(database_url: str, history: History) -> None:
                 "second": Session(database_url, "second"),
             }
             pair = PairInPostgresql(database_url, sessions, proxy)
-            await pair.first.connect()
-            await pair.second.connect()
+            workers = (*pair.expiries, *pair.payers)
+            for session in (*sessions.values(), *workers):
+                await session.connect()
             try:
                 await history(pair)
             finally:
-                for session in sessions.values():
+                for session in (*sessions.values(), *workers):
                     await session.close()
 
     asyncio.run(main())

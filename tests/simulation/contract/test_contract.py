@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -43,8 +42,6 @@ from tests.simulation.contract.pair import (
     keep,
     load,
     named,
-    play_in_memory,
-    play_in_postgresql,
     reservation,
     seen,
     stock,
@@ -53,14 +50,6 @@ from tests.simulation.contract.pair import (
 
 MAIN = LOCATION.changed("main", Location("main", "Main", 0, True))
 RETAIL = PriceList("retail", "Retail", "GBP", "", 0, True, None, None, False, version=1)
-
-
-@pytest.fixture(params=["memory", "postgresql"])
-def play(request: pytest.FixtureRequest) -> Callable[[History], None]:
-    """Plays a history on one of the two."""
-    if request.param == "memory":
-        return play_in_memory
-    return partial(play_in_postgresql, request.getfixturevalue("database_url"))
 
 
 def in_background(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
