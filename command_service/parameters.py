@@ -5,7 +5,7 @@ it is prepared once, whatever its values are, also when an array is empty or a v
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -52,12 +52,17 @@ def _text(text: str) -> str:
     return f'"{escaped}"'
 
 
+def _span(span: timedelta) -> str:
+    return f"{span.total_seconds():.6f}s"
+
+
 _SCALAR_BY_TYPE: dict[type, Callable[[Any], str]] = {
     str: str,
     int: str,
     bool: str,
     bytes: lambda octets: f"\\x{octets.hex()}",
     datetime: datetime.isoformat,
+    timedelta: _span,
     UUID: str,
 }
 
@@ -68,5 +73,6 @@ _ELEMENT_BY_TYPE: dict[type, Callable[[Any], str]] = {
     bool: str,
     bytes: lambda octets: f'"\\\\x{octets.hex()}"',
     datetime: lambda moment: f'"{moment.isoformat()}"',
+    timedelta: _span,
     UUID: str,
 }

@@ -52,10 +52,8 @@ FROM requests WHERE request_id = ANY(%s::uuid[])
 """
 
 STATE_RETENTION = """
-UPDATE retention SET requests_kept = %(requests)s * interval '1 second',
-    carts_kept = %(carts)s * interval '1 second'
-WHERE (requests_kept, carts_kept)
-    IS DISTINCT FROM (%(requests)s * interval '1 second', %(carts)s * interval '1 second')
+UPDATE retention SET requests_kept = %(requests)s::interval, carts_kept = %(carts)s::interval
+WHERE (requests_kept, carts_kept) IS DISTINCT FROM (%(requests)s::interval, %(carts)s::interval)
 """
 
 # How far it came is written with what it did: an event of that time or later has its answer.
@@ -63,7 +61,7 @@ FORGET_OLD = """
 WITH gone AS (
     DELETE FROM requests WHERE request_id IN (
         SELECT request_id FROM requests
-        WHERE create_time < clock_timestamp() - %s * interval '1 second'
+        WHERE create_time < clock_timestamp() - %s::interval
         ORDER BY create_time LIMIT %s)
     RETURNING create_time)
 UPDATE retention SET requests_forgotten_before = greatest(

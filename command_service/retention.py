@@ -60,13 +60,12 @@ class RetentionWorker:
 
     async def forget_old(self, session: Session) -> None:
         """One round."""
-        requests_seconds = int(self._kept.requests.total_seconds())
-        carts_seconds = int(self._kept.carts.total_seconds())
+        requests, carts = self._kept.requests, self._kept.carts
         *_, rows = await session.run(
             [
-                Statement(STATE_RETENTION, {"requests": requests_seconds, "carts": carts_seconds}),
-                Statement(FORGET_OLD, (requests_seconds, REQUEST_COUNT_MAX)),
-                Statement(CARTS_TO_FORGET, (carts_seconds, CART_COUNT_MAX)),
+                Statement(STATE_RETENTION, {"requests": requests, "carts": carts}),
+                Statement(FORGET_OLD, (requests, REQUEST_COUNT_MAX)),
+                Statement(CARTS_TO_FORGET, (carts, CART_COUNT_MAX)),
             ]
         )
         await asyncio.gather(*(self._forget(cart_id) for (cart_id,) in rows))

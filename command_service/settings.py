@@ -2,13 +2,13 @@
 
 from datetime import timedelta
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
 
 from command_service.payment.errands import LEASE
 from command_service.retention import Kept
 from command_service.session import TIMEOUTS, Timeouts
-from serving.settings import LogLevel, Port, PostgresUrl
+from serving.settings import LogLevel, Port, PostgresUrl, Seconds, SpanSeconds
 
 
 class Settings(BaseSettings):
@@ -31,29 +31,29 @@ class Settings(BaseSettings):
     queue_rows_max: PositiveInt = 50_000
     """Rows that waiting commands are about; likewise. Bulk commands have up to 500 each."""
 
-    database_lock_seconds_max: PositiveFloat = TIMEOUTS.lock_seconds_max
+    database_lock_seconds_max: Seconds = TIMEOUTS.lock_seconds_max
     """How long a batch waits for a lock before it is tried again; this and the next three: ADR 0003."""
-    database_statement_seconds_max: PositiveFloat = TIMEOUTS.statement_seconds_max
+    database_statement_seconds_max: Seconds = TIMEOUTS.statement_seconds_max
     """How long a statement may take; a batch that needs longer is done in smaller ones."""
-    database_transaction_seconds_max: PositiveFloat = TIMEOUTS.transaction_seconds_max
+    database_transaction_seconds_max: Seconds = TIMEOUTS.transaction_seconds_max
     """How long a transaction may take: what a stopped process holds is free after that."""
-    database_trip_seconds_max: PositiveFloat = TIMEOUTS.trip_seconds_max
+    database_trip_seconds_max: Seconds = TIMEOUTS.trip_seconds_max
     """A database that says nothing for longer is gone: the connection is cut."""
 
-    provider_lease_seconds: PositiveFloat = LEASE.total_seconds()
+    provider_lease_seconds: Seconds = LEASE.total_seconds()
     """How long a call to a payment provider is left to the process that claimed it, which may have died:
     after it another makes the same call. At least three times PROVIDER_ATTEMPT_SECONDS_MAX."""
 
-    order_hold_seconds: PositiveInt = 15 * 60
+    order_hold_seconds: SpanSeconds = 15 * 60
     """How long an order holds stock while it awaits an online payment, unless the caller says."""
-    instore_hold_seconds: PositiveInt = 24 * 60 * 60
+    instore_hold_seconds: SpanSeconds = 24 * 60 * 60
     """How long an order holds stock while it awaits payment at the counter."""
-    cart_idle_seconds: PositiveInt = 30 * 24 * 60 * 60
+    cart_idle_seconds: SpanSeconds = 30 * 24 * 60 * 60
     """How long a cart stays open after its last change."""
 
-    request_retention_seconds: PositiveInt = 7 * 24 * 60 * 60
+    request_retention_seconds: SpanSeconds = 7 * 24 * 60 * 60
     """How long the same id gets the same answer: longer than any provider retries a webhook (3 days)."""
-    cart_retention_seconds: PositiveInt = 30 * 24 * 60 * 60
+    cart_retention_seconds: SpanSeconds = 30 * 24 * 60 * 60
     """How long a cart can be looked at after it was ordered, merged or expired."""
 
     @property

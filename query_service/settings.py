@@ -1,9 +1,9 @@
 """How the query service is configured: environment variables of the same names in capitals."""
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 from pydantic_settings import BaseSettings
 
-from serving.settings import LogLevel, Port, RedisUrl
+from serving.settings import LogLevel, Port, RedisUrl, Seconds
 
 
 class Settings(BaseSettings):
@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     """Where the service listens. Several processes may share it (SO_REUSEPORT)."""
     query_metrics_port: Port = 0
     """Port of the Prometheus metrics on 127.0.0.1; 0: none. Each process needs its own."""
-    query_redis_answer_seconds_max: PositiveFloat = 0.2
+    query_redis_answer_seconds_max: Seconds = 0.2
     """A Redis that says nothing for longer is away: the caller is told, and may ask another process."""
     query_redis_connections_max: PositiveInt = 64
     """Connections of one process to each server of a cluster; a single server needs one for all."""

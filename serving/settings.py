@@ -48,6 +48,18 @@ def _with_ports(url: str) -> str:
 LogLevel = Annotated[str, AfterValidator(_known_level)]
 """The name of a level, in whatever case."""
 
+SECONDS_MIN, SECONDS_MAX = 0.001, 1_000_000.0
+"""PostgreSQL counts in milliseconds, and not much further than to twenty days."""
+
+SPAN_SECONDS_MAX = 10_000_000_000.0
+"""Three hundred years: what ends after that still ends in a year that has four digits."""
+
+Seconds = Annotated[float, Field(ge=SECONDS_MIN, le=SECONDS_MAX, allow_inf_nan=False)]
+"""How long somebody or something waits: down to milliseconds, so that tests need not."""
+
+SpanSeconds = Annotated[float, Field(ge=SECONDS_MIN, le=SPAN_SECONDS_MAX, allow_inf_nan=False)]
+"""For how long something holds or is kept, likewise."""
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """A TCP port; 0 for none."""
 

@@ -162,7 +162,7 @@ ORDER BY expire_time LIMIT %s
 CARTS_TO_FORGET = """
 SELECT cart_id FROM carts
 WHERE state > 1 AND NOT is_forgotten
-  AND update_time <= statement_timestamp() - %s * interval '1 second'
+  AND update_time <= statement_timestamp() - %s::interval
 ORDER BY update_time LIMIT %s
 """
 """Closed carts that need not be kept any longer, oldest first, for whoever sends ForgetCart."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ VALUES: dict[str, list[Any]] = {
     "bigint": [-(2**63), 0, 2**63 - 1],
     "boolean": [True, False],
     "bytea": [b"", b'\0\\"\xff'],
+    "interval": [timedelta(days=30), timedelta(milliseconds=1)],
     "timestamptz": [datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)],
     "uuid": [UUID(int=0), UUID(int=2**128 - 1)],
 }

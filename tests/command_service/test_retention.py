@@ -98,6 +98,14 @@ async def test_how_long_answers_are_kept_is_a_setting_that_the_invariants_know(
     assert timedelta(seconds=61) <= kept[2] < timedelta(seconds=121)
 
 
+async def test_milliseconds_of_it_count(carry_out: CarryOut) -> None:
+    await carry_out.fetch(STORE, "old", "1 second")
+    await forget_old(carry_out, Kept(requests=timedelta(milliseconds=999), carts=timedelta(days=1)))
+    assert await carry_out.fetch("SELECT method FROM requests") == []
+    [(kept,)] = await carry_out.fetch("SELECT requests_kept FROM retention")
+    assert kept == timedelta(milliseconds=999)
+
+
 async def test_a_worker_at_work_forgets_by_itself(carry_out: CarryOut) -> None:
     await carry_out.fetch(STORE, "old", "8 days")
     async with committing(carry_out.database_url) as committer:

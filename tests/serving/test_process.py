@@ -49,7 +49,17 @@ def test_settings_that_are_missing_are_named(module: str) -> None:
         ("COMMAND_METRICS_PORT", "abc", "COMMAND_METRICS_PORT: Input should be a valid integer"),
         ("COMMAND_METRICS_PORT", "70000", "COMMAND_METRICS_PORT: Input should be less than"),
         ("BATCH_ROWS_MAX", "0", "BATCH_ROWS_MAX: Input should be greater than 0"),
-        ("ORDER_HOLD_SECONDS", "-1", "ORDER_HOLD_SECONDS: Input should be greater than 0"),
+        (
+            "ORDER_HOLD_SECONDS",
+            "-1",
+            "ORDER_HOLD_SECONDS: Input should be greater than or equal to 0.001",
+        ),
+        ("ORDER_HOLD_SECONDS", "1e11", "ORDER_HOLD_SECONDS: Input should be less than or equal to"),
+        (
+            "DATABASE_LOCK_SECONDS_MAX",
+            "inf",
+            "DATABASE_LOCK_SECONDS_MAX: Input should be a finite number",
+        ),
     ],
 )
 def test_wrong_settings_are_named_without_the_secrets_among_them(

@@ -1,10 +1,11 @@
-"""Addresses of servers, as every service takes them from its environment."""
+"""Addresses of servers and spans of time, as every service takes them from its environment."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from serving.settings import PostgresUrl, RedisUrl
+from serving.settings import PostgresUrl, RedisUrl, Seconds, SpanSeconds
 
+SECONDS, SPAN = TypeAdapter[float](Seconds), TypeAdapter[float](SpanSeconds)
 POSTGRES, REDIS = TypeAdapter[str](PostgresUrl), TypeAdapter[str](RedisUrl)
 
 
@@ -44,3 +45,18 @@ def test_anything_else_is_refused_and_not_repeated(
         kind.validate_python(url)
     [wrong] = caught.value.errors(include_input=False)
     assert wrong["msg"] == f"Value error, {reason}"
+
+
+@pytest.mark.parametrize("kind", [SECONDS, SPAN])
+@pytest.mark.parametrize(("text", "seconds"), [("0.001", 0.001), ("2", 2.0), ("1.5e3", 1500.0)])
+def test_a_timeout_may_have_parts_of_a_second(
+    kind: TypeAdapter[float], text: str, seconds: float
+) -> None:
+    assert kind.validate_python(text) == seconds
+
+
+@pytest.mark.parametrize("kind", [SECONDS, SPAN])
+@pytest.mark.parametrize("text", ["0", "0.0009", "-1", "nan", "inf", "-inf", "1e11", "soon"])
+def test_what_is_no_time_to_wait_is_refused(kind: TypeAdapter[float], text: str) -> None:
+    with pytest.raises(ValidationError):
+        kind.validate_python(text)
