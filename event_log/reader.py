@@ -25,12 +25,14 @@ second, while the few of a rare context in all of a big log would take longer th
 
 _POSITION_MAX = 2**63 - 1
 
-QUERY_SECONDS_MAX = 12.0
-"""Longer than the server lets a statement run: beyond it the connection is dead."""
+ANSWER_SECONDS_MAX = 12.0
+"""Unless told otherwise. A database that says nothing for longer is gone."""
+
+STATEMENT_SHARE = 5 / 6
+"""Of it: after that the server ends a statement, so that one which is only slow is told so."""
 
 SESSION_OPTIONS = (
     "-c default_transaction_read_only=on"
-    " -c statement_timeout=10s"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     " -c jit=off"
 )
@@ -85,8 +87,16 @@ class LogReader:
     Not for two tasks at once.
     """
 
-    def __init__(self, conninfo: str, *, application_name: str = "log reader") -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        application_name: str = "log reader",
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+    ) -> None:
+        """answer_seconds_max: a database that says nothing for longer is gone."""
         self._conninfo = conninfo
+        self._answer_seconds_max = answer_seconds_max
         self._application_name = application_name
         self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
 
@@ -158,7 +168,7 @@ class LogReader:
         never_mind(task)
         is_answered = False
         try:
-            done, _ = await asyncio.wait({task}, timeout=QUERY_SECONDS_MAX + seconds_more)
+            done, _ = await asyncio.wait({task}, timeout=self._answer_seconds_max + seconds_more)
             if done:
                 result = task.result()
                 is_answered = True
@@ -182,13 +192,15 @@ class LogReader:
 
     async def _connected(self) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed:
+            # None would be no limit at all.
+            statement_milliseconds = max(1, round(STATEMENT_SHARE * self._answer_seconds_max * 1_000))
             self._connection = await psycopg.AsyncConnection.connect(
                 self._conninfo,
                 autocommit=True,
                 prepare_threshold=0,
                 connect_timeout=5,
                 application_name=self._application_name,
-                options=SESSION_OPTIONS,
+                options=f"{SESSION_OPTIONS} -c statement_timeout={statement_milliseconds}",
             )
             # A standby refuses LISTEN: there the poll alone tells of new events.
             cursor = await self._connection.execute("SELECT pg_is_in_recovery()")

@@ -30,7 +30,8 @@ SESSION_OPTIONS = (
 )
 
 ANSWER_SECONDS_MAX = 20.0
-"""For callers without a deadline: nothing asked here legitimately takes longer."""
+"""Unless told otherwise, also for callers without a deadline: nothing that is asked here takes longer
+by rights."""
 
 ANSWER_SECONDS_MIN = 0.01
 """With less than this left there is no point in asking."""
@@ -39,7 +40,8 @@ DEAD_SERVER_GRACE_SECONDS = 1.0
 """The server ends a late query itself; one that does not is not there any more."""
 
 PLACE_SECONDS_MAX = 1.0
-"""Whoever waits longer for a connection is one of too many, and had better ask another process."""
+"""Unless told otherwise. Whoever waits longer for a connection is one of too many, and had better ask
+another process."""
 
 CONNECT_SECONDS_MAX = 5
 
@@ -83,19 +85,30 @@ class Snapshot:
 class Database:
     """Connections for readers, opened when needed and kept while they work."""
 
-    def __init__(self, conninfo: str, *, connection_count_max: int) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        connection_count_max: int,
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+        place_seconds_max: float = PLACE_SECONDS_MAX,
+    ) -> None:
+        """answer_seconds_max: of a question. place_seconds_max: of the wait for a connection."""
         self._conninfo = conninfo
+        self._answer_seconds_max = answer_seconds_max
+        self._place_seconds_max = place_seconds_max
         self._idle: list[Connection] = []
         self._places = asyncio.Semaphore(connection_count_max)
 
     @asynccontextmanager
     async def snapshot(self, seconds_left: float | None) -> AsyncIterator[Snapshot]:
-        """The database as of now, for at most `seconds_left` (None: for ANSWER_SECONDS_MAX).
+        """The database as of now, for at most `seconds_left` (None: for as long as any).
 
         Raises:
             DatabaseUnavailable, ReadersBusy, DeadlineMissed: it cannot be read in time.
         """
-        seconds = min(ANSWER_SECONDS_MAX if seconds_left is None else seconds_left, ANSWER_SECONDS_MAX)
+        longest = self._answer_seconds_max
+        seconds = longest if seconds_left is None else min(seconds_left, longest)
         if seconds < ANSWER_SECONDS_MIN:
             raise DeadlineMissed
         deadline = asyncio.get_running_loop().time() + seconds
@@ -121,7 +134,8 @@ class Database:
 
     async def _take_place(self, deadline: float) -> None:
         try:
-            await asyncio.wait_for(self._places.acquire(), place_seconds_max(_seconds_until(deadline)))
+            seconds = seconds_for_a_place(_seconds_until(deadline), longest=self._place_seconds_max)
+            await asyncio.wait_for(self._places.acquire(), seconds)
         except TimeoutError as error:
             raise ReadersBusy from error
 
@@ -194,12 +208,12 @@ def drop(connection: Connection) -> None:
         connection.pgconn.finish()
 
 
-def place_seconds_max(seconds_left: float) -> float:
+def seconds_for_a_place(seconds_left: float, *, longest: float) -> float:
     """How long a caller with so much time left waits for a connection.
 
     The rest is for the question, or for telling them that all are busy before they stop to listen.
     """
-    return min(seconds_left / 2, PLACE_SECONDS_MAX)
+    return min(seconds_left / 2, longest)
 
 
 def _seconds_until(deadline: float) -> float:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import psycopg
 
 from event_log.codec import timestamp
-from event_log.reader import LogBatch, LogReader, StoredEvent
+from event_log.reader import ANSWER_SECONDS_MAX, LogBatch, LogReader, StoredEvent
 from event_log.tokens import ConsistencyToken, MalformedTokenError
 from history_service.errors import (
     DatabaseUnavailable,
@@ -26,9 +26,19 @@ POLL_SECONDS = 1.0
 class LogServicer(LogServiceServicer):
     """Streams events; a part of the server, so that a drain ends the streams that follow."""
 
-    def __init__(self, conninfo: str, *, stream_count_max: int) -> None:
-        """stream_count_max: each has a connection to the database of its own."""
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        stream_count_max: int,
+        answer_seconds_max: float = ANSWER_SECONDS_MAX,
+    ) -> None:
+        """stream_count_max: each has a connection to the database of its own.
+
+        answer_seconds_max: a database that says nothing for longer is gone.
+        """
         self._conninfo = conninfo
+        self._answer_seconds_max = answer_seconds_max
         self._places = asyncio.Semaphore(stream_count_max)
         self._is_draining = False
 
@@ -47,7 +57,11 @@ class LogServicer(LogServiceServicer):
         if self._places.locked():
             raise ReadersBusy
         async with self._places:
-            reader = LogReader(self._conninfo, application_name="shopkeeper history log")
+            reader = LogReader(
+                self._conninfo,
+                application_name="shopkeeper history log",
+                answer_seconds_max=self._answer_seconds_max,
+            )
             try:
                 async for batch in self._batches(reader, request, after):
                     for event in batch.events:

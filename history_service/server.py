@@ -27,9 +27,23 @@ class HistoryServer:
 
     def __init__(self, settings: Settings) -> None:
         conninfo = settings.history_database_url
-        self._log = LogServicer(conninfo, stream_count_max=settings.history_streams_max)
-        self._database = Database(conninfo, connection_count_max=settings.history_connections_max)
-        self._server = GrpcServer(settings.history_address, SERVICES, self._register)
+        self._log = LogServicer(
+            conninfo,
+            stream_count_max=settings.history_streams_max,
+            answer_seconds_max=settings.log_answer_seconds_max,
+        )
+        self._database = Database(
+            conninfo,
+            connection_count_max=settings.history_connections_max,
+            answer_seconds_max=settings.history_answer_seconds_max,
+            place_seconds_max=settings.history_place_seconds_max,
+        )
+        self._server = GrpcServer(
+            settings.history_address,
+            SERVICES,
+            self._register,
+            drain_seconds_max=settings.drain_seconds_max,
+        )
 
     @property
     def port(self) -> int:

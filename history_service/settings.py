@@ -3,7 +3,10 @@
 from pydantic import AliasChoices, Field, PositiveInt
 from pydantic_settings import BaseSettings
 
-from serving.settings import LogLevel, Port, PostgresUrl
+from event_log.reader import ANSWER_SECONDS_MAX as LOG_ANSWER_SECONDS_MAX
+from history_service.database import ANSWER_SECONDS_MAX, PLACE_SECONDS_MAX
+from serving.server import DRAIN_SECONDS_MAX
+from serving.settings import LogLevel, Port, PostgresUrl, Seconds
 
 
 class Settings(BaseSettings):
@@ -24,3 +27,12 @@ class Settings(BaseSettings):
     history_streams_max: PositiveInt = 10
     """Streams of the log at once. All processes together, those of the commands included, share what
     PostgreSQL grants, by default 100."""
+
+    history_answer_seconds_max: Seconds = ANSWER_SECONDS_MAX
+    """How long a question may take, unless its caller has less time."""
+    history_place_seconds_max: Seconds = PLACE_SECONDS_MAX
+    """How long a question waits for a connection before its caller is told that all are busy."""
+    log_answer_seconds_max: Seconds = LOG_ANSWER_SECONDS_MAX
+    """A database that says nothing to who reads the log for longer is gone."""
+    drain_seconds_max: Seconds = DRAIN_SECONDS_MAX
+    """How long calls in flight may take after SIGTERM."""

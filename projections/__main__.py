@@ -12,9 +12,6 @@ from serving.process import run_service
 from serving.server import CannotServe, GrpcServer, run
 from serving.waiting import answer_of
 
-ANSWER_SECONDS_MAX = 5.0
-"""A script that writes a full batch takes milliseconds; a server that needs longer is away."""
-
 
 class EvictionNotRefused(CannotServe):
     """Redis would throw views away when it is full, and queries would deny what exists."""
@@ -43,16 +40,35 @@ async def serve(settings: Settings) -> None:
     Raises:
         EvictionNotRefused: Redis may evict keys.
     """
-    connection = connect(settings.redis_url, answer_seconds_max=ANSWER_SECONDS_MAX)
+    connection = connect(
+        settings.redis_url, answer_seconds_max=settings.projections_redis_answer_seconds_max
+    )
     try:
         await refuse_eviction(connection)
         await until_migrated(settings.database_url)
-        reader = LogReader(settings.database_url, application_name="shopkeeper projections")
+        reader = LogReader(
+            settings.database_url,
+            application_name="shopkeeper projections",
+            answer_seconds_max=settings.log_answer_seconds_max,
+        )
         batch_events_max = settings.projections_batch_events_max
         feeder = Feeder(connection, reader, PROJECTIONS, batch_events_max=batch_events_max)
-        server = GrpcServer(settings.projections_address, [], lambda _server: None)
+        server = GrpcServer(
+            settings.projections_address,
+            [],
+            lambda _server: None,
+            drain_seconds_max=settings.drain_seconds_max,
+        )
+        projector = Projector(
+            connection,
+            reader,
+            feeder,
+            server,
+            failing_seconds_max=settings.projections_failing_seconds_max,
+            retry_seconds=settings.projections_retry_seconds,
+        )
         await run(
-            [Projector(connection, reader, feeder, server), Sweeper(connection), server],
+            [projector, Sweeper(connection), server],
             metrics_port=settings.projections_metrics_port,
         )
     finally:

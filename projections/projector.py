@@ -24,7 +24,7 @@ from projections.metrics import (
     POSITION,
 )
 from projections.retelling import UnknownEvent
-from projections.set_aside import SetAside
+from projections.set_aside import RETRY_SECONDS, SetAside
 from read_models.checkpoints import Checkpoint
 from read_models.connections import REDIS_AWAY, REDIS_FULL, Connection
 from read_models.partitions import PARTITIONS
@@ -48,8 +48,8 @@ FAILURE_PAUSE_SECONDS = 0.2
 """Before trying again what failed: a server that restarts needs a moment, and the log stays readable."""
 
 FAILING_SECONDS_MAX = 5.0
-"""How long rounds may fail before the service says that it is not well: longer than a restart of a
-server that the next round gets over."""
+"""Unless told otherwise: how long rounds may fail before the service says that it is not well. Longer
+than a restart of a server that the next round gets over."""
 
 
 CANNOT_GO_ON = (CannotBeFed, UnknownEvent, REDIS_FULL)
@@ -91,7 +91,14 @@ class Projector:
         reader: LogReader,
         feeder: Feeder,
         health: Health | None = None,
+        *,
+        failing_seconds_max: float = FAILING_SECONDS_MAX,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        """failing_seconds_max: how long rounds may fail before it says that it is not well.
+
+        retry_seconds: how long a generation that cannot be fed is set aside.
+        """
         self._connection = connection
         self._reader = reader
         self._feeder = feeder
@@ -100,7 +107,8 @@ class Projector:
         self._task: asyncio.Task[None] | None = None
         self._failing_since: float | None = None
         self._reminder = Reminder()
-        self._set_aside = SetAside()
+        self._failing_seconds_max = failing_seconds_max
+        self._set_aside = SetAside(retry_seconds=retry_seconds)
 
     async def start(self) -> None:
         """Begins to feed, in a task of its own."""
@@ -145,7 +153,7 @@ class Projector:
         now = asyncio.get_running_loop().time()
         if self._failing_since is None:
             self._failing_since = now
-        if now - self._failing_since > FAILING_SECONDS_MAX and self._health is not None:
+        if now - self._failing_since > self._failing_seconds_max and self._health is not None:
             await self._health.say_unwell()
 
     async def round(self) -> bool:

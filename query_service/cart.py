@@ -3,7 +3,6 @@
 from typing import cast
 
 from query_service.errors import CartNotFound
-from query_service.freshness import freshness
 from query_service.views import Views
 from query_service.wire import embedded, repeated
 from read_models.views import CART, STOCK, cart_skus_address, from_cart_skus
@@ -22,7 +21,7 @@ class CartQueryServicer(CartQueryServiceServicer):
         self, request: GetCartRequest, context: ServicerContext
     ) -> GetCartResponse:
         """One cart; which SKUs it holds stands beside its bytes, so that these need no parsing."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         addresses = [CART.address(request.cart_id)]
         if request.include_stock:
             addresses.append(cart_skus_address(request.cart_id))

@@ -3,7 +3,6 @@
 from typing import cast
 
 from query_service.errors import ProductNotFound, SkuNotFound
-from query_service.freshness import freshness
 from query_service.views import Views
 from query_service.wire import embedded
 from read_models.views import PRODUCT, SKU
@@ -27,7 +26,7 @@ class CatalogQueryServicer(CatalogQueryServiceServicer):
         self, request: GetProductRequest, context: ServicerContext
     ) -> GetProductResponse:
         """One product with its SKUs."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([PRODUCT.address(request.product_id)], wanted)
         if view is None:
             raise ProductNotFound(product_id=request.product_id)
@@ -37,7 +36,7 @@ class CatalogQueryServicer(CatalogQueryServiceServicer):
         self, request: GetSkuRequest, context: ServicerContext
     ) -> GetSkuResponse:
         """One SKU."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([SKU.address(request.sku_id)], wanted)
         if view is None:
             raise SkuNotFound(sku_id=request.sku_id)

@@ -18,7 +18,8 @@ from serving.failures import InvalidField
 from serving.interceptor import ServicerContext
 
 WAIT_SECONDS_MAX = 2.0
-"""Projections are milliseconds behind; after two seconds they hang, and the caller should know."""
+"""Unless told otherwise. Projections are milliseconds behind; after two seconds they hang, and the
+caller should know."""
 
 ANSWER_MARGIN_SECONDS = 0.02
 """Kept of the caller's deadline to tell it why there is no answer."""
@@ -34,14 +35,14 @@ class Freshness(NamedTuple):
     until: float
 
 
-def freshness(at_least_as_fresh: str, context: ServicerContext) -> Freshness:
-    """Reads the request's token and the call's deadline.
+def freshness(at_least_as_fresh: str, context: ServicerContext, *, wait_seconds_max: float) -> Freshness:
+    """Reads the request's token and the call's deadline. wait_seconds_max: for who has a later one.
 
     Raises:
         InvalidField: the text was never a token.
     """
     remaining = context.time_remaining()
-    patience = WAIT_SECONDS_MAX
+    patience = wait_seconds_max
     if remaining is not None:
         # Who has a few milliseconds only gets half of them: most answers need less than one.
         patience = min(patience, max(remaining - ANSWER_MARGIN_SECONDS, remaining / 2))

@@ -3,7 +3,6 @@
 from typing import cast
 
 from query_service.errors import StockNotFound
-from query_service.freshness import freshness
 from query_service.views import Views
 from query_service.wire import embedded, repeated
 from read_models.views import STOCK
@@ -27,7 +26,7 @@ class InventoryQueryServicer(InventoryQueryServiceServicer):
         self, request: GetStockRequest, context: ServicerContext
     ) -> GetStockResponse:
         """The stock of one SKU."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([STOCK.address(request.sku_id)], wanted)
         if view is None:
             raise StockNotFound(sku_id=request.sku_id)
@@ -37,6 +36,6 @@ class InventoryQueryServicer(InventoryQueryServiceServicer):
         self, request: BatchGetStockRequest, context: ServicerContext
     ) -> BatchGetStockResponse:
         """The stock of many SKUs, without those that never had any."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         found = await self._views.documents_of(STOCK, request.sku_ids, wanted)
         return cast("BatchGetStockResponse", repeated(1, filter(None, found)))

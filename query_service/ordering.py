@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from query_service.errors import OrderNotFound
-from query_service.freshness import freshness
 from query_service.paging import Pager
 from query_service.views import Views
 from query_service.wire import embedded, repeated
@@ -32,7 +31,7 @@ class OrderingQueryServicer(OrderingQueryServiceServicer):
         self, request: GetOrderRequest, context: ServicerContext
     ) -> GetOrderResponse:
         """One order."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([ORDER.address(request.order_id)], wanted)
         if view is None:
             raise OrderNotFound(order_id=request.order_id)
@@ -66,7 +65,7 @@ class OrderingQueryServicer(OrderingQueryServiceServicer):
         start = pager.start(request.page_token)
         generation, entries = await self._views.entries(
             name_by_partition,
-            freshness(request.at_least_as_fresh, context),
+            self._views.freshness(request.at_least_as_fresh, context),
             after=start.after,
             limit=pager.limit,
             generation=start.generation,

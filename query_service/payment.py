@@ -3,7 +3,6 @@
 from typing import cast
 
 from query_service.errors import OrderMoneyNotFound, PaymentNotFound
-from query_service.freshness import freshness
 from query_service.views import Views
 from query_service.wire import embedded
 from read_models.views import ORDER_MONEY, PAYMENT
@@ -27,7 +26,7 @@ class PaymentQueryServicer(PaymentQueryServiceServicer):
         self, request: GetPaymentRequest, context: ServicerContext
     ) -> GetPaymentResponse:
         """One payment."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([PAYMENT.address(request.payment_id)], wanted)
         if view is None:
             raise PaymentNotFound(payment_id=request.payment_id)
@@ -37,7 +36,7 @@ class PaymentQueryServicer(PaymentQueryServiceServicer):
         self, request: GetOrderMoneyRequest, context: ServicerContext
     ) -> GetOrderMoneyResponse:
         """The money of one order at its providers."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([ORDER_MONEY.address(request.order_id)], wanted)
         if view is None:
             raise OrderMoneyNotFound(order_id=request.order_id)

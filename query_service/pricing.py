@@ -3,7 +3,6 @@
 from typing import cast
 
 from query_service.errors import PricesNotFound
-from query_service.freshness import freshness
 from query_service.views import Views
 from query_service.wire import embedded, repeated
 from read_models.views import PRICES
@@ -27,7 +26,7 @@ class PricingQueryServicer(PricingQueryServiceServicer):
         self, request: GetPricesRequest, context: ServicerContext
     ) -> GetPricesResponse:
         """The prices of one SKU."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         [view] = await self._views.documents([PRICES.address(request.sku_id)], wanted)
         if view is None:
             raise PricesNotFound(sku_id=request.sku_id)
@@ -37,6 +36,6 @@ class PricingQueryServicer(PricingQueryServiceServicer):
         self, request: BatchGetPricesRequest, context: ServicerContext
     ) -> BatchGetPricesResponse:
         """The prices of many SKUs, without those that have none."""
-        wanted = freshness(request.at_least_as_fresh, context)
+        wanted = self._views.freshness(request.at_least_as_fresh, context)
         found = await self._views.documents_of(PRICES, request.sku_ids, wanted)
         return cast("BatchGetPricesResponse", repeated(1, filter(None, found)))

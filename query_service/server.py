@@ -44,8 +44,17 @@ class QueryServer:
             # Those whose callers gave up are among them, and keep the others waiting.
             question_count_max=settings.query_in_flight_max + WATCHES,
         )
-        self._views = Views(self._connection, in_flight_max=settings.query_in_flight_max)
-        self._server = GrpcServer(settings.query_address, SERVICES, self._register)
+        self._views = Views(
+            self._connection,
+            in_flight_max=settings.query_in_flight_max,
+            wait_seconds_max=settings.query_wait_seconds_max,
+        )
+        self._server = GrpcServer(
+            settings.query_address,
+            SERVICES,
+            self._register,
+            drain_seconds_max=settings.drain_seconds_max,
+        )
 
     @property
     def port(self) -> int:

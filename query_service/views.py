@@ -11,7 +11,13 @@ from query_service.errors import (
     ReadModelUnavailable,
     TooManyQueries,
 )
-from query_service.freshness import ANSWER_MARGIN_SECONDS, CheckpointWatch, Freshness
+from query_service.freshness import (
+    ANSWER_MARGIN_SECONDS,
+    WAIT_SECONDS_MAX,
+    CheckpointWatch,
+    Freshness,
+    freshness,
+)
 from query_service.generations import RegistryWatch
 from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
@@ -21,6 +27,7 @@ from read_models.pipelining import TooManyQuestions
 from read_models.reading import Checkpoints, Documents, Pages, read_documents, read_pages
 from read_models.registry import GenerationState
 from read_models.views import Document
+from serving.interceptor import ServicerContext
 
 AnswerT = TypeVar("AnswerT")
 FoundT = TypeVar("FoundT", Documents, Pages)
@@ -32,13 +39,31 @@ LATE_SECONDS = 0.05
 class Views:
     """Reads views; what cannot be told for certain is refused, never guessed."""
 
-    def __init__(self, connection: Connection, *, in_flight_max: int) -> None:
-        """in_flight_max: queries at once, those that wait for the views included."""
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        in_flight_max: int,
+        wait_seconds_max: float = WAIT_SECONDS_MAX,
+    ) -> None:
+        """in_flight_max: queries at once, those that wait for the views included.
+
+        wait_seconds_max: how long these wait, unless their callers have less time.
+        """
         self._connection = connection
+        self._wait_seconds_max = wait_seconds_max
         self._in_flight_max = in_flight_max
         self._in_flight_count = 0
         self._checkpoints = CheckpointWatch(connection)
         self._registry = RegistryWatch(connection)
+
+    def freshness(self, at_least_as_fresh: str, context: ServicerContext) -> Freshness:
+        """What a request asks for, and until when.
+
+        Raises:
+            InvalidField: the text was never a token.
+        """
+        return freshness(at_least_as_fresh, context, wait_seconds_max=self._wait_seconds_max)
 
     async def documents(
         self, addresses: Sequence[DocumentAddress], freshness: Freshness

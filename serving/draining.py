@@ -11,8 +11,9 @@ QUIET_SECONDS = 0.1
 QUIET_LOOKS = 5
 """Looks in that time. A process that was frozen for as long has had no chance to hear anybody."""
 
-REFUSING_SECONDS_MAX = 5.0
-"""Whoever still comes after that does not mind health checks: gRPC turns it away, without a reason.
+REFUSING_SHARE = 0.5
+"""Of the time that calls in flight have, and before it. Whoever still comes after that does not mind
+health checks: gRPC turns it away, without a reason.
 
 Long enough for a balancer that asks for our health every few seconds.
 """
@@ -28,7 +29,9 @@ class Gate:
     A call is inside while a `with` block runs, which raises Draining when the gate is shut.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, refusing_seconds_max: float) -> None:
+        """refusing_seconds_max: how long those who still come are told so, once it is shut."""
+        self._refusing_seconds_max = refusing_seconds_max
         self._is_shut = False
         self._inside_count = 0
         self._come_count = 0
@@ -60,7 +63,7 @@ class Gate:
         """
         self._is_shut = True
         with suppress(TimeoutError):
-            async with asyncio.timeout(REFUSING_SECONDS_MAX):
+            async with asyncio.timeout(self._refusing_seconds_max):
                 while not await self._is_quiet():
                     pass
 

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from prometheus_client import start_http_server
 
-from serving.draining import Gate
+from serving.draining import REFUSING_SHARE, Gate
 from serving.interceptor import Furnishing
 from serving.onlookers import Health, Onlookers, Reflection
 from serving.validation import REQUEST_BYTES_MAX
@@ -20,7 +20,8 @@ from serving.validation import REQUEST_BYTES_MAX
 log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS_MAX = 10.0
-"""How long calls in flight may take after SIGTERM; below the 30 s that orchestrators usually grant."""
+"""Unless told otherwise: how long calls in flight may take after SIGTERM. With what Gate waits for
+before, below the 30 s that orchestrators usually grant."""
 
 METRICS_HOST = "127.0.0.1"
 
@@ -68,15 +69,22 @@ class GrpcServer:
     """A server of the given services. `register` adds the servicers to it.
 
     full_names: of the services, as in the protos; reflection tells them and health answers for them.
+    drain_seconds_max: how long calls in flight may take once it is drained.
     """
 
     def __init__(
-        self, address: str, full_names: Sequence[str], register: Callable[[grpc.aio.Server], None]
+        self,
+        address: str,
+        full_names: Sequence[str],
+        register: Callable[[grpc.aio.Server], None],
+        *,
+        drain_seconds_max: float = DRAIN_SECONDS_MAX,
     ) -> None:
         self._full_names = full_names
+        self._drain_seconds_max = drain_seconds_max
         self._onlookers = Onlookers()
         self._health = Health(self._onlookers)
-        self._gate = Gate()
+        self._gate = Gate(refusing_seconds_max=drain_seconds_max * REFUSING_SHARE)
         self._server = grpc.aio.server(options=_OPTIONS)
         register(cast("grpc.aio.Server", Furnishing(self._server, self._gate)))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -121,7 +129,7 @@ class GrpcServer:
         await self._gate.shut()
         # They watched the drain from its beginning, and gRPC would wait for them as for any call.
         self._onlookers.send_off()
-        await self._server.stop(DRAIN_SECONDS_MAX)
+        await self._server.stop(self._drain_seconds_max)
 
     async def say_well(self) -> None:
         """Answers health checks with SERVING."""

@@ -206,11 +206,11 @@ async def new_projector(
     """Makes projectors; each has a connection to the log of its own."""
     readers: list[LogReader] = []
 
-    def make(*, batch_events_max: int = 1000) -> Projector:
+    def make(*, batch_events_max: int = 1000, **timeouts: float) -> Projector:
         reader = LogReader(database_url, application_name="test projector")
         readers.append(reader)
         feeder = Feeder(connection, reader, PROJECTIONS, batch_events_max=batch_events_max)
-        return Projector(connection, reader, feeder)
+        return Projector(connection, reader, feeder, None, **timeouts)
 
     yield make
     for reader in readers:

@@ -35,8 +35,11 @@ HEARD = Counter("shopkeeper_webhooks_total", "Calls of providers, by outcome.", 
 NAMESPACE = UUID("7a1f2f0e-52b4-5d7c-8b2a-1d6c1f3e9a10")
 """Of the request ids made here, so that they meet nobody else's."""
 
-DEADLINE_SECONDS = 10.0
-"""For a command: providers wait 10 to 30 seconds for our answer, and then try again."""
+COMMAND_SECONDS_MAX = 10.0
+"""Unless told otherwise: providers wait 10 to 30 seconds for our answer, and then try again."""
+
+BODY_SECONDS_MAX = 10.0
+"""Likewise, for a body to arrive: providers send it at once, and wait no longer themselves."""
 
 PAYMENT_ID_LENGTH_MAX = 80
 """As in payment_command_service.proto."""
@@ -69,17 +72,23 @@ class Heard(Enum):
 
 
 class Hearing:
-    """Takes the calls of all providers. now: for the age of signatures."""
+    """Takes the calls of all providers.
+
+    now: for the age of signatures. command_seconds_max: how long a command may take.
+    """
 
     def __init__(
         self,
         providers: Mapping[str, PaymentProvider],
         commands: PaymentCommandServiceStub,
         now: Callable[[], datetime],
+        *,
+        command_seconds_max: float = COMMAND_SECONDS_MAX,
     ) -> None:
         self._providers = providers
         self._commands = commands
         self._now = now
+        self._command_seconds_max = command_seconds_max
 
     def knows(self, provider: str) -> bool:
         """Whether calls of this provider are expected."""
@@ -118,7 +127,7 @@ class Hearing:
         for request in await _requests(provider, callback):
             answer = await self._commands.ReportProviderEvent(
                 request,
-                timeout=DEADLINE_SECONDS,
+                timeout=self._command_seconds_max,
                 metadata=(("x-actor", f"webhook of {provider.name}"),),
             )
             is_ours |= answer.is_ours

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from datetime import UTC, datetime
+from typing import cast
 
 import grpc
 import structlog
@@ -17,16 +18,13 @@ from payment_providers.wiring import ProviderSettings, providers_of
 from serving.guest_server import GuestServer
 from serving.server import DRAIN_SECONDS_MAX, CannotServe, run
 from shopkeeper.payment.v1 import payment_command_service_pb2_grpc
-from webhooks.hearing import HEARD, Hearing
+from webhooks.hearing import BODY_SECONDS_MAX, HEARD, Hearing
 from webhooks.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 256 * 1024
 """Providers' events have a few kilobytes; what is longer is not read to its end."""
-
-BODY_SECONDS_MAX = 10.0
-"""For a body to arrive: providers send it at once, and wait no longer themselves."""
 
 BACKLOG = 512
 
@@ -35,7 +33,7 @@ RECONNECT_MS_MAX = 1_000
 waiting long after it is back."""
 
 
-def application(hearing: Hearing) -> Starlette:
+def application(hearing: Hearing, *, body_seconds_max: float = BODY_SECONDS_MAX) -> Starlette:
     """POST /webhooks/{provider}, and GET /healthz for whoever balances the load."""
 
     async def webhook(request: Request) -> Response:
@@ -43,7 +41,7 @@ def application(hearing: Hearing) -> Starlette:
         if not hearing.knows(provider):
             return PlainTextResponse("no such provider\n", status_code=404)
         try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):
+            async with asyncio.timeout(body_seconds_max):
                 body = await _body(request)
         except TimeoutError:
             HEARD.labels(provider, "slow").inc()
@@ -81,7 +79,9 @@ async def _body(request: Request) -> bytes | None:
 class HttpServer:
     """Serves an application until it is drained; a Part."""
 
-    def __init__(self, address: str, app: Starlette) -> None:
+    def __init__(
+        self, address: str, app: Starlette, *, drain_seconds_max: float = DRAIN_SECONDS_MAX
+    ) -> None:
         self._address = address
         self._server = GuestServer(
             uvicorn.Config(
@@ -91,7 +91,8 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=int(DRAIN_SECONDS_MAX),
+                # Whatever the annotation says, it takes parts of a second.
+                timeout_graceful_shutdown=cast("int", drain_seconds_max),
                 backlog=BACKLOG,
             )
         )
@@ -132,10 +133,17 @@ async def serve(settings: Settings) -> None:
     options = (("grpc.max_reconnect_backoff_ms", RECONNECT_MS_MAX),)
     async with grpc.aio.insecure_channel(settings.command_address, options=options) as channel:
         commands = payment_command_service_pb2_grpc.PaymentCommandServiceStub(channel)
-        hearing = Hearing(providers, commands, lambda: datetime.now(UTC))
+        hearing = Hearing(
+            providers,
+            commands,
+            lambda: datetime.now(UTC),
+            command_seconds_max=settings.webhooks_command_seconds_max,
+        )
+        app = application(hearing, body_seconds_max=settings.webhooks_body_seconds_max)
+        drain_seconds_max = settings.drain_seconds_max
         log.info("hears", providers=sorted(providers))
         await run(
-            [HttpServer(settings.webhooks_address, application(hearing))],
+            [HttpServer(settings.webhooks_address, app, drain_seconds_max=drain_seconds_max)],
             metrics_port=settings.webhooks_metrics_port,
         )
     for provider in providers.values():

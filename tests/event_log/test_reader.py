@@ -131,3 +131,13 @@ async def test_bells_that_nobody_waits_for_are_not_kept(log: Log, reader: LogRea
     kept = reader._connection._notifies_backlog
     assert kept is not None
     assert len(kept) == 0
+
+
+@pytest.mark.parametrize(("answer_seconds_max", "limit"), [(12.0, "10s"), (0.006, "5ms")])
+async def test_the_server_ends_a_slow_statement_before_the_reader_takes_it_for_dead(
+    database_url: str, answer_seconds_max: float, limit: str
+) -> None:
+    reader = LogReader(database_url, answer_seconds_max=answer_seconds_max)
+    connection = await reader._connected()
+    assert await (await connection.execute("SHOW statement_timeout")).fetchone() == (limit,)
+    await reader.close()

@@ -10,6 +10,7 @@ import pytest
 
 from history_service import database
 from history_service.errors import OrderNotFound, ReadersBusy
+from serving.failures import DeadlineMissed
 
 
 async def test_a_caller_who_leaves_as_the_server_fails_leaves_nothing_behind(
@@ -90,4 +91,24 @@ async def test_a_caller_with_much_time_is_told_well_before_its_end_that_all_read
 def test_a_place_is_waited_for_no_longer_than_leaves_time_to_answer(
     seconds_left: float, seconds: float
 ) -> None:
-    assert database.place_seconds_max(seconds_left) == seconds
+    assert database.seconds_for_a_place(seconds_left, longest=1.0) == seconds
+
+
+async def test_a_caller_without_a_deadline_is_given_up_after_what_is_set(database_url: str) -> None:
+    readers = database.Database(database_url, connection_count_max=1, answer_seconds_max=0.2)
+    with pytest.raises(DeadlineMissed):
+        async with readers.snapshot(None) as snapshot:
+            await snapshot.fetch("SELECT pg_sleep(60)::text AS pid", {}, Session)
+    await readers.drain()
+
+
+async def test_a_connection_is_waited_for_as_long_as_is_set(database_url: str) -> None:
+    # A minute is left: half of it would be longer than a test may take.
+    readers = database.Database(
+        database_url, connection_count_max=1, answer_seconds_max=60.0, place_seconds_max=0.01
+    )
+    async with readers.snapshot(None), asyncio.timeout(20):
+        with pytest.raises(ReadersBusy):
+            async with readers.snapshot(None):
+                raise AssertionError("there is one connection only")
+    await readers.drain()

@@ -9,7 +9,6 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-import projections.projector
 from event_log.reader import LogBatch, LogReader
 from ops.embedded import EmbeddedValkey
 from projections.projector import LogIsPast, Projector, begin_generation
@@ -194,9 +193,9 @@ async def test_a_generation_is_begun_once_however_many_begin_it(connection: Conn
 
 
 async def test_a_projector_that_cannot_go_on_says_so_and_how_far_it_is_behind(
-    log: Log, projector: Projector, monkeypatch: pytest.MonkeyPatch
+    log: Log, new_projector: Callable[..., Projector]
 ) -> None:
-    monkeypatch.setattr(projections.projector, "FAILING_SECONDS_MAX", 0.3)
+    projector = new_projector(failing_seconds_max=0.3)
     health = HealthRecord()
     projector._health = health
     log.record(stock_moved("MUG", 3))

@@ -58,12 +58,12 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 async def test_the_one_that_serves_is_fed_at_once_and_well_while_another_is_stuck(
     log: Log,
     connection: Connection,
-    projector: Projector,
+    new_projector: Callable[..., Projector],
     rebuild: Rebuild,
     attempts: list[tuple[int, ...]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(projections.projector, "FAILING_SECONDS_MAX", 0.0)
+    projector = new_projector(failing_seconds_max=0.0)
     # A pause would be the end of the test.
     monkeypatch.setattr(projections.projector, "FAILURE_PAUSE_SECONDS", 60.0)
     health = HealthRecord()
@@ -115,7 +115,7 @@ async def test_it_is_tried_again_and_completes_once_it_can_be_fed(
     await connection.call("DEL", spoilt)
     await settle(projector)
     assert not (await rebuild.progress(second)).is_complete
-    monkeypatch.setattr(projections.set_aside, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(projector._set_aside, "_retry_seconds", 0.0)
     await settle(projector)
     assert (await rebuild.progress(second)).is_complete
     assert metric(STUCK) == 0
@@ -237,7 +237,7 @@ async def test_one_that_can_be_fed_again_catches_up_while_the_one_that_serves_go
     log.record(*(stock_moved("MUG", number) for number in range(50)))
     await settle(projector)
     await connection.call("DEL", spoilt)
-    monkeypatch.setattr(projections.set_aside, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(projector._set_aside, "_retry_seconds", 0.0)
     position = log.record(stock_moved("MUG", 1))
     await projector.round()
     assert await shows(connection, second, position)

@@ -8,8 +8,8 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-import query_service.freshness
 from projections.projector import Projector
+from query_service.freshness import WAIT_SECONDS_MAX
 from query_service.server import QueryServer
 from query_service.settings import Settings
 from shopkeeper.cart.v1.cart_query_service_pb2_grpc import CartQueryServiceStub
@@ -96,12 +96,21 @@ def redis_answer_seconds_max() -> float:
 
 
 @pytest.fixture
-async def server(read_models_url: str, redis_answer_seconds_max: float) -> AsyncIterator[QueryServer]:
+def wait_seconds_max(request: pytest.FixtureRequest) -> float:
+    """How long a query waits for the views: as in production, unless the test is `unhurried`."""
+    return 60.0 if "unhurried" in request.fixturenames else WAIT_SECONDS_MAX
+
+
+@pytest.fixture
+async def server(
+    read_models_url: str, redis_answer_seconds_max: float, wait_seconds_max: float
+) -> AsyncIterator[QueryServer]:
     """A query service on a port of its own."""
     settings = Settings(
         redis_url=read_models_url,
         query_address="127.0.0.1:0",
         query_redis_answer_seconds_max=redis_answer_seconds_max,
+        query_wait_seconds_max=wait_seconds_max,
     )
     serving = QueryServer(settings)
     await serving.start()
@@ -126,6 +135,5 @@ async def at_work(projector: Projector) -> AsyncIterator[Projector]:
 
 
 @pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def unhurried() -> None:
     """Queries that wait for nothing but Redis may take long: a machine at work may stand still."""
-    monkeypatch.setattr(query_service.freshness, "WAIT_SECONDS_MAX", 60.0)

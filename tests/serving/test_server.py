@@ -67,6 +67,25 @@ async def test_a_call_whose_caller_gave_up_is_counted_as_cancelled() -> None:
     assert REGISTRY.get_sample_value("grpc_server_in_flight", {"method": path}) == 0
 
 
+async def test_a_drain_gives_up_a_call_in_flight_after_what_is_set() -> None:
+    def register(server: grpc.aio.Server) -> None:
+        add_CartHistoryServiceServicer_to_server(_NeverAnswers(), server)
+
+    server = GrpcServer("127.0.0.1:0", [], register, drain_seconds_max=0.1)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = CartHistoryServiceStub(channel).ExplainCartTotal(ExplainCartTotalRequest(cart_id="cart"))
+
+        async def is_inside() -> bool:
+            return server._gate._inside_count == 1
+
+        await eventually(is_inside, seconds=30)
+        # Unless told otherwise it takes fifteen.
+        async with asyncio.timeout(10):
+            await server.drain()
+        assert await call.code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
+
+
 async def test_a_drain_sends_off_who_watches_the_health_or_keeps_reflection_open() -> None:
     server = GrpcServer("127.0.0.1:0", [], lambda _server: None)
     await server.start()

@@ -22,10 +22,11 @@ from serving.validation import parse_request
 from shopkeeper.payment.v1 import payment_command_service_pb2 as service
 from tests.eventually import eventually
 from tests.sandboxes.stripe.webhook_delivery import signature_header
-from webhooks.hearing import HEARD, PAYMENT_ID_LENGTH_MAX, Hearing
+from webhooks.hearing import BODY_SECONDS_MAX, HEARD, PAYMENT_ID_LENGTH_MAX, Hearing
 from webhooks.server import BODY_BYTES_MAX, HttpServer, application
 
 SECRET = "whsec_test"
+COMMAND_SECONDS_MAX = 7.5
 
 
 class Status(grpc.aio.AioRpcError):
@@ -40,12 +41,14 @@ class Commands:
     """Stands for the command service: notes what is asked, answers as it is told to."""
 
     asked: list[service.ReportProviderEventRequest] = field(default_factory=list)
+    timeouts_seconds: list[float] = field(default_factory=list)
     failure: grpc.StatusCode | None = None
     pause: asyncio.Event | None = None
 
     async def ReportProviderEvent(  # noqa: N802 gRPC dictates the name
-        self, request: service.ReportProviderEventRequest, **_: Any
+        self, request: service.ReportProviderEventRequest, **options: Any
     ) -> service.ReportProviderEventResponse:
+        self.timeouts_seconds.append(options["timeout"])
         if self.pause is not None:
             await self.pause.wait()
         if self.failure is not None:
@@ -77,14 +80,25 @@ def heard(outcome: str, provider: str = "stripe") -> float:
     return float(HEARD.labels(provider, outcome)._value.get())
 
 
+@pytest.fixture
+def body_seconds_max() -> float:
+    """How long a body may take to arrive; overridden where that is what is tested."""
+    return BODY_SECONDS_MAX
+
+
 @pytest_asyncio.fixture
-async def ear() -> AsyncIterator[Ear]:
+async def ear(body_seconds_max: float) -> AsyncIterator[Ear]:
     commands: Any = Commands()
     settings = StripeSettings("sk_test_1", (SECRET,))
     provider = StripeProvider(settings, monotonic=time.monotonic, chance=Random(1))
-    hearing = Hearing({"stripe": provider}, commands, lambda: datetime.now(UTC))
+    hearing = Hearing(
+        {"stripe": provider},
+        commands,
+        lambda: datetime.now(UTC),
+        command_seconds_max=COMMAND_SECONDS_MAX,
+    )
     port = free_port()
-    server = HttpServer(f"127.0.0.1:{port}", application(hearing))
+    server = HttpServer(f"127.0.0.1:{port}", application(hearing, body_seconds_max=body_seconds_max))
     await server.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as http:
         yield Ear(commands, provider, http, server, port)
@@ -150,6 +164,7 @@ async def test_a_word_that_is_too_long_does_not_keep_money_from_being_counted(ea
 async def test_a_signed_event_becomes_a_command(ear: Ear) -> None:
     assert (await ear.call(event())).status_code == 200
     [asked] = ear.commands.asked
+    assert ear.commands.timeouts_seconds == [COMMAND_SECONDS_MAX]
     assert (asked.provider, asked.payment.payment_id) == ("stripe", "o1.1")
     assert asked.payment.state == service.PROVIDER_PAYMENT_STATE_CAPTURED
     assert asked.payment.captured_minor == 200
@@ -336,10 +351,8 @@ async def test_slow_clients_do_not_keep_others_waiting(ear: Ear) -> None:
         assert (await ear.call(event())).status_code == 200
 
 
-async def test_a_body_that_never_comes_is_not_waited_for(
-    ear: Ear, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("webhooks.server.BODY_SECONDS_MAX", 0.05)
+@pytest.mark.parametrize("body_seconds_max", [0.05])
+async def test_a_body_that_never_comes_is_not_waited_for(ear: Ear) -> None:
     before = heard("slow")
     async with dribbling(ear) as reader:
         line = await reader.readline()
