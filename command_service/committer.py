@@ -48,11 +48,13 @@ LOCKOUT_COUNT_MAX = 3
 lock is none of us, but somebody with psql, say."""
 
 SORTING_SECONDS_MAX = 4.0
-"""How long a batch that is locked out may hold up the next ones, to find out whom the lock concerns."""
+"""Unless told otherwise: how long a batch that is locked out may hold up the next ones, to find out whom
+the lock concerns."""
 
 WARY_SECONDS = 30.0
-"""After some were kept out: how long batches are sorted out at the first lock that is not had in haste.
-A lock of ours may then fail a command, to be sent again; else each batch would cost others seconds."""
+"""Unless told otherwise, after some were kept out: how long batches are sorted out at the first lock
+that is not had in haste. A lock of ours may then fail a command, to be sent again; else each batch would
+cost others seconds."""
 
 BACKOFF_SECONDS = 0.02
 """First pause between tries; doubled each time and jittered."""
@@ -89,12 +91,16 @@ class Limits:
     queue_length_max: commands waiting; beyond it callers are told to come back.
     queue_rows_max: rows that those are about; likewise. One command finds an empty queue open to it.
     statement_seconds_max: what the database lets a statement take.
+    sorting_seconds_max: how long a batch that is locked out may hold up the next ones.
+    wary_seconds: how long after that batches are sorted out at the first lock not had in haste.
     """
 
     batch_rows_max: int = 200
     queue_length_max: int = 5_000
     queue_rows_max: int = 50_000
     statement_seconds_max: float = 4.0
+    sorting_seconds_max: float = SORTING_SECONDS_MAX
+    wary_seconds: float = WARY_SECONDS
 
 
 class Lane:
@@ -218,12 +224,12 @@ class Lane:
         if lockout and kept_out:
             await self._give_up(kept_out, lockout)
             if not is_wary:
-                self._wary_until = loop.time() + WARY_SECONDS
+                self._wary_until = loop.time() + self._limits.wary_seconds
 
     async def _sort_out(self, batch: list[Submission]) -> list[Submission]:
         """Commits smaller and smaller parts of a batch. Returns whom the lock, or the time, kept out."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + SORTING_SECONDS_MAX
+        until = loop.time() + self._limits.sorting_seconds_max
         parts = deque([batch])
         kept_out: list[Submission] = []
         while parts:

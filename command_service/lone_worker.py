@@ -15,8 +15,22 @@ from command_service.submission import SUCCESS, Answer, Submission, fingerprint
 from command_service.world import AnswerT, Command
 from event_log.tokens import ConsistencyToken
 
-DEADLINE_SECONDS = 10.0
-"""For a command of a worker to be begun; if it is not, the next round sends it again."""
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long workers wait.
+
+    command_seconds_max: for a command of theirs to be begun; else the next round sends it again.
+    rest_seconds: before what hit a mistake of ours, or was refused, is tried again: it would come back
+    ten times a second.
+    """
+
+    command_seconds_max: float = 10.0
+    rest_seconds: float = 60.0
+
+
+PATIENCE = Patience()
+"""Unless told otherwise."""
 
 
 class WorkerLock(IntEnum):
@@ -117,13 +131,14 @@ async def submit(
     request_id: UUID,
     actor: str,
     is_urgent: bool = True,
+    patience: Patience = PATIENCE,
 ) -> Answer | Failure:
     """Has a command carried out like everybody's; a failure is the next round's business.
 
     Nobody reads the answer's bytes, so none are kept. The fingerprint is the command itself.
     is_urgent: as of a Submission; False for what nobody waits for.
     """
-    submission = _submission(command, request_id, actor, lambda _: b"")
+    submission = _submission(command, request_id, actor, lambda _: b"", patience)
     try:
         return await committer.submit(replace(submission, is_urgent=is_urgent))
     except Failure as failure:
@@ -145,7 +160,12 @@ class Asked(Generic[AnswerT]):
 
 
 async def ask(
-    committer: Committer, command: Command[AnswerT], *, request_id: UUID, actor: str
+    committer: Committer,
+    command: Command[AnswerT],
+    *,
+    request_id: UUID,
+    actor: str,
+    patience: Patience = PATIENCE,
 ) -> Asked[AnswerT]:
     """Has a command of ours carried out, and tells what it decided.
 
@@ -162,14 +182,18 @@ async def ask(
         decided_seconds = clock()
         return b""
 
-    answer = await committer.submit(_submission(command, request_id, actor, encode))
+    answer = await committer.submit(_submission(command, request_id, actor, encode, patience))
     is_refused = answer.code != SUCCESS
     last = decided[-1] if decided and not is_refused else None
     return Asked(last, decided_seconds, answer.token, is_refused)
 
 
 def _submission(
-    command: Command[Any], request_id: UUID, actor: str, encode: Callable[[Any], bytes]
+    command: Command[Any],
+    request_id: UUID,
+    actor: str,
+    encode: Callable[[Any], bytes],
+    patience: Patience,
 ) -> Submission:
     return Submission(
         request_id=request_id,
@@ -178,6 +202,6 @@ def _submission(
         actor=actor,
         command=command,
         encode=encode,
-        deadline=asyncio.get_running_loop().time() + DEADLINE_SECONDS,
+        deadline=asyncio.get_running_loop().time() + patience.command_seconds_max,
         is_urgent=True,
     )

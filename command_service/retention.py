@@ -12,13 +12,14 @@ from uuid import uuid4
 from command_service.cart.commands import ForgetCart
 from command_service.cart.repository import CARTS_TO_FORGET
 from command_service.committer import Committer
-from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.lone_worker import PATIENCE, LoneWorker, Patience, WorkerLock, submit
 from command_service.pipeline import Statement
 from command_service.requests import FORGET_OLD, STATE_RETENTION
 from command_service.session import Session, Timeouts
 
 PAUSE_SECONDS = 5.0
-"""Between two rounds: well below the idleness at which the server ends a worker's session."""
+"""Between two rounds, unless told otherwise: well below the idleness at which the server ends a worker's
+session."""
 
 REQUEST_COUNT_MAX = 20_000
 """Rows a round: short enough for statement_timeout, and more than a busy shop adds meanwhile."""
@@ -41,13 +42,22 @@ class RetentionWorker:
     """Forgets what is older than it has to be; one process at a time does."""
 
     def __init__(
-        self, database_url: str, committer: Committer, kept: Kept, timeouts: Timeouts | None = None
+        self,
+        database_url: str,
+        committer: Committer,
+        kept: Kept,
+        timeouts: Timeouts | None = None,
+        patience: Patience = PATIENCE,
+        *,
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
+        """pause_seconds: between two rounds."""
         self._committer = committer
+        self._patience = patience
         self._kept = kept
         session = Session(database_url, "shopkeeper retention", timeouts)
         self._worker = LoneWorker(
-            WorkerLock.RETENTION, session, self.forget_old, pause_seconds=PAUSE_SECONDS
+            WorkerLock.RETENTION, session, self.forget_old, pause_seconds=pause_seconds
         )
 
     async def start(self) -> None:
@@ -74,4 +84,11 @@ class RetentionWorker:
         # A new id each time: the command finds out by itself whether there is anything to do. Whatever
         # becomes of it, the next round finds what is left.
         command = ForgetCart(cart_id, self._kept.carts)
-        await submit(self._committer, command, request_id=uuid4(), actor=ACTOR, is_urgent=False)
+        await submit(
+            self._committer,
+            command,
+            request_id=uuid4(),
+            actor=ACTOR,
+            is_urgent=False,
+            patience=self._patience,
+        )

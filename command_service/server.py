@@ -48,7 +48,7 @@ SERVICES = (
 
 async def serve(settings: Settings) -> None:
     """Serves commands until SIGTERM, then answers what was begun and stops."""
-    url, timeouts = settings.database_url, settings.timeouts
+    url, timeouts, patience = settings.database_url, settings.timeouts, settings.patience
     sessions = {
         name: Session(url, f"shopkeeper {name}", timeouts)
         for name in ("short", "bulk", "rehearsal", "numbers")
@@ -60,24 +60,38 @@ async def serve(settings: Settings) -> None:
         queue_length_max=settings.queue_length_max,
         queue_rows_max=settings.queue_rows_max,
         statement_seconds_max=settings.database_statement_seconds_max,
+        sorting_seconds_max=settings.database_sorting_seconds_max,
+        wary_seconds=settings.database_wary_seconds,
     )
     bulk = replace(short, batch_rows_max=settings.bulk_batch_rows_max)
     committer = Committer(Lane("short", units["short"], short), Lane("bulk", units["bulk"], bulk))
-    door = Door(committer, Rehearsal(units["rehearsal"]))
+    door = Door(
+        committer,
+        Rehearsal(units["rehearsal"]),
+        command_seconds_max=settings.command_seconds_max,
+    )
     numbers = OrderNumbers(sessions["numbers"])
     providers = providers_of(ProviderSettings())
-    driver = PaymentDriver(committer, Gateway(providers, lease=settings.provider_lease))
+    driver = PaymentDriver(committer, Gateway(providers, lease=settings.provider_lease), patience)
     parts: list[Part] = [
         committer,
-        ExpiryWorker(ExpiryLookout(url, "shopkeeper expiry", timeouts), committer),
-        PriceWindowWorker(url, committer, timeouts),
-        RetentionWorker(url, committer, settings.kept, timeouts),
-        PaymentWorker(PaymentLookout(url, "shopkeeper payments", timeouts), driver),
-        PaymentAlarms(url, timeouts),
+        ExpiryWorker(ExpiryLookout(url, "shopkeeper expiry", timeouts), committer, patience),
+        PriceWindowWorker(url, committer, timeouts, patience),
+        RetentionWorker(
+            url,
+            committer,
+            settings.kept,
+            timeouts,
+            patience,
+            pause_seconds=settings.retention_pause_seconds,
+        ),
+        PaymentWorker(PaymentLookout(url, "shopkeeper payments", timeouts), driver, patience),
+        PaymentAlarms(url, timeouts, look_seconds=settings.payment_alarms_seconds),
         GrpcServer(
             settings.command_address,
             SERVICES,
             lambda server: _register(server, door, settings, numbers, driver),
+            drain_seconds_max=settings.drain_seconds_max,
         ),
     ]
     await run(parts, metrics_port=settings.command_metrics_port)

@@ -20,8 +20,8 @@ from shopkeeper.types.v1 import row_outcome_pb2
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
-DEADLINE_SECONDS_DEFAULT = 30.0
-"""For callers that set none, such as people with grpcurl."""
+COMMAND_SECONDS_MAX = 30.0
+"""Unless told otherwise, also for callers that set no deadline, such as people with grpcurl."""
 
 TOKEN_METADATA_KEY = "x-consistency-token"  # noqa: S105 not a secret
 ACTOR_DEFAULT = "anonymous"
@@ -44,9 +44,19 @@ class CommandRequest(Protocol):
 
 
 class Door:
-    """The way in for commands: each is carried out once per request id, or rehearsed."""
+    """The way in for commands: each is carried out once per request id, or rehearsed.
 
-    def __init__(self, committer: Committer, rehearsal: Rehearsal) -> None:
+    command_seconds_max: how long one may wait to be begun, unless its caller has less time.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        rehearsal: Rehearsal,
+        *,
+        command_seconds_max: float = COMMAND_SECONDS_MAX,
+    ) -> None:
+        self._command_seconds_max = command_seconds_max
         self._committer = committer
         self._rehearsal = rehearsal
 
@@ -110,7 +120,7 @@ class Door:
             actor=_actor(context),
             command=command,
             encode=lambda answer: respond(answer).SerializeToString(),
-            deadline=_deadline(context),
+            deadline=_deadline(context, seconds_max=self._command_seconds_max),
         )
 
 
@@ -152,8 +162,8 @@ def _actor(context: ServicerContext) -> str:
     return call_facts(context).get("actor") or ACTOR_DEFAULT
 
 
-def _deadline(context: ServicerContext) -> float:
+def _deadline(context: ServicerContext, *, seconds_max: float) -> float:
     # None when the caller set no deadline, whatever the stubs say.
     remaining: float | None = context.time_remaining()
-    allowed = DEADLINE_SECONDS_DEFAULT if remaining is None else remaining
-    return asyncio.get_running_loop().time() + min(allowed, DEADLINE_SECONDS_DEFAULT)
+    allowed = seconds_max if remaining is None else min(remaining, seconds_max)
+    return asyncio.get_running_loop().time() + allowed

@@ -2,12 +2,18 @@
 
 from datetime import timedelta
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from pydantic_settings import BaseSettings
 
+from command_service import retention
+from command_service.checkout import payment_alarms
+from command_service.committer import SORTING_SECONDS_MAX, WARY_SECONDS
+from command_service.lone_worker import PATIENCE, Patience
 from command_service.payment.errands import LEASE
 from command_service.retention import Kept
+from command_service.servicing import COMMAND_SECONDS_MAX
 from command_service.session import TIMEOUTS, Timeouts
+from serving.server import DRAIN_SECONDS_MAX
 from serving.settings import LogLevel, Port, PostgresUrl, Seconds, SpanSeconds
 
 
@@ -40,6 +46,25 @@ class Settings(BaseSettings):
     database_trip_seconds_max: Seconds = TIMEOUTS.trip_seconds_max
     """A database that says nothing for longer is gone: the connection is cut."""
 
+    database_sorting_seconds_max: Seconds = SORTING_SECONDS_MAX
+    """How long a batch that is locked out may hold up the next ones; this and the next: ADR 0003."""
+    database_wary_seconds: Seconds = WARY_SECONDS
+    """How long after that batches are sorted out at the first lock that is not had in haste."""
+
+    command_seconds_max: Seconds = COMMAND_SECONDS_MAX
+    """How long a command may wait to be begun, unless its caller has less time."""
+    drain_seconds_max: Seconds = DRAIN_SECONDS_MAX
+    """How long calls in flight may take after SIGTERM."""
+
+    worker_command_seconds_max: Seconds = PATIENCE.command_seconds_max
+    """Likewise of a worker's command; the next round sends it again."""
+    worker_rest_seconds: Seconds = PATIENCE.rest_seconds
+    """How long what hit a mistake of ours, or was refused, is left alone by the workers."""
+    retention_pause_seconds: Seconds = Field(default=retention.PAUSE_SECONDS, lt=10)
+    """Between two rounds of forgetting; a worker's session that is idle for ten seconds is ended."""
+    payment_alarms_seconds: Seconds = payment_alarms.LOOK_SECONDS
+    """Between two counts of the money that waits for people."""
+
     provider_lease_seconds: Seconds = LEASE.total_seconds()
     """How long a call to a payment provider is left to the process that claimed it, which may have died:
     after it another makes the same call. At least three times PROVIDER_ATTEMPT_SECONDS_MAX."""
@@ -64,6 +89,13 @@ class Settings(BaseSettings):
             statement_seconds_max=self.database_statement_seconds_max,
             transaction_seconds_max=self.database_transaction_seconds_max,
             trip_seconds_max=self.database_trip_seconds_max,
+        )
+
+    @property
+    def patience(self) -> Patience:
+        """Of the workers."""
+        return Patience(
+            command_seconds_max=self.worker_command_seconds_max, rest_seconds=self.worker_rest_seconds
         )
 
     @property

@@ -13,7 +13,8 @@ FAILURE_COUNT_MAX = 5
 """Failures in a row before it opens: fewer happen to a healthy provider by chance."""
 
 OPEN_SECONDS = 5.0
-"""Rest before a probe: short beside a customer's patience, long beside a call's time limit."""
+"""Rest before a probe, unless told otherwise: short beside a customer's patience, long beside a call's
+time limit."""
 
 
 class BreakerState(Enum):
@@ -35,11 +36,12 @@ class Passage:
 class Breaker:
     """Counts the failures of one provider. Not thread-safe: one event loop uses it.
 
-    monotonic: the time in seconds, of any origin.
+    monotonic: the time in seconds, of any origin. open_seconds: its rest before a probe.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], *, open_seconds: float = OPEN_SECONDS) -> None:
         self._monotonic = monotonic
+        self._open_seconds = open_seconds
         self._failure_count = 0
         self._open_until = 0.0
         self._probe: Passage | None = None
@@ -78,7 +80,7 @@ class Breaker:
         self._failure_count += 1
         self._end(passage)
         if self._failure_count >= FAILURE_COUNT_MAX:
-            self._open_until = self._monotonic() + OPEN_SECONDS
+            self._open_until = self._monotonic() + self._open_seconds
 
     def abandoned(self, passage: Passage) -> None:
         """The call was given up before it told anything."""

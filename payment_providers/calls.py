@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from payment_providers.breaker import Breaker, BreakerOpen, Passage
+from payment_providers.breaker import OPEN_SECONDS, Breaker, BreakerOpen, Passage
 from payment_providers.port import (
     KeySpent,
     NotDone,
@@ -25,7 +25,8 @@ class CallLimits:
     attempt_seconds_max: a provider's own slow answers take up to 10 s; later ones are asked for by the
     worker. attempt_seconds_min: a repetition with less time left would likely be cut off, and make "it
     had no effect" into "nobody knows". total_seconds_max: what a customer waits at most.
-    repeat_count_max: more is the worker's business.
+    repeat_count_max: more is the worker's business. breaker_open_seconds: after several calls in a row
+    have failed, nobody is called for so long.
     """
 
     attempt_seconds_max: float = 10.0
@@ -33,6 +34,7 @@ class CallLimits:
     total_seconds_max: float = 15.0
     repeat_count_max: int = 2
     pause_seconds: float = 0.2
+    breaker_open_seconds: float = OPEN_SECONDS
 
 
 class Calls:

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from payment_providers.breaker import OPEN_SECONDS
 from payment_providers.calls import CallLimits
 from payment_providers.port import PaymentProvider
 
@@ -30,6 +31,9 @@ class ProviderEnvironment(BaseSettings):
     provider_attempt_seconds_max: float = Field(default=10.0, gt=0, le=10)
     """Of one call; see CallLimits. With its repetitions it may take one and a half times as long."""
 
+    provider_breaker_seconds: float = Field(default=OPEN_SECONDS, ge=0.001, le=1_000_000)
+    """How long a provider is left alone after several calls in a row have failed."""
+
     @abstractmethod
     def needed(self) -> Sequence[str]:
         """Fields without which it cannot work, given the others."""
@@ -50,6 +54,7 @@ class ProviderEnvironment(BaseSettings):
             attempt_seconds_max=seconds,
             attempt_seconds_min=seconds / 10,
             total_seconds_max=1.5 * seconds,
+            breaker_open_seconds=self.provider_breaker_seconds,
         )
 
     @property

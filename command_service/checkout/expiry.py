@@ -15,7 +15,14 @@ from command_service.checkout.expire_order import ExpireOrder
 from command_service.committer import Committer
 from command_service.errors import Internal
 from command_service.inventory.reservation_commands import ExpireReservation
-from command_service.lone_worker import LoneWorker, WorkerLock, WorkerSession, submit
+from command_service.lone_worker import (
+    PATIENCE,
+    LoneWorker,
+    Patience,
+    WorkerLock,
+    WorkerSession,
+    submit,
+)
 from command_service.submission import SUCCESS, Answer
 from command_service.world import Command
 
@@ -25,10 +32,6 @@ its own: with commits of a quarter of a second, on a busy machine, that is still
 
 DUE_COUNT_MAX = 500
 """Of each kind a round, so that a backlog after an outage does not fill the queue."""
-
-REST_SECONDS = 60.0
-"""How long a command that hit an error of ours, or was refused, is left alone: it would come back ten
-times a second."""
 
 ACTOR = "expiry worker"
 
@@ -93,9 +96,15 @@ class ExpiryWorker:
     """
 
     def __init__(
-        self, lookout: Lookout, committer: Committer, *, new_id: Callable[[], UUID] = uuid4
+        self,
+        lookout: Lookout,
+        committer: Committer,
+        patience: Patience = PATIENCE,
+        *,
+        new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         self._committer = committer
+        self._patience = patience
         self._new_id = new_id
         self._rest_until: dict[Resting, float] = {}
         self._worker = LoneWorker(
@@ -124,10 +133,12 @@ class ExpiryWorker:
             request_id=self._new_id(),
             actor=ACTOR,
             is_urgent=due.expirable.is_urgent,
+            patience=self._patience,
         )
         was_refused = isinstance(outcome, Answer) and outcome.code != SUCCESS
         if was_refused or isinstance(outcome, Internal):
-            self._rest_until[due.resting] = asyncio.get_running_loop().time() + REST_SECONDS
+            loop_now = asyncio.get_running_loop().time()
+            self._rest_until[due.resting] = loop_now + self._patience.rest_seconds
 
 
 def _due(results: Sequence[Sequence[tuple[str, datetime]]]) -> Iterator[Due]:

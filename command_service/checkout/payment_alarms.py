@@ -19,7 +19,7 @@ PAUSE_SECONDS = 5.0
 """Between two rounds: well below the idleness at which the server ends a worker's session."""
 
 LOOK_SECONDS = 15.0
-"""Between two looks: people need longer than that."""
+"""Between two looks, unless told otherwise: people need longer than that."""
 
 LOOK_SHARE_MAX = 0.05
 """Of the time: a look reads all payments, which takes three seconds a million."""
@@ -39,13 +39,17 @@ GROUP BY relname
 
 
 class PaymentAlarms(Collector):
-    """Counts the alarms. monotonic: the time in seconds, of any origin."""
+    """Counts the alarms.
+
+    look_seconds: between two looks. monotonic: the time in seconds, of any origin.
+    """
 
     def __init__(
         self,
         database_url: str,
         timeouts: Timeouts | None = None,
         *,
+        look_seconds: float = LOOK_SECONDS,
         registry: CollectorRegistry = REGISTRY,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,10 +57,14 @@ class PaymentAlarms(Collector):
         self._monotonic = monotonic
         self._counts: Mapping[str, int] = {}
         self._look_time = float("-inf")
-        self._pause_seconds = LOOK_SECONDS
+        self._look_seconds = look_seconds
+        self._pause_seconds = look_seconds
         session = Session(database_url, "shopkeeper payment alarms", (timeouts or TIMEOUTS).patient)
         self._worker = LoneWorker(
-            WorkerLock.PAYMENT_ALARMS, session, self.look, pause_seconds=PAUSE_SECONDS
+            WorkerLock.PAYMENT_ALARMS,
+            session,
+            self.look,
+            pause_seconds=min(PAUSE_SECONDS, look_seconds),
         )
 
     async def start(self) -> None:
@@ -78,7 +86,7 @@ class PaymentAlarms(Collector):
         [rows] = await session.run([Statement(COUNT)])
         self._counts = dict(rows)
         self._look_time = self._monotonic()
-        self._pause_seconds = max(LOOK_SECONDS, (self._look_time - begin_time) / LOOK_SHARE_MAX)
+        self._pause_seconds = max(self._look_seconds, (self._look_time - begin_time) / LOOK_SHARE_MAX)
 
     def collect(self) -> Iterator[Metric]:
         """What the last look found, if it was this process that looked."""

@@ -19,7 +19,7 @@ from command_service.checkout.refund_payment import AskedBack
 from command_service.checkout.report_payment import ReportPayment, ReportRefund
 from command_service.committer import Committer
 from command_service.errors import Failure, PaymentProviderUnavailable
-from command_service.lone_worker import ask
+from command_service.lone_worker import PATIENCE, Asked, Patience, ask
 from command_service.metrics import of_provider_call
 from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import WAIT_SHARE, Task
@@ -27,6 +27,7 @@ from command_service.payment.gateway import NOTHING_TO_HAND_OVER, Gateway
 from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund
 from command_service.payment.reports import Lost, Postponed, Report
+from command_service.world import AnswerT, Command
 from event_log.tokens import ConsistencyToken
 from payment_providers.port import Handover, PaymentProvider, ProviderFailure
 from serving.reminders import Reminder
@@ -67,9 +68,15 @@ class PaymentDriver:
     """
 
     def __init__(
-        self, committer: Committer, gateway: Gateway, *, new_id: Callable[[], UUID] = uuid4
+        self,
+        committer: Committer,
+        gateway: Gateway,
+        patience: Patience = PATIENCE,
+        *,
+        new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         self._committer = committer
+        self._patience = patience
         self._new_id = new_id
         self._gateway = gateway
         # From the claim on, whose commit may take long. The call and its report are to be within its
@@ -127,7 +134,7 @@ class PaymentDriver:
             PaymentProviderUnavailable: the provider is being asked, or gives no answer.
         """
         claim = ClaimPayment(payment_id, self.lease)
-        found = await ask(self._committer, claim, request_id=self._new_id(), actor=ACTOR)
+        found = await self._ask(claim)
         claimed = found.decided
         if claimed is None:
             raise PaymentProviderUnavailable
@@ -203,7 +210,7 @@ class PaymentDriver:
 
     async def _claims(self, order_id: str) -> tuple["_Claimed", ConsistencyToken]:
         advance = AdvanceOrder(order_id, self.lease)
-        asked = await ask(self._committer, advance, request_id=self._new_id(), actor=ACTOR)
+        asked = await self._ask(advance)
         assert asked.decided is not None, "an order with payments exists"
         return _Claimed(asked.decided, asked.decided_seconds), asked.token
 
@@ -221,7 +228,7 @@ class PaymentDriver:
         self._warn_of(report, payments.payment(refund.payment_id).provider, refund.errand.task)
         attempt = refund.errand.attempt(refund.refund_id)
         command = ReportRefund(refund.payment_id, refund.refund_id, report, attempt)
-        reported = await ask(self._committer, command, request_id=self._new_id(), actor=ACTOR)
+        reported = await self._ask(command)
         if reported.is_refused:
             log.error("what a provider told is refused", refund_id=refund.refund_id, told=report)
         # A provider that keeps no id of ours may have told of an equal one, which another call reported.
@@ -243,12 +250,22 @@ class PaymentDriver:
         self._warn_of(outcome.report, payment.provider, payment.errand.task)
         attempt = payment.errand.attempt(payment.payment_id)
         command = ReportPayment(payment.payment_id, outcome.report, attempt)
-        reported = await ask(self._committer, command, request_id=self._new_id(), actor=ACTOR)
+        reported = await self._ask(command)
         if reported.is_refused:
             log.error(
                 "what a provider told is refused", payment_id=payment.payment_id, told=outcome.report
             )
         return Driven(reported.decided or payment, outcome.handover, reported.token)
+
+    async def _ask(self, command: Command[AnswerT]) -> Asked[AnswerT]:
+        """As `ask`: a command of our own, under an id that nobody else has."""
+        return await ask(
+            self._committer,
+            command,
+            request_id=self._new_id(),
+            actor=ACTOR,
+            patience=self._patience,
+        )
 
     def _warn_of(self, report: Report, provider: str, task: Task) -> None:
         """Says now and then that a provider does not do what it is asked for, and its word for why."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from command_service.checkout.payment_driver import PaymentDriver
 from command_service.errors import Failure, Internal
-from command_service.lone_worker import LoneWorker, WorkerLock, WorkerSession
+from command_service.lone_worker import PATIENCE, LoneWorker, Patience, WorkerLock, WorkerSession
 from command_service.outage import Outage
 
 PAUSE_SECONDS = 0.1
@@ -27,12 +27,10 @@ customers who wait. At half a second a call they are 40 answers a second, of thi
 ADVANCED_AT_ONCE_MAX = 100
 """Orders whose next steps are decided together: half a batch of the committer."""
 
-REST_SECONDS = 60.0
-"""How long an order that hit a mistake of ours is left alone, unless the log tells of it."""
-
 REST_OF_PASSING_SECONDS = 0.25
-"""Likewise one that failed for want of a database or of room: what holds it up may hold up others.
-Short, for its call is to be made within a second of healthy service."""
+"""How long an order is left alone that failed for want of a database or of room: what holds it up may
+hold up others. Short, for its call is to be made within a second of healthy service. One that hit a
+mistake of ours rests for longer, unless the log tells of it."""
 
 FAILED_COUNT_MAX = EVENT_COUNT_MAX
 """Orders that are remembered to be tried again: all that one round's part of the log can tell of."""
@@ -66,8 +64,9 @@ class Lookout(WorkerSession, Protocol):
 class PaymentWorker:
     """Finds orders with next steps, and calls that nobody makes."""
 
-    def __init__(self, lookout: Lookout, driver: PaymentDriver) -> None:
+    def __init__(self, lookout: Lookout, driver: PaymentDriver, patience: Patience = PATIENCE) -> None:
         self._driver = driver
+        self._patience = patience
         self._told_through: int | None = None
         self._rest_until: dict[str, float] = {}
         """Orders that failed, which the log need not tell of again, by the loop's time."""
@@ -132,5 +131,5 @@ class PaymentWorker:
             raise error
         self._outage.failed(error)
         is_passing = isinstance(error, Failure) and not isinstance(error, Internal)
-        rest_seconds = REST_OF_PASSING_SECONDS if is_passing else REST_SECONDS
+        rest_seconds = REST_OF_PASSING_SECONDS if is_passing else self._patience.rest_seconds
         self._rest_until[order_id] = asyncio.get_running_loop().time() + rest_seconds

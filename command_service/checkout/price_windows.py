@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from command_service.committer import Committer
 from command_service.errors import Failure
-from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.lone_worker import PATIENCE, LoneWorker, Patience, WorkerLock, submit
 from command_service.pipeline import Statement
 from command_service.pricing.commands import ApplyPriceWindow, ApplyPromotionWindow
 from command_service.pricing.tables import DUE_PRICE_LISTS, DUE_PROMOTIONS, PRICE_LIST_SKUS
@@ -48,9 +48,14 @@ class PriceWindowWorker:
     """Finds windows that opened or closed and has them shown; one process at a time does."""
 
     def __init__(
-        self, database_url: str, committer: Committer, timeouts: Timeouts | None = None
+        self,
+        database_url: str,
+        committer: Committer,
+        timeouts: Timeouts | None = None,
+        patience: Patience = PATIENCE,
     ) -> None:
         self._committer = committer
+        self._patience = patience
         self._places: dict[str, Place] = {}
         """Of lists that took longer than a round, by id."""
         session = Session(database_url, "shopkeeper price windows", timeouts)
@@ -116,4 +121,6 @@ class PriceWindowWorker:
     async def _submit(self, command: ApplyPriceWindow | ApplyPromotionWindow) -> object:
         # A new id each time: a window may open and close with the same version of its list, and the
         # command finds out by itself whether there is anything to do.
-        return await submit(self._committer, command, request_id=uuid4(), actor=ACTOR)
+        return await submit(
+            self._committer, command, request_id=uuid4(), actor=ACTOR, patience=self._patience
+        )

@@ -74,7 +74,9 @@ class PayPalProvider:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self.calls = Calls(Breaker(monotonic), settings.limits, chance)
+        limits = settings.limits
+        breaker = Breaker(monotonic, open_seconds=limits.breaker_open_seconds)
+        self.calls = Calls(breaker, limits, chance)
         self._transport = PayPalTransport(settings, monotonic)
         self._certificates = Certificates(settings, self._transport.http)
 

@@ -81,7 +81,9 @@ class StripeProvider:
     ) -> None:
         stripe.enable_telemetry = False  # it would write into the home directory
         self._settings = settings
-        self.calls = Calls(Breaker(monotonic), settings.limits, chance)
+        limits = settings.limits
+        breaker = Breaker(monotonic, open_seconds=limits.breaker_open_seconds)
+        self.calls = Calls(breaker, limits, chance)
         self._transport = StripeTransport(settings.limits.attempt_seconds_max)
         client = stripe.StripeClient(
             settings.api_key,

@@ -62,7 +62,9 @@ class SumUpProvider:
         now: Callable[[], datetime],
     ) -> None:
         self._settings = settings
-        self.calls = Calls(Breaker(monotonic), settings.limits, chance)
+        limits = settings.limits
+        breaker = Breaker(monotonic, open_seconds=limits.breaker_open_seconds)
+        self.calls = Calls(breaker, limits, chance)
         self._transport = SumUpTransport(settings, self.calls)
         self._checkouts = Checkouts(self._transport, settings)
         self._readers = Readers(self._transport, settings, now)

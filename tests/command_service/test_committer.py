@@ -388,10 +388,9 @@ async def test_a_row_that_is_locked_from_outside_fails_only_the_commands_that_ne
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(lock_seconds_max=0.2))
-    monkeypatch.setattr("command_service.committer.SORTING_SECONDS_MAX", 60)
     sizes = sizes_of_batches(monkeypatch)
     names = ["held" if n in (3, 13) else f"n{n}" for n in range(20)]
-    async with committing(counters) as committer:
+    async with committing(counters, Limits(sorting_seconds_max=60)) as committer:
         items = [submission(Count(name)) for name in names]
         async with held_from_outside(counters, "held"):
             answers = await asyncio.gather(*(answer_of(committer, item) for item in items))
@@ -410,10 +409,11 @@ async def test_a_lock_from_outside_that_is_met_again_and_again_holds_the_others_
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(lock_seconds_max=0.2))
-    monkeypatch.setattr("command_service.committer.SORTING_SECONDS_MAX", 60)
-    monkeypatch.setattr("command_service.committer.WARY_SECONDS", 60)
     sizes = sizes_of_batches(monkeypatch)
-    async with committing(counters) as committer, held_from_outside(counters, "held"):
+    async with (
+        committing(counters, Limits(sorting_seconds_max=60, wary_seconds=60)) as committer,
+        held_from_outside(counters, "held"),
+    ):
         for value in (b"1", b"2", b"3"):
             commands = [submission(Count(name)) for name in ("a", "held", "b")]
             a, held, b = await asyncio.gather(*(answer_of(committer, item) for item in commands))
@@ -427,9 +427,11 @@ async def test_to_find_out_whom_a_lock_concerns_does_not_hold_up_the_others_for_
     counters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("command_service.session.TIMEOUTS", Timeouts(lock_seconds_max=0.2))
-    monkeypatch.setattr("command_service.committer.SORTING_SECONDS_MAX", 0)
     sizes = sizes_of_batches(monkeypatch)
-    async with committing(counters) as committer, held_from_outside(counters, "held"):
+    async with (
+        committing(counters, Limits(sorting_seconds_max=0)) as committer,
+        held_from_outside(counters, "held"),
+    ):
         commands = [submission(Count(name)) for name in ("a", "held", "b")]
         answers = await asyncio.gather(*(answer_of(committer, item) for item in commands))
         assert (await committer.submit(submission(Count("a")))).body == b"1"

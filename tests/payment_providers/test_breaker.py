@@ -51,6 +51,15 @@ def state_of(breaker: Breaker) -> BreakerState:
     return breaker.state
 
 
+def test_it_rests_as_long_as_is_set(clock: Clock) -> None:
+    breaker = Breaker(clock, open_seconds=0.5)
+    fail(breaker)
+    clock.seconds += 0.25
+    assert state_of(breaker) is BreakerState.OPEN
+    clock.seconds += 0.25
+    assert state_of(breaker) is BreakerState.HALF_OPEN
+
+
 def test_it_opens_with_the_fifth_failure_in_a_row(breaker: Breaker) -> None:
     fail(breaker, FAILURE_COUNT_MAX - 1)
     assert state_of(breaker) is BreakerState.CLOSED

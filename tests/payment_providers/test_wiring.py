@@ -9,6 +9,8 @@ from payment_providers.paypal.provider import PayPalProvider
 from payment_providers.paypal.settings import CERTIFICATE_NAME, CERTIFICATE_URLS
 from payment_providers.port import Flow, PaymentProvider
 from payment_providers.stripe.environment import StripeEnvironment
+from payment_providers.stripe.provider import StripeProvider
+from payment_providers.sumup.provider import SumUpProvider
 from payment_providers.wiring import ProviderSettings, providers_of
 from serving.process import reason_of
 
@@ -92,6 +94,17 @@ async def test_the_newline_that_ends_a_file_of_a_secret_is_no_part_of_it(
     [settings] = [each for each in ProviderSettings().environments if each.is_at_work]
     assert isinstance(settings, StripeEnvironment)
     assert settings.stripe_api_key.get_secret_value() == "sk_test_1"
+
+
+async def test_timeouts_are_those_of_all_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = {"PROVIDER_ATTEMPT_SECONDS_MAX": "0.05", "PROVIDER_BREAKER_SECONDS": "0.004"}
+    providers = await at_work(monkeypatch, **STRIPE, **SUMUP, **PAYPAL, **waits)
+    for settings in ProviderSettings().environments:
+        limits = settings.limits
+        assert (limits.attempt_seconds_max, limits.breaker_open_seconds) == (0.05, 0.004)
+    for provider in providers.values():
+        assert isinstance(provider, StripeProvider | SumUpProvider | PayPalProvider)
+        assert provider.calls.breaker._open_seconds == 0.004
 
 
 async def test_each_says_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from command_service.committer import Committer, Lane, Limits
 from command_service.errors import Internal
 from command_service.inventory.domain import Demand
 from command_service.inventory.reservation_commands import ReserveStock
-from command_service.lone_worker import LoneWorker, WorkerLock, submit
+from command_service.lone_worker import LoneWorker, Patience, WorkerLock, submit
 from command_service.ordering.domain import OrderState
 from command_service.pipeline import Row, Statement
 from command_service.postgresql import PostgresqlUnitOfWork
@@ -371,13 +371,13 @@ class ClockGoneBack(Committer):
 
 
 async def test_what_a_clock_gone_back_refused_to_expire_is_expired_later(
-    shop: CarryOut, committer: Committer, database_url: str, monkeypatch: pytest.MonkeyPatch
+    shop: CarryOut, committer: Committer, database_url: str
 ) -> None:
     """A refusal is kept for a week: whoever asked again under its id would hear it again."""
-    monkeypatch.setattr("command_service.checkout.expiry.REST_SECONDS", 0.1)
     await place(shop, "c1", hold=SOON, sku1=3)
     refusing = ClockGoneBack(committer)
-    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), refusing)):
+    patience = Patience(rest_seconds=0.1)
+    async with working(ExpiryWorker(ExpiryLookout(database_url, "expiry"), refusing, patience)):
         await eventually(lambda: is_expired(shop))
     assert len(refusing.asked) == 2
     assert await counters(shop, "sku1") == (100, 0, 0)

@@ -13,6 +13,7 @@ from command_service.checkout.payment_worker import Lookout, PaymentWorker, Stre
 from command_service.committer import Committer
 from command_service.database_failures import ConnectionLost
 from command_service.errors import DatabaseUnavailable, Internal, PaymentProviderUnavailable, QueueFull
+from command_service.lone_worker import PATIENCE, Patience
 from command_service.payment.gateway import Gateway
 from tests.command_service.checkout.paid_shop import just_now
 from tests.command_service.payment.tellings import new_payment
@@ -67,9 +68,11 @@ class Log:
 class Round:
     """A worker's rounds, and what they came to."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience = PATIENCE) -> None:
         self.driver, self.log = Driver(), Log()
-        self._worker = PaymentWorker(cast("Lookout", self.log), cast("PaymentDriver", self.driver))
+        self._worker = PaymentWorker(
+            cast("Lookout", self.log), cast("PaymentDriver", self.driver), patience
+        )
 
     async def __call__(self) -> list[str]:
         """Who is advanced in it."""
@@ -97,11 +100,8 @@ async def test_an_order_that_fails_keeps_none_waiting_and_is_tried_again_without
     assert look.log.looked_at_all_count == 1
 
 
-async def test_an_order_that_hit_a_mistake_of_ours_is_tried_again_after_a_long_rest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(payment_worker, "REST_SECONDS", 0.0)
-    look = Round()
+async def test_an_order_that_hit_a_mistake_of_ours_is_tried_again_after_the_rest_that_is_set() -> None:
+    look = Round(Patience(rest_seconds=0.0))
     look.driver.errors = {"o007": Internal(error_id="e1"), "o008": KeyError("bug")}
     await look()
     assert await look() == ["o007", "o008"]
