@@ -18,6 +18,16 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+DIGEST_SHOWN = 12
+"""Characters of it, where people read."""
+
+
+def span_told(begin_seconds: float, end_seconds: float | None, *, since: float) -> str:
+    """From when until when, counted from that Unix time on; always of one width."""
+    end = "..." if end_seconds is None else f"{end_seconds - since:.3f}"
+    return f"{begin_seconds - since:9.3f} -{end:>9}"
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One call of one client.
@@ -54,13 +64,24 @@ class Operation:
 
     def as_json(self) -> str:
         """One line."""
-        told = {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", {})}
-        return json.dumps(told, default=str)
+        return json.dumps(self.as_told(), default=str)
+
+    def as_told(self) -> dict[str, Any]:
+        """Its facts by name, without those that are empty."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value not in ("", {})}
 
     def __str__(self) -> str:
-        end = "          ..." if self.end_seconds is None else f"{self.end_seconds:.3f}"
+        return self.told_since(0.0)
+
+    def told_since(self, begun_seconds: float) -> str:
+        """One line, its times counted from that Unix time on."""
+        span = span_told(self.begin_seconds, self.end_seconds, since=begun_seconds)
+        return f"{span} {self.facts_told()}"
+
+    def facts_told(self) -> str:
+        """What it is without its times."""
         came = self.outcome if not self.reason else f"{self.outcome} {self.reason}"
-        parts = [f"{self.begin_seconds:.3f}-{end}", self.actor, self.door, self.method, str(came)]
+        parts = [self.actor, self.door, self.method, str(came)]
         parts += [f"{name}={value}" for name, value in self._named().items() if value]
         return " ".join(parts)
 
@@ -71,6 +92,8 @@ class Operation:
             "fresh_as": self.fresh_as,
             "asked": dict(self.asked),
             "told": dict(self.told),
+            "units": dict(self.units),
+            "bytes": self.digest[:DIGEST_SHOWN],
         }
 
 
@@ -93,12 +116,31 @@ class Pulse(NamedTuple):
     is_well: bool
 
 
-PULSE = "pulse"
-"""What a line of a pulse begins with."""
+class Struck(NamedTuple):
+    """A fault that struck, in Unix time. end_seconds: when it was healed, None before.
+
+    is_met: whether it hit anybody; taken for granted before its end.
+    """
+
+    fault: str
+    begin_seconds: float
+    end_seconds: float | None = None
+    is_met: bool = True
+
+
+class Beginning(NamedTuple):
+    """Of a run. minutes: that it was to last. begun_seconds: Unix time."""
+
+    seed: int = 0
+    minutes: float = 0.0
+    begun_seconds: float = 0.0
 
 
 class History:
-    """Grows while clients call; each operation is written to a file as it ends, and each pulse."""
+    """Grows while clients call; each operation is written to a file as it ends, and each pulse.
+
+    A fault is written as it strikes, and again as it is healed.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -106,6 +148,10 @@ class History:
         self._under_way: dict[int, Operation] = {}
         self.ended: list[Operation] = []
         self.pulses: list[Pulse] = []
+
+    def open(self, *, seed: int, minutes: float) -> None:
+        """Notes what run this is, and that it begins now."""
+        self._write("run", Beginning(seed, minutes, time.time()))
 
     def begin(self, operation: Operation) -> Operation:
         """Numbers and times a call that is about to be made."""
@@ -125,7 +171,17 @@ class History:
     def beat(self, pulse: Pulse) -> None:
         """Notes how the services were."""
         self.pulses.append(pulse)
-        self._file.write(f"{json.dumps({PULSE: pulse})}\n")
+        self._write("pulse", pulse)
+
+    def strike(self, fault: str) -> Struck:
+        """Notes a fault that strikes now."""
+        struck = Struck(fault, time.time())
+        self._write("fault", struck)
+        return struck
+
+    def heal(self, struck: Struck, *, is_met: bool) -> None:
+        """Notes its end."""
+        self._write("fault", struck._replace(end_seconds=time.time(), is_met=is_met))
 
     def mark(self) -> int:
         """This moment, for `as_of`."""
@@ -140,16 +196,40 @@ class History:
         """Has the file hold everything that has ended."""
         self._file.flush()
 
-
-def read(path: Path) -> list[Operation]:
-    """The operations of a file that a run has written."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [operation_of(line) for line in lines if not line.startswith(f'{{"{PULSE}"')]
+    def _write(self, name: str, told: tuple[Any, ...]) -> None:
+        self._file.write(f"{json.dumps({name: told})}\n")
 
 
-def operation_of(line: str) -> Operation:
-    """One line of it."""
-    told = json.loads(line)
+@dataclass(slots=True)
+class Record:
+    """What a run has written. operations: in the order of their ends."""
+
+    beginning: Beginning = field(default_factory=Beginning)
+    operations: list[Operation] = field(default_factory=list)
+    pulses: list[Pulse] = field(default_factory=list)
+    faults: list[Struck] = field(default_factory=list)
+
+
+def read(path: Path) -> Record:
+    """All of a file that a run has written."""
+    record, faults = Record(), dict[tuple[str, float], Struck]()
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            match json.loads(line):
+                case {"run": told}:
+                    record.beginning = Beginning(*told)
+                case {"pulse": told}:
+                    record.pulses.append(Pulse(*told))
+                case {"fault": [fault, begin_seconds, *rest]}:
+                    faults[fault, begin_seconds] = Struck(fault, begin_seconds, *rest)
+                case told:
+                    record.operations.append(operation_of(told))
+    record.faults = list(faults.values())
+    return record
+
+
+def operation_of(told: Mapping[str, Any]) -> Operation:
+    """An operation from its JSON."""
     return Operation(**{**told, "outcome": Outcome(told["outcome"])})
 
 

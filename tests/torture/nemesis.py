@@ -75,11 +75,14 @@ class Nemesis:
         async with fault.exclusively(self._whole.shop):
             self.active.add(str(fault))
             self._on_fault(f"{fault}, {seconds:.1f} s")
+            struck = self._history.strike(str(fault))
             await fault.begin(self._whole)
             await asyncio.sleep(seconds)
             await fault.heal(self._whole)
             self.active.discard(str(fault))
-            if fault.has_bitten(self._whole, self._history):
+            is_met = fault.has_bitten(self._whole, self._history)
+            self._history.heal(struck, is_met=is_met)
+            if is_met:
                 self.counts[fault.kind] += 1
             else:
                 self.missed[fault.kind] += 1

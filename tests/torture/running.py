@@ -366,6 +366,7 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
         StripeTill(whole.provider, whole.shop.provider_url) as till,
     ):
         tell(f"disk: {type(whole.disk).__name__}")
+        history.open(seed=seed, minutes=seconds / 60)
         run = Run(whole, till, history, seed, tell)
         try:
             await run.torture(seconds)

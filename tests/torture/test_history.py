@@ -14,7 +14,33 @@ def test_operations_are_read_as_they_were_written(tmp_path: Path) -> None:
     ended = history.end(begun, outcome=Outcome.OK, told={"order_id": "o"}, units={"cup": -1})
     path = tmp_path / "history.jsonl"
     path.write_text(file.getvalue())
-    assert read(path) == [ended]
+    assert read(path).operations == [ended]
+    assert read(path).pulses == [Pulse(1.0, 1.25, is_well=True)]
+
+
+def test_faults_stand_with_their_times_between_the_operations(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    with path.open("w") as file:
+        history = History(file)
+        history.open(seed=7, minutes=0.5)
+        missed = history.strike("lose commit command_service#0 postgres")
+        history.end(history.begin(Operation(0, "buyer 0", "door", "PlaceOrder")))
+        lasting = history.strike("pause valkey")
+        history.heal(missed, is_met=False)
+    record = read(path)
+    assert record.beginning[:2] == (7, 0.5)
+    [healed, left] = record.faults
+    [operation] = record.operations
+    assert healed == missed._replace(end_seconds=healed.end_seconds, is_met=False)
+    assert left == lasting
+    assert healed.end_seconds is not None
+    assert (
+        record.beginning.begun_seconds
+        <= healed.begin_seconds
+        <= operation.begin_seconds
+        <= left.begin_seconds
+        <= healed.end_seconds
+    )
 
 
 def test_what_ended_after_a_mark_is_still_under_way() -> None:

@@ -7,7 +7,7 @@ from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.sandboxes.stripe.server import StripeSandbox
 from tests.torture.disk import LimitedDisk
 from tests.torture.faults import CrashPostgres, Fault, Kill
-from tests.torture.history import History
+from tests.torture.history import History, read
 from tests.torture.nemesis import Nemesis, Planned, schedule
 from tests.torture.shop import Shop, WholeShop
 
@@ -58,11 +58,20 @@ async def test_only_what_hit_somebody_counts(tmp_path: Path) -> None:
     postgres, valkey = EmbeddedPostgres(tmp_path / "postgres"), EmbeddedValkey(tmp_path / "valkey")
     shop = Shop(postgres, valkey, "", tmp_path, "", {})
     told: list[str] = []
+    file = StringIO()
     whole = WholeShop(shop, LimitedDisk(tmp_path), StripeSandbox())
-    nemesis = Nemesis(whole, History(StringIO()), told.append)
+    nemesis = Nemesis(whole, History(file), told.append)
     await nemesis.strike(
         [Planned(0.0, 0.0, Rumour, each) for each in ("believer", "doubter", "doubter")]
     )
     assert nemesis.counts == {"rumour": 1}
     assert nemesis.missed == {"rumour": 2}
     assert told.count("nobody met rumour doubter") == 2
+    path = tmp_path / "history.jsonl"
+    path.write_text(file.getvalue())
+    noted = [(each.fault, each.end_seconds is not None, each.is_met) for each in read(path).faults]
+    assert sorted(noted) == [
+        ("rumour believer", True, True),
+        ("rumour doubter", True, False),
+        ("rumour doubter", True, False),
+    ]
