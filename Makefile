@@ -81,8 +81,8 @@ storm: $(INSTALLED) ## 2,000 orders paid while calls fail and processes are kill
 	@$(BIN)/python -m tests.system.storm --orders $(or $(ORDERS),2000)
 
 .PHONY: torture
-torture: $(INSTALLED) ## everything fails while customers come and go, nothing may be lost: MINUTES (60) and SEED (0)
-	@$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),60) --seed $(or $(SEED),0)
+torture: $(INSTALLED) ## everything fails while customers come and go, nothing may be lost: MINUTES (60), SEED (0); JUDGE=folder
+	@$(BIN)/python -m tests.torture $(if $(JUDGE),--judge $(JUDGE),--minutes $(or $(MINUTES),60) --seed $(or $(SEED),0))
 
 .PHONY: simulate
 simulate: $(INSTALLED) ## SEEDS=n histories of races and faults on a clock of their own, ONLY=kind; SEED=n shows one again

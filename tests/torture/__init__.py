@@ -15,6 +15,9 @@ lost, doubled or told wrongly (safety). Then everything is healed, and everythin
     evidence.py   what the database and the provider say
     checker.py    history + evidence -> what was broken: pure; of queries in reads.py
     proof.py      what a run must have come by to prove anything
+    kept.py       what is kept of a run that broke a promise, to judge it again without servers
+    smallest.py   the smallest history that still shows a violation
+    showing.py    how people read it
     running.py    one run, from the first customer to the verdict
 """
 

@@ -327,7 +327,7 @@ class FillDisk(_OfPostgres):
     async def begin(self, whole: WholeShop) -> None:
         """Fills it."""
         # Where the size of files is limited it must have room to say so.
-        os.truncate(whole.shop.postgres.log_path, 0)
+        whole.set_log_aside()
         whole.disk.fill(whole.shop.postgres.pid)
         if self.target == "of log":
             await asyncio.to_thread(_use_up_log, whole)

@@ -192,10 +192,6 @@ class History:
         since = [dataclasses.replace(each, end_seconds=None, **_UNDECIDED) for each in self.ended[mark:]]
         return [*self.ended[:mark], *since, *self._under_way.values()]
 
-    def flush(self) -> None:
-        """Has the file hold everything that has ended."""
-        self._file.flush()
-
     def _write(self, name: str, told: tuple[Any, ...]) -> None:
         self._file.write(f"{json.dumps({name: told})}\n")
 

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import TextIO
 
 import psycopg
 
@@ -19,11 +18,11 @@ from ops.verify.invariants import check_invariants
 from tests.system.books import Books
 from tests.system.client import Client
 from tests.torture.calls import Caller, ClientFault
-from tests.torture.checker import check, healthy_seconds
-from tests.torture.evidence import read_evidence
+from tests.torture.checker import healthy_seconds
 from tests.torture.faults import FAULTS, NO_ROOM
 from tests.torture.heartbeat import PERIOD_SECONDS, Heartbeat
 from tests.torture.history import History
+from tests.torture.kept import HISTORY, Keeper
 from tests.torture.nemesis import Nemesis, schedule
 from tests.torture.proof import Sight, sight, unproven, untried
 from tests.torture.shop import COMMAND, Shop, WholeShop, open_shop
@@ -92,7 +91,7 @@ SELECT (SELECT count(*) FROM reservations WHERE state = 1 AND expire_time < now(
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run."""
+    """What came of a run. minutes: that were played, fewer than were wished where it broke off."""
 
     seed: int
     minutes: float
@@ -119,10 +118,18 @@ class Run:
     """One run over a shop that is open."""
 
     def __init__(
-        self, whole: WholeShop, till: StripeTill, history: History, seed: int, tell: Tell
+        self,
+        whole: WholeShop,
+        till: StripeTill,
+        history: History,
+        keeper: Keeper,
+        *,
+        seed: int,
+        tell: Tell,
     ) -> None:
         shop = self._shop = whole.shop
         self._history = history
+        self._keeper = keeper
         self._seed = seed
         self._tell = tell
         self._till = till
@@ -136,6 +143,7 @@ class Run:
         self.inspection_count = 0
         self.sight = Sight()
         self.violations: list[Violation] = []
+        self.is_whole = False
 
     async def torture(self, seconds: float) -> None:
         """Rounds of faults until time is up or something is broken; then peace, and the last word."""
@@ -145,11 +153,17 @@ class Run:
                 await self._round(number, seconds / round_count)
                 if self.violations:
                     return
-                if time.monotonic() - self._begun > seconds:
+                if self.seconds > seconds:
                     # To judge takes longer as the shop grows: that time counts as well.
                     break
+            self.is_whole = True
         await self._calm()
         await self._judge(self._till.money())
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._begun
 
     @property
     def faults(self) -> Counter[str]:
@@ -265,13 +279,9 @@ class Run:
 
     async def _judge(self, provider_money: dict[str, tuple[int, int]] | None = None) -> None:
         """Holds everything that is known now against everything that was promised."""
-        mark = self._history.mark()
-        evidence = await asyncio.to_thread(read_evidence, self._shop.database_url, provider_money)
-        operations = self._history.as_of(mark)
-        self.violations += await asyncio.to_thread(
-            check, operations, evidence, list(self._history.pulses)
-        )
-        self.sight = sight(evidence, self._history.pulses)
+        judged, broken = await self._keeper.judge(provider_money)
+        self.violations += broken
+        self.sight = sight(judged.evidence, judged.pulses)
         # Amid traffic a view may change at every look; at the end none does.
         found = await self._verify(is_final=provider_money is not None)
         if provider_money is None:
@@ -279,7 +289,7 @@ class Run:
             found = [each for each in found if "overdue" not in each.check]
         self.violations += found
         self.violations += complaints_of(self._shop)
-        self._say(f"judged {len(operations)} operations: {len(self.violations)} violations")
+        self._say(f"judged {len(judged.history)} operations: {len(self.violations)} violations")
 
     async def _verify(self, *, is_final: bool) -> list[Violation]:
         found = await verify(self._shop.database_url, self._shop.valkey.url, on_progress=lambda *_: None)
@@ -304,16 +314,13 @@ class Run:
             await asyncio.sleep(INSPECTION_PAUSE_SHARE * (time.monotonic() - begun))
 
     async def _look(self) -> None:
-        mark = self._history.mark()
-        evidence = await asyncio.to_thread(read_evidence, self._shop.database_url)
-        operations = self._history.as_of(mark)
-        found = await asyncio.to_thread(check, operations, evidence, list(self._history.pulses))
+        judged, found = await self._keeper.judge()
         rules = await check_invariants(self._shop.database_url, lambda *_: None)
         found += [_as_violation(each) for each in rules.violations if "overdue" not in each.check]
         self.violations += found
         self.inspection_count += 1
         if found:
-            self._say(f"inspection of {len(operations)} operations: {len(found)} violations")
+            self._say(f"inspection of {len(judged.history)} operations: {len(found)} violations")
 
     async def _report(self) -> None:
         while True:
@@ -323,7 +330,7 @@ class Run:
             self._say(f"{len(self._history.ended)} calls, {self.faults.total()} faults; now: {active}")
 
     def _say(self, text: str) -> None:
-        self._tell(f"[{time.monotonic() - self._begun:6.1f} s] {text}")
+        self._tell(f"[{self.seconds:6.1f} s] {text}")
 
 
 def is_away(error: psycopg.Error) -> bool:
@@ -358,16 +365,28 @@ async def _ended(task: asyncio.Task[None]) -> None:
         await task
 
 
-async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, tell: Tell) -> Result:
-    """A run on servers of its own, in `data_dir`. file: takes the history, a JSON object a line."""
-    history = History(file)
+def minutes_played(wished_seconds: float, seconds: float, *, is_whole: bool) -> float:
+    """How long a run was: as was wished, or where it broke off what it took till then. Two digits."""
+    return round((wished_seconds if is_whole else min(wished_seconds, seconds)) / 60, 2)
+
+
+async def torture(data_dir: Path, kept_dir: Path, *, seed: int, seconds: float, tell: Tell) -> Result:
+    """A run on servers of its own, in `data_dir`. kept_dir: what is to be known of it is there then."""
+    with (kept_dir / HISTORY).open("w", encoding="utf-8") as file:
+        return await _torture(data_dir, kept_dir, History(file), seed=seed, seconds=seconds, tell=tell)
+
+
+async def _torture(
+    data_dir: Path, kept_dir: Path, history: History, *, seed: int, seconds: float, tell: Tell
+) -> Result:
     async with (
-        open_shop(data_dir, seed=seed) as whole,
+        open_shop(data_dir, kept_dir, seed=seed) as whole,
         StripeTill(whole.provider, whole.shop.provider_url) as till,
     ):
         tell(f"disk: {type(whole.disk).__name__}")
+        keeper = Keeper(kept_dir, history, whole.shop.database_url)
         history.open(seed=seed, minutes=seconds / 60)
-        run = Run(whole, till, history, seed, tell)
+        run = Run(whole, till, history, keeper, seed=seed, tell=tell)
         try:
             await run.torture(seconds)
             if not run.violations:
@@ -380,16 +399,18 @@ async def torture(data_dir: Path, file: TextIO, *, seed: int, seconds: float, te
                 )
         except Exception:  # noqa: BLE001 told as what it is: nothing was proven
             run.violations.append(Violation("no verdict", traceback.format_exc()))
+        minutes = minutes_played(seconds, run.seconds, is_whole=run.is_whole)
     # Until its last process has drained.
     run.violations += complaints_of(whole.shop)
-    history.flush()
+    if run.violations:
+        keeper.keep_last()
     tell(str(run.sight))
     for kind in sorted(ClientFault):
         tell(f"{run.client_faults[kind]:6} {kind}")
     commands = {operation.request_id for operation in history.ended if operation.request_id}
     return Result(
         seed,
-        round(seconds / 60, 2),
+        minutes,
         run.faults,
         # All kinds, so that those that never came are told as well.
         Counter({**dict.fromkeys((kind.kind for kind in FAULTS), 0), **run.missed_faults}),

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlsplit
 
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -45,6 +47,8 @@ POSTGRES_SETTINGS = {
     # Few segments of the log in advance: where there is no room it shall soon need one.
     "min_wal_size": "32MB",
 }
+
+SERVICES_LOG, POSTGRES_LOG = "services.log", "postgres.log"
 
 PROVIDER_ATTEMPT_SECONDS = 1.0
 PROVIDER_WEBHOOKS = f"provider {WEBHOOKS}#0"
@@ -91,6 +95,8 @@ class Shop:
     deaths: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    services_log: TextIO | None = None
+    """Takes all that services say; None where nobody keeps it."""
 
     @property
     def doors(self) -> Doors:
@@ -107,7 +113,10 @@ class Shop:
         return [member for member in self.members.values() if member.service.module == module]
 
     def hear(self, line: LogLine) -> None:
-        """Keeps what only a mistake of ours can have caused."""
+        """Keeps what only a mistake of ours can have caused, and in the log all of it."""
+        if self.services_log is not None:
+            # By our clock: theirs are stepped.
+            self.services_log.write(f"{time.time():.3f} {line.source} {line.text}\n")
         told = error_in(line.text)
         if told is not None:
             self.errors.append(f"{line.source}: {told}")
@@ -176,6 +185,12 @@ class WholeShop:
     shop: Shop
     disk: Disk
     provider: StripeSandbox
+    kept_dir: Path | None = None
+    """Where what is said is kept."""
+
+    def set_log_aside(self) -> None:
+        """Empties PostgreSQL's log, having kept what stood there."""
+        keep_log(self.shop.postgres, self.kept_dir)
 
 
 @asynccontextmanager
@@ -195,12 +210,17 @@ async def services_of(shop: Shop, counts: Mapping[str, int]) -> AsyncIterator[No
 
 
 @asynccontextmanager
-async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop]:
-    """Starts everything on servers of its own and returns when it serves."""
+async def open_shop(data_dir: Path, kept_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop]:
+    """Starts everything on servers of its own and returns when it serves.
+
+    kept_dir: what services and PostgreSQL say is there at the end.
+    """
     async with AsyncExitStack() as stack:
+        services_log = stack.enter_context((kept_dir / SERVICES_LOG).open("w", encoding="utf-8"))
         disk = stack.enter_context(small_disk(data_dir / "disk"))
         postgres = postgres_on(disk, log_path=data_dir / "postgres.log")
         valkey = EmbeddedValkey(data_dir / "valkey")
+        stack.callback(keep_log, postgres, kept_dir)
         await _start(stack, postgres)
         await _start(stack, valkey)
         await asyncio.to_thread(migrate, postgres.url())
@@ -208,8 +228,17 @@ async def open_shop(data_dir: Path, *, seed: int = 0) -> AsyncIterator[WholeShop
         sandbox = StripeSandbox(_provider_settings(seed, webhooks))
         url = await stack.enter_async_context(sandbox.running())
         shop = Shop(postgres, valkey, postgres.url(), data_dir, url, SETTINGS, {webhooks.name: webhooks})
+        shop.services_log = services_log
         await stack.enter_async_context(services_of(shop, COUNTS))
-        yield WholeShop(shop, disk, sandbox)
+        yield WholeShop(shop, disk, sandbox, kept_dir)
+
+
+def keep_log(postgres: EmbeddedPostgres, kept_dir: Path | None) -> None:
+    """Moves what the server has said so far to what is kept of it; it writes on from the beginning."""
+    if kept_dir is not None:
+        with (kept_dir / POSTGRES_LOG).open("ab") as kept:
+            kept.write(postgres.log_path.read_bytes())
+    os.truncate(postgres.log_path, 0)
 
 
 def postgres_on(disk: Disk, *, log_path: Path) -> EmbeddedPostgres:
