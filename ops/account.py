@@ -4,6 +4,7 @@ PostgreSQL refuses to run as root. Started by root, it runs as `nobody`, who can
 root's home nor a folder made by mkdtemp.
 """
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -11,7 +12,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +20,10 @@ from pathlib import Path
 
 # Nothing of the caller's environment may change how a server behaves (PGDATA, LC_*, TZ).
 ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+
+DATA_DIR_PREFIX = "shopkeeper-"
+IN_USE = ".in-use"
+"""A file that whoever uses the directory keeps locked."""
 
 
 class NoPlaceToRun(Exception):
@@ -78,12 +83,56 @@ def make_passable(path: Path) -> None:
 
 @contextmanager
 def temporary_data_dir(root: Path | None = None) -> Iterator[Path]:
-    """A directory for servers that is gone with them; stop them first. root: where it is made."""
-    with tempfile.TemporaryDirectory(prefix="shopkeeper-", dir=root or temporary_root()) as name:
-        path = Path(name)
-        # Others may pass through, which `nobody` must; what is inside is closed to them.
-        path.chmod(0o711)
+    """A directory for servers that is gone with them; stop them first. root: where it is made.
+
+    A process that is killed leaves its own behind; the next one to make one there takes it away.
+    """
+    place = root or temporary_root()
+    _remove_abandoned(place)
+    directory = tempfile.TemporaryDirectory(prefix=DATA_DIR_PREFIX, dir=place)
+    path = Path(directory.name)
+    # Others may pass through, which `nobody` must; what is inside is closed to them.
+    path.chmod(0o711)
+    # Locked until the directory is gone: or else another might take it for abandoned meanwhile.
+    with (path / f"{IN_USE}.new").open("w") as lock, directory:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Nor is it there before it is locked.
+        (path / f"{IN_USE}.new").rename(path / IN_USE)
         yield path
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Removes the directories of processes that have died, whose locks the kernel has let go."""
+    for path in place.glob(f"{DATA_DIR_PREFIX}*"):
+        try:
+            if path.lstat().st_uid != os.geteuid():
+                continue
+            lock = os.open(path / IN_USE, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            # It is gone by now, or was never one of ours.
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            # A server that is still on its way down may write meanwhile: what stays, the next one takes,
+            # as the lock is the last to go. If nothing is there, another was faster.
+            with suppress(FileNotFoundError):
+                _remove_all_but(path, IN_USE)
+        finally:
+            os.close(lock)
+
+
+def _remove_all_but(folder: Path, name: str) -> None:
+    """Empties a folder, and removes it and that file in it if nothing else is left."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != name:
+            path.unlink(missing_ok=True)
+    if [path.name for path in folder.iterdir()] == [name]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
