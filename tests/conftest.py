@@ -19,6 +19,7 @@ from psycopg.sql import SQL, Identifier
 from ops.account import temporary_data_dir, unprivileged
 from ops.embedded import EmbeddedPostgres, EmbeddedValkey
 from ops.migrate import migrate
+from tests.invariants import require_unbroken
 
 WORKERS_MAX = 16
 SYSTEM = Path(__file__).parent / "system"
@@ -89,10 +90,13 @@ def migrated_template(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
-    """A fresh, migrated, empty database of the test's own."""
+def database_url(
+    request: pytest.FixtureRequest, postgres: EmbeddedPostgres, migrated_template: str
+) -> Iterator[str]:
+    """A fresh, migrated, empty database of the test's own, whose invariants hold when it is over."""
     with fresh_database(postgres, migrated_template) as url:
         yield url
+        require_unbroken(url, request.node)
 
 
 @contextmanager
@@ -100,9 +104,11 @@ def fresh_database(postgres: EmbeddedPostgres, migrated_template: str) -> Iterat
     """A migrated, empty database until the block ends."""
     name = f"test_{uuid4().hex}"
     execute(postgres, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, migrated_template)
-    yield postgres.url(name)
-    # FORCE: what a test left connected must not keep its database.
-    execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
+    try:
+        yield postgres.url(name)
+    finally:
+        # FORCE: what a test left connected must not keep its database.
+        execute(postgres, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ async def test_an_order_is_found_by_its_payments_and_refunds(
     assert await found(history, payment_reference="PI_1") == []
 
 
+@pytest.mark.breaks_invariants("inv_money_events")
 async def test_an_order_is_found_by_what_its_provider_has_told(
     database_url: str, history: History
 ) -> None:

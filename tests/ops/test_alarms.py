@@ -22,6 +22,9 @@ from tests.history_service.stored_books import (
 from tests.history_service.stored_shop import FULFILLED, Line
 from tests.ops.command_line import DONE, REFUSED, run
 
+# An alarm is for what commands do not leave behind: here it is written row by row.
+pytestmark = pytest.mark.breaks_invariants
+
 
 class Books(StoredBooks):
     """With orders that have rested, and what the alarms say of them."""

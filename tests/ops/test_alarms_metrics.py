@@ -44,6 +44,7 @@ def told(registry: CollectorRegistry) -> dict[str, float]:
     }
 
 
+@pytest.mark.breaks_invariants
 async def test_every_alarm_is_counted_now_and_then_and_forgotten_when_nobody_looks(
     session: Session, database_url: str
 ) -> None:

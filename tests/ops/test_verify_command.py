@@ -33,6 +33,7 @@ def rule_count(database_url: str) -> int:
     return int(row[0])
 
 
+@pytest.mark.breaks_invariants("inv_stock_ledger")
 def test_what_is_wrong_is_listed_by_check_with_its_subject(database_url: str, tmp_path: Path) -> None:
     with StoredShop(database_url) as shop:
         shop.move("MUG", on_hand=10)

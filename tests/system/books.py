@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from tests.eventually import eventually
+from tests.invariants import broken_invariants
 from tests.sandboxes.deliveries import Deliveries
 
 PATIENCE_SECONDS = 60.0
@@ -99,18 +100,11 @@ class Books:
             unknown=self.number("SELECT count(*) FROM payments WHERE state = 10")
             + self.number("SELECT count(*) FROM refunds WHERE state = 5"),
             failed_refunds=self.number("SELECT count(*) FROM refunds WHERE state = 4"),
-            broken_invariants=self.broken_invariants(),
+            broken_invariants=broken_invariants(self.database_url),
             orders_by_state=dict(
                 self.rows("SELECT state::text, count(*) FROM orders GROUP BY 1 ORDER BY 1")
             ),
         )
-
-    def broken_invariants(self) -> dict[str, list[Any]]:
-        """What every inv_* view returns, where it returns anything."""
-        views = self.rows("SELECT viewname FROM pg_views WHERE starts_with(viewname, 'inv_')")
-        assert views, "the invariants are views of the database"
-        broken = {name: self.rows(f"SELECT * FROM {name} LIMIT 5") for (name,) in views}
-        return {name: rows for name, rows in broken.items() if rows}
 
     def rest(self) -> None:
         """An hour passes in which nothing happens to any money."""

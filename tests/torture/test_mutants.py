@@ -69,6 +69,7 @@ def servers(
     return postgres, valkey, database_url
 
 
+@pytest.mark.breaks_invariants
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.mutant.name)
 async def test_a_mistake_is_seen(case: Case, servers: Servers, tmp_path: Path) -> None:
     async with staged(*servers, tmp_path, counts=case.counts, mutant=case.mutant) as stage:

@@ -13,7 +13,6 @@ from command_service.inventory.movements import StockRow
 from command_service.money import Money
 from command_service.ordering.domain import ORDER, Order, PaymentMode
 from command_service.ordering.order_numbers import order_number
-from command_service.pipeline import Row
 from command_service.world import Command, Decision, Touch, World
 from tests.command_service.checkout.shop_in_memory import add, create
 from tests.command_service.checkout.shop_on_postgresql import open_shop
@@ -98,13 +97,3 @@ async def counters(carry_out: CarryOut, sku_id: str, location_id: str = "main") 
         location_id,
     )
     return row
-
-
-async def broken_invariants(carry_out: CarryOut) -> dict[str, list[Row]]:
-    """The rows of every invariant that does not hold, by the name of its view."""
-    views = await carry_out.fetch(
-        "SELECT viewname FROM pg_views WHERE starts_with(viewname, 'inv_') ORDER BY viewname"
-    )
-    assert views
-    broken = {view: await carry_out.fetch(f"SELECT * FROM {view}") for (view,) in views}
-    return {view: rows for view, rows in broken.items() if rows}

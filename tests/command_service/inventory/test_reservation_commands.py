@@ -288,6 +288,7 @@ async def test_extending_prolongs_and_never_shortens(carry_out: CarryOut) -> Non
     assert await stored(carry_out) == unchanged
 
 
+@pytest.mark.breaks_invariants("inv_order_reservation_lines", "inv_order_reservations")
 @pytest.mark.parametrize("command", EVERY_CHANGE, ids=lambda command: type(command).__name__)
 async def test_a_reservation_that_an_order_owns_is_left_to_the_order(
     carry_out: CarryOut, command: Command[Reservation]

@@ -8,6 +8,8 @@ import pytest
 
 from tests.history_service.stored_shop import FULFILLED, PAID, Line, StoredShop
 
+pytestmark = pytest.mark.breaks_invariants
+
 
 class Break(NamedTuple):
     """How one rule is broken, and the first columns of the rows that its view then returns.

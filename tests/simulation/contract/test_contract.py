@@ -48,6 +48,9 @@ from tests.simulation.contract.pair import (
     work,
 )
 
+# What is played here are rows that wait for each other, not orders with all that belongs to them.
+pytestmark = pytest.mark.breaks_invariants
+
 MAIN = LOCATION.changed("main", Location("main", "Main", 0, True))
 RETAIL = PriceList("retail", "Retail", "GBP", "", 0, True, None, None, False, version=1)
 
