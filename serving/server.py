@@ -8,8 +8,8 @@ from typing import Any, Protocol, cast
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from serving.draining import REFUSING_SHARE, Gate
@@ -24,6 +24,8 @@ DRAIN_SECONDS_MAX = 10.0
 before, below the 30 s that orchestrators usually grant."""
 
 METRICS_HOST = "127.0.0.1"
+
+HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 GARBAGE_THRESHOLDS = (10_000, 20, 20)
 """Python's own are for small programs: with 64 calls in flight it would look through all that they
@@ -87,8 +89,11 @@ class GrpcServer:
         self._gate = Gate(refusing_seconds_max=drain_seconds_max * REFUSING_SHARE)
         self._server = grpc.aio.server(options=_OPTIONS)
         register(cast("grpc.aio.Server", Furnishing(self._server, self._gate)))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._add_reflection()
+        self._add(HEALTH, self._health.handlers())
+        reflected = Reflection((*full_names, HEALTH, reflection.SERVICE_NAME), self._onlookers)
+        # v1 is the same on the wire as v1alpha, which is all that grpcio-reflection ships.
+        for name in (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection"):
+            self._add(name, reflected.handlers())
         self.port = self._listen(address)
 
     def _listen(self, address: str) -> int:
@@ -97,22 +102,9 @@ class GrpcServer:
         except RuntimeError as error:
             raise CannotServe(f"cannot listen on {address}: no such address, or it is in use") from error
 
-    def _add_reflection(self) -> None:
-        names = (
-            *self._full_names,
-            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-            reflection.SERVICE_NAME,
-        )
-        servicer = Reflection(names, self._onlookers)
-        # v1 is the same on the wire as v1alpha, which is all that grpcio-reflection ships.
-        handler = grpc.stream_stream_rpc_method_handler(
-            servicer.answer,
-            reflection_pb2.ServerReflectionRequest.FromString,
-            reflection_pb2.ServerReflectionResponse.SerializeToString,
-        )
-        for name in (reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection"):
-            generic = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})
-            self._server.add_generic_rpc_handlers((generic,))
+    def _add(self, full_name: str, handlers: dict[str, Any]) -> None:
+        generic = grpc.method_handlers_generic_handler(full_name, handlers)
+        self._server.add_generic_rpc_handlers((generic,))
 
     async def start(self) -> None:
         """Listens and says SERVING."""

@@ -58,11 +58,12 @@ class GuineaPig:
     names: Names = field(default_factory=lambda: Names(()))
 
     def methods(self, module: str) -> list[MethodDescriptor]:
-        """Every method that a service itself tells of."""
+        """Every method that a service itself tells of, those of gRPC's own services too."""
         with grpc.insecure_channel(self.shop.deployment.address(module)) as channel:
             database = ProtoReflectionDescriptorDatabase(channel)
-            names = sorted(name for name in database.get_services() if name.startswith(OURS))
-            told = [DescriptorPool(database).FindServiceByName(name) for name in names]
+            told = [
+                DescriptorPool(database).FindServiceByName(n) for n in sorted(database.get_services())
+            ]
             return [method for service in told for method in service.methods]
 
     def tracebacks(self) -> list[str]:
@@ -92,12 +93,14 @@ class GuineaPig:
 
 
 def is_of_a_mistake(text: str) -> bool:
-    """Whether a log line tells what no client should be able to cause."""
+    """Whether a log line tells what no client should be able to cause, at whatever level."""
+    if "Traceback" in text:
+        return True
     try:
         entry = json.loads(text)
     except ValueError:
         # A library that writes to standard error by itself, or an interpreter on its way down.
-        return "Traceback" in text or "Error" in text
+        return "Error" in text
     return entry.get("level") in {"error", "critical"} or "exception" in entry
 
 

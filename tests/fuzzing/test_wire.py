@@ -104,6 +104,7 @@ def test_who_does_not_wait_gets_no_answer_and_that_is_fair(code: grpc.StatusCode
         ('{"event": "waiting", "level": "warning"}', False),
         ('{"event": "a request failed", "level": "error"}', True),
         ('{"event": "x", "level": "warning", "exception": []}', True),
+        ('{"event": "Traceback (most recent call last):\\n ...", "level": "warning"}', True),
         ("Traceback (most recent call last):", True),
         ("a word of a library", False),
     ],

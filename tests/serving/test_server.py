@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
@@ -103,3 +104,32 @@ async def test_a_drain_sends_off_who_watches_the_health_or_keeps_reflection_open
             # Were they waited for, gRPC would cut them off in the end, and not say this.
             assert await call.code() is grpc.StatusCode.UNAVAILABLE
             assert await call.details() == Draining().message
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "asked"),
+    [
+        ("/grpc.health.v1.Health/Check", "unary_unary", "grpc.health.v1.HealthCheckRequest"),
+        ("/grpc.health.v1.Health/Watch", "unary_stream", "grpc.health.v1.HealthCheckRequest"),
+        *(
+            (
+                f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+                "stream_stream",
+                "grpc.reflection.v1alpha.ServerReflectionRequest",
+            )
+            for version in ("v1", "v1alpha")
+        ),
+    ],
+)
+async def test_what_onlookers_send_and_nobody_can_read_is_their_mistake(
+    path: str, kind: str, asked: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = GrpcServer("127.0.0.1:0", [], lambda _server: None)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        ask: Any = getattr(channel, kind)(path)
+        call = ask(iter([b"\xff"]) if kind == "stream_stream" else b"\xff", timeout=30)
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert await call.details() == f"the request is not a {asked}"
+    await server.drain()
+    assert caplog.records == []
