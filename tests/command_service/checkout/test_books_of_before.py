@@ -40,7 +40,9 @@ async def half_refunded(shop: PaidShop) -> Order:
 
 async def unmigrate(shop: PaidShop) -> None:
     """Has every step after the thirteenth be applied once more."""
-    await shop.carry_out.fetch("ALTER TABLE payments DROP COLUMN begun_time")
+    await shop.carry_out.fetch(
+        "ALTER TABLE payments DROP COLUMN begun_time, DROP COLUMN refunds_by_hand"
+    )
     await shop.carry_out.fetch("UPDATE alembic_version SET version_num = '0013'")
 
 
