@@ -210,8 +210,17 @@ def _pack(command: Command) -> bytes:
 
 
 def _socket_of(connection: AbstractConnection) -> asyncio.StreamWriter:
-    """Takes the socket from an open connection, which else would close it with itself."""
+    """Takes the socket from an open connection, which else would close it with itself.
+
+    Raises:
+        ConnectionError: the server has hung up by now; redis-py was told so, and we would never be.
+    """
     # redis-py has no public way to it.
-    writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
+    writer, reader = connection._writer, connection._reader  # noqa: SLF001
+    connection._writer = connection._reader = None  # noqa: SLF001
     assert writer is not None, "it was opened a moment ago"
+    assert reader is not None, "likewise"
+    if reader.at_eof() or reader.exception() is not None or writer.transport.is_closing():
+        writer.transport.abort()
+        raise exceptions.ConnectionError("the server hung up as soon as it was connected to")
     return writer

@@ -10,10 +10,14 @@ import redis
 import uvloop
 
 from ops.embedded import EmbeddedValkey
+from ops.ports import HOST
 from read_models.connections import Connection, connect
 from read_models.pipelining import TooManyQuestions
 
 ANSWER_SECONDS_MAX = 0.3
+
+GREETING_COMMANDS = 2
+"""CLIENT SETINFO, with the library's name and its version: what redis-py says first."""
 
 
 @pytest.fixture
@@ -141,3 +145,30 @@ async def test_a_server_that_became_a_replica_is_looked_for_anew(
             other.replicaof("NO", "ONE")
     assert await impatient.call("SET", "key", "value") == b"OK"
     assert await impatient.call("CLIENT", "ID") != id_before
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_server_that_hangs_up_with_its_greeting_is_away_at_once(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def ask() -> None:
+        server = await asyncio.start_server(greet_and_hang_up, HOST, 0)
+        port = server.sockets[0].getsockname()[1]
+        connection = connect(f"redis://{HOST}:{port}", answer_seconds_max=ANSWER_SECONDS_MAX)
+        try:
+            with pytest.raises(redis.ConnectionError):
+                await connection.call("ECHO", "nobody hears it")
+        finally:
+            await connection.close()
+            server.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask())
+
+
+async def greet_and_hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that is being stopped: it answers what clients ask first, and goes in the same moment."""
+    for _ in range(GREETING_COMMANDS):
+        await reader.readuntil(b"SETINFO\r\n")
+        writer.write(b"+OK\r\n")
+    writer.close()
