@@ -14,31 +14,38 @@ from tests.torture.violations import Violation
 ACHIEVED = (
     *("CreateCart", "AddCartLine", "PlaceOrder", "CancelOrder", "StartPayment", "RecordPayment"),
     *("FulfillOrderLines", "ReturnOrderLines", "ReceiveStock", "ReserveStock", "ReleaseReservation"),
-    *("UpsertProducts", "UpsertSkus", "UpsertPrices", "ExplainStock"),
+    "ExplainStock",
 )
 """What has to have been done, each once at least: of a shop in which nothing can be done all is true."""
 
+ACHIEVED_IN_TIME = ("UpsertProducts", "UpsertSkus", "UpsertPrices")
+"""Besides, in a long run: on a slow machine nobody may come to it in a minute."""
 
-ANSWERED_FRESHLY = (*QUESTIONS, *LISTS)
-"""What has to have been answered, each once at least, to somebody who insisted on the newest."""
+ANSWERED_FRESHLY = ("GetCart", "GetOrder", "ListCustomerOrders", "GetStock", "BatchGetStock")
+"""What has to have been answered, each once at least, to somebody who insisted on the newest; in a long
+run every query."""
+
+LONG_SECONDS = 600.0
+"""In so long a run each kind of fault strikes, and clients do all that makes it hard: the rarest is to
+be expected a dozen times."""
 
 
-def unproven(history: History, provider_money: Mapping[str, tuple[int, int]]) -> list[Violation]:
-    """What nobody has succeeded in, so that nothing is known of it."""
+def unproven(
+    history: History, provider_money: Mapping[str, tuple[int, int]], *, seconds: float
+) -> list[Violation]:
+    """What nobody has succeeded in during a run of so many seconds, so that nothing is known of it."""
+    is_long = seconds >= LONG_SECONDS
+    achieved = (*ACHIEVED, *ACHIEVED_IN_TIME) if is_long else ACHIEVED
+    answered_freshly = (*QUESTIONS, *LISTS) if is_long else ANSWERED_FRESHLY
     done = {operation.method for operation in history.ended if operation.outcome is Outcome.OK}
-    missing = [f"{method} was never answered" for method in ACHIEVED if method not in done]
+    missing = [f"{method} was never answered" for method in achieved if method not in done]
     if not any(captured_minor for captured_minor, _ in provider_money.values()):
         missing.append("no money was captured")
     if not any(pulse.is_well for pulse in history.pulses):
         missing.append("not for a moment was every process for commands well")
     fresh = {each.method for each in history.ended if each.outcome is Outcome.OK and each.fresh_as}
-    missing += [f"{name} never gave a fresh answer" for name in ANSWERED_FRESHLY if name not in fresh]
+    missing += [f"{name} never gave a fresh answer" for name in answered_freshly if name not in fresh]
     return [Violation("nothing proven", what) for what in missing]
-
-
-ALL_KINDS_SECONDS = 600.0
-"""In so long a run each kind of fault strikes, and clients do all that makes it hard: the rarest is to
-be expected a dozen times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def untried(
     been seen overdue.
     """
     missing = []
-    if seconds >= ALL_KINDS_SECONDS:
+    if seconds >= LONG_SECONDS:
         wanted = {each.kind for each in FAULTS} | set(ClientFault)
         missing += [f"never: {kind}" for kind in sorted(wanted) if not faults.get(kind)]
         if not judged_hold_count:

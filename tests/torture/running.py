@@ -390,7 +390,7 @@ async def _torture(
         try:
             await run.torture(seconds)
             if not run.violations:
-                run.violations += unproven(history, till.money())
+                run.violations += unproven(history, till.money(), seconds=seconds)
                 run.violations += untried(
                     {**run.faults, **run.client_faults},
                     inspection_count=run.inspection_count,

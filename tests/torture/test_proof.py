@@ -9,7 +9,15 @@ from tests.torture.calls import ClientFault
 from tests.torture.evidence import Evidence, Hold
 from tests.torture.faults import FAULTS
 from tests.torture.history import History, Operation, Outcome, Pulse
-from tests.torture.proof import ACHIEVED, ALL_KINDS_SECONDS, ANSWERED_FRESHLY, sight, unproven, untried
+from tests.torture.proof import (
+    ACHIEVED,
+    ACHIEVED_IN_TIME,
+    LONG_SECONDS,
+    sight,
+    unproven,
+    untried,
+)
+from tests.torture.reads import LISTS, QUESTIONS
 
 MONEY = {"pi_1": (250, 0)}
 
@@ -17,14 +25,16 @@ MONEY = {"pi_1": (250, 0)}
 def eventful_history() -> History:
     history = History(StringIO())
     history.beat(Pulse(0.0, 0.5, is_well=True))
-    for method in (*ACHIEVED, *ANSWERED_FRESHLY):
+    for method in (*ACHIEVED, *ACHIEVED_IN_TIME, *QUESTIONS, *LISTS):
         asked = Operation(0, "somebody", "a door", method, fresh_as="0000000a.1")
         history.end(history.begin(asked), outcome=Outcome.OK)
     return history
 
 
-def told(history: History, money: dict[str, tuple[int, int]] = MONEY) -> list[str]:
-    return [violation.explanation for violation in unproven(history, money)]
+def told(
+    history: History, money: dict[str, tuple[int, int]] = MONEY, *, seconds: float = LONG_SECONDS
+) -> list[str]:
+    return [violation.explanation for violation in unproven(history, money, seconds=seconds)]
 
 
 def test_who_did_everything_has_proven_something() -> None:
@@ -38,6 +48,15 @@ def test_what_nobody_could_do_is_named() -> None:
         for each in history.ended
     ]
     assert told(history) == ["PlaceOrder was never answered"]
+
+
+def test_what_seldom_happens_is_demanded_of_a_long_run() -> None:
+    history = eventful_history()
+    seldom = {"UpsertPrices", "GetSku"}
+    history.ended = [each for each in history.ended if each.method not in seldom]
+
+    assert told(history, seconds=LONG_SECONDS - 1) == []
+    assert told(history) == ["UpsertPrices was never answered", "GetSku never gave a fresh answer"]
 
 
 def test_a_shop_that_was_never_well_or_took_no_money_proves_nothing() -> None:
@@ -68,15 +87,15 @@ EACH_ONCE = dict.fromkeys([*(each.kind for each in FAULTS), *ClientFault], 1)
 
 
 def test_a_long_run_without_a_kind_of_fault_proves_nothing_of_it() -> None:
-    assert missing(ALL_KINDS_SECONDS, EACH_ONCE) == []
-    assert missing(ALL_KINDS_SECONDS, {**EACH_ONCE, "fill disk": 0}) == ["never: fill disk"]
+    assert missing(LONG_SECONDS, EACH_ONCE) == []
+    assert missing(LONG_SECONDS, {**EACH_ONCE, "fill disk": 0}) == ["never: fill disk"]
     without = {**EACH_ONCE, ClientFault.AGAIN: 0}
-    assert missing(ALL_KINDS_SECONDS, without) == ["never: same request after its answer"]
+    assert missing(LONG_SECONDS, without) == ["never: same request after its answer"]
     assert missing(60, {}) == []
 
 
 def test_a_long_run_in_which_no_hold_could_be_seen_overdue_proves_nothing_of_holds() -> None:
-    [explanation] = missing(ALL_KINDS_SECONDS, EACH_ONCE, judged=0)
+    [explanation] = missing(LONG_SECONDS, EACH_ONCE, judged=0)
     assert "no hold would have been seen overdue" in explanation
     assert missing(60, EACH_ONCE, judged=0) == []
 
