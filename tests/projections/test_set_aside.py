@@ -41,6 +41,17 @@ async def shows(connection: Connection, generation: int, position: int) -> bool:
     return all(each is not None and each.position >= position for each in checkpoints)
 
 
+async def begun_and_spoilt(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
+) -> int:
+    """A generation that was begun beside the one that serves, and cannot be fed."""
+    log.record(stock_moved("MUG", 3))
+    await settle(projector)
+    generation = await rebuild.begin()
+    await spoil(connection, generation, "MUG")
+    return generation
+
+
 @pytest.fixture
 def attempts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Which generations were looked at together, each time."""
@@ -124,10 +135,7 @@ async def test_it_is_tried_again_and_completes_once_it_can_be_fed(
 async def test_it_is_forgotten_when_it_is_dropped(
     log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
 ) -> None:
-    log.record(stock_moved("MUG", 3))
-    await settle(projector)
-    second = await rebuild.begin()
-    await spoil(connection, second, "MUG")
+    second = await begun_and_spoilt(log, connection, projector, rebuild)
     await settle(projector)
     await rebuild.drop(second)
     await Sweeper(connection).sweep()
@@ -138,10 +146,7 @@ async def test_it_is_forgotten_when_it_is_dropped(
 async def test_it_keeps_no_further_generation_from_growing(
     log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
 ) -> None:
-    log.record(stock_moved("MUG", 3))
-    await settle(projector)
-    second = await rebuild.begin()
-    await spoil(connection, second, "MUG")
+    await begun_and_spoilt(log, connection, projector, rebuild)
     third = await rebuild.begin()
     await settle(projector)
     assert (await rebuild.replace(third)).different_count == 0
