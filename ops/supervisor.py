@@ -21,22 +21,30 @@ from typing import Self
 import grpc
 import httpx
 from grpc_health.v1 import health_pb2
+from pydantic import TypeAdapter, ValidationError
 
 from ops.service_process import LogLine, LogSink, ServiceProcess
 from ops.services import SERVICES, Service
+from serving.draining import REFUSING_SHARE
+from serving.server import DRAIN_SECONDS_MAX
+from serving.settings import Seconds
 
 # Importing everything takes a loaded machine of one core ten seconds for all services together.
 READY_SECONDS_MAX = 60.0
 READY_POLL_SECONDS = 0.05
 HEALTH_SECONDS_MAX = 2.0
 # Longer than transaction_timeout: what has begun ends by itself, one way or the other.
-DRAIN_SECONDS_MAX = 20.0
+END_SECONDS_MIN = 20.0
+# For workers and committers, which end when the last call is answered.
+AFTER_CALLS_SECONDS = 5.0
 RESTART_SECONDS_MIN = 0.2
 RESTART_SECONDS_MAX = 10.0
 # Who ran this long was well: its next end is a new story, not a part of the last one.
 WELL_SECONDS = 30.0
 
 SUPERVISOR = "supervisor"
+
+_SECONDS: TypeAdapter[float] = TypeAdapter(Seconds)
 
 
 class ServiceDidNotStart(Exception):
@@ -164,10 +172,11 @@ class Deployment:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        seconds_max = end_seconds_max(self._environment)
         by_stage = sorted(self._services, key=lambda service: service.stop_stage)
         for _, services in groupby(by_stage, key=lambda service: service.stop_stage):
             workers = [process for service in services for process in self._workers[service]]
-            await asyncio.gather(*(p.end(seconds_max=DRAIN_SECONDS_MAX) for p in workers))
+            await asyncio.gather(*(p.end(seconds_max=seconds_max) for p in workers))
 
     def kill(self) -> None:
         """Kills every worker at once; stop() then has nothing to wait for."""
@@ -248,6 +257,16 @@ class Deployment:
         """Logs, as the supervisor, that something went wrong and what was done about it."""
         entry = {"timestamp": datetime.now(UTC).isoformat(), "level": "error", "event": event, **facts}
         self._on_log(LogLine(SUPERVISOR, json.dumps(entry)))
+
+
+def end_seconds_max(environment: Mapping[str, str]) -> float:
+    """How long a service may take to end after SIGTERM: no shorter than it may take for its calls."""
+    try:
+        drain_seconds = _SECONDS.validate_python(environment.get("DRAIN_SECONDS_MAX"))
+    except ValidationError:
+        # The services say what is wrong with it, unless it is not set.
+        drain_seconds = DRAIN_SECONDS_MAX
+    return max(END_SECONDS_MIN, (1 + REFUSING_SHARE) * drain_seconds + AFTER_CALLS_SECONDS)
 
 
 async def is_serving(address: str, *, is_http: bool = False) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 import ops.child_process
 import ops.service_process
+import ops.supervisor
 from ops.child_process import ChildProcess
 from ops.service_process import LogLine, ServiceProcess
 from ops.services import SERVICES, Service, free_addresses
@@ -21,6 +22,7 @@ from ops.supervisor import (
     AddressInUse,
     Deployment,
     ServiceDidNotStart,
+    end_seconds_max,
     is_serving,
 )
 
@@ -139,6 +141,25 @@ async def test_services_whose_log_is_quiet_become_ready_as_well() -> None:
     async with deployment(log, workers=1, LOG_LEVEL="WARNING") as shop:
         assert await is_serving(shop.address(FAKE.module))
     assert log == []
+
+
+async def test_a_service_has_as_long_to_end_as_it_is_told_to_drain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ops.supervisor, "END_SECONDS_MIN", 0.2)
+    log: list[LogLine] = []
+    async with deployment(log, workers=1, DRAIN_SECONDS_MAX="60", FAKE_CALL_SECONDS="0.5"):
+        log.clear()
+    assert [json.loads(line.text)["event"] for line in log] == ["draining", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("drain", "seconds"),
+    [(None, 20), ("60", 95), ("0.001", 20), ("soon", 20), ("inf", 20), ("-1", 20)],
+)
+def test_no_service_is_killed_sooner_than_it_ends_by_itself(drain: str | None, seconds: float) -> None:
+    given = {} if drain is None else {"DRAIN_SECONDS_MAX": drain}
+    assert end_seconds_max(given) == seconds
 
 
 async def test_a_killed_deployment_has_nothing_left_to_stop() -> None:
