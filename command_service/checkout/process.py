@@ -70,9 +70,10 @@ def next_steps(
         return  # it expires in a moment, and that will be told
 
     # The customer has authorized it all: the money is taken while the stock is held. An order that has
-    # expired meanwhile is paid late, if what it wants can still be had.
-    is_payable = order.state in AWAITING or (order.state is OrderState.EXPIRED and can_be_had)
-    if is_payable and _is_covered(order, payments):
+    # expired meanwhile is paid late, if what it wants can still be had; but not by money that came when
+    # that could not be had, beside which no more is needed.
+    can_be_late = order.state is OrderState.EXPIRED and can_be_had and not order.is_covered
+    if (order.state in AWAITING or can_be_late) and _is_covered(order, payments):
         taken = _to_be_taken(order, payments)
         if taken and order.state in AWAITING and order.expire_time < now + CAPTURE_HOLD:
             yield HoldUntil(now + CAPTURE_HOLD)
@@ -89,7 +90,7 @@ def next_steps(
         yield from (Void(each.payment_id) for each in payments.payments if _is_open(each))
 
     # Late money that is on its way, and pays for all of it with what is here already: both stay.
-    if order.state is OrderState.EXPIRED and can_be_had and _is_about_to_be_covered(order, payments):
+    if can_be_late and _is_about_to_be_covered(order, payments):
         return
 
     # Held money that was asked for in vain is not asked for again, only to be given back.
@@ -111,9 +112,9 @@ def next_steps(
 
 def _is_covered(order: Order, payments: OrderPayments) -> bool:
     """True when what was received, and what is authorized and can be taken, pay for all of it."""
-    authorized_minor = _sum_minor(each for each in payments.payments if _can_come(each, order))
+    coming_minor = _sum_minor(each for each in payments.payments if _can_come(each, order))
     has_some = any(_waits_for_us(each) for each in payments.payments)
-    return has_some and order.refundable_minor + authorized_minor >= order.total_minor
+    return has_some and order.refundable_minor + coming_minor >= order.total_minor
 
 
 def _can_come(payment: Payment, order: Order) -> bool:
@@ -132,8 +133,7 @@ def _to_be_taken(order: Order, payments: OrderPayments) -> Sequence[Payment]:
     """
     asked = [each for each in payments.payments if _is_asked_for(each)]
     waiting = [each for each in payments.payments if _waits_for_us(each)]
-    asked_minor = sum(each.errand.amount_minor for each in asked if each.errand is not None)
-    lacking_minor = order.total_minor - order.refundable_minor - asked_minor
+    lacking_minor = order.total_minor - order.refundable_minor - _sum_minor(asked)
     if _sum_minor(waiting) < lacking_minor:
         others = [each for each in payments.payments if each not in asked and each not in waiting]
         lacking_minor -= _sum_minor(each for each in others if _can_come(each, order))
@@ -146,7 +146,7 @@ def _is_asked_for(payment: Payment) -> bool:
 
 
 def _least_that_covers(waiting: Sequence[Payment], lacking_minor: int) -> Sequence[Payment]:
-    """Those whose sum is the least that suffices, and of these the fewest; none if all do not suffice.
+    """Those whose sum is the least that suffices, and of these the fewest. All of them suffice.
 
     Each is taken whole: not every means of payment can be captured in part, and one that refuses that
     could cost a buyer the order. What is too much goes back.
@@ -161,7 +161,7 @@ def _least_that_covers(waiting: Sequence[Payment], lacking_minor: int) -> Sequen
             is_no_better = known is not None and len(known) <= len(taken) + 1
             if has_minor < lacking_minor and not is_full and not is_no_better:
                 by_sum_minor[after_minor] = (*taken, payment)
-    least_minor = min((each for each in by_sum_minor if each >= lacking_minor), default=0)
+    least_minor = min(each for each in by_sum_minor if each >= lacking_minor)
     return _without_needless(by_sum_minor[least_minor], lacking_minor)
 
 
@@ -186,7 +186,13 @@ def _without_needless(taken: Sequence[Payment], lacking_minor: int) -> Sequence[
 
 
 def _sum_minor(payments: Iterable[Payment]) -> int:
-    return sum(each.authorized_minor for each in payments)
+    """What they bring; of an authorization of which a part is asked for, the rest is never taken."""
+    return sum(
+        each.errand.amount_minor
+        if each.errand is not None and each.errand.task is Task.CAPTURE
+        else each.authorized_minor
+        for each in payments
+    )
 
 
 _BEING_TAKEN = frozenset({PaymentState.CAPTURING, PaymentState.UNKNOWN})
@@ -194,8 +200,8 @@ _BEING_TAKEN = frozenset({PaymentState.CAPTURING, PaymentState.UNKNOWN})
 
 def _is_about_to_be_covered(order: Order, payments: OrderPayments) -> bool:
     """True when held money, once it is taken, will pay for all of it."""
-    coming_minor = sum(
-        each.authorized_minor
+    coming_minor = _sum_minor(
+        each
         for each in payments.payments
         if _waits_for_us(each) or (each.state in _BEING_TAKEN and not each.is_being_called_off)
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from command_service.checkout.cancel_order import CancelOrder
 from command_service.checkout.cancel_order_lines import CancelOrderLines
+from command_service.checkout.capture_payment import CapturePayment
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.refund_payment import RefundPayment
@@ -12,6 +13,7 @@ from command_service.errors import Refusal
 from command_service.money import Money
 from command_service.ordering.domain import AWAITING
 from command_service.ordering.lines import Units
+from command_service.payment.errands import LEASE
 from command_service.payment.payments import CaptureMode, Payment
 from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import ProviderShop
@@ -25,10 +27,12 @@ MONEY_ACTS = [
     "tell",
     "tell again",
     "advance",
+    "take part",
     "cancel",
     "expire",
     "by hand",
     "no stock",
+    "new stock",
     "refuse",
 ]
 
@@ -68,10 +72,12 @@ class Story:
             "tell": self._tell,
             "tell again": self._tell_again,
             "advance": self._advance,
+            "take part": self._take_part,
             "cancel": lambda _: self._carry_out(CancelOrder(self.order.order_id)),
             "expire": self._expire,
             "by hand": lambda _: self._carry_out(self.shop.payment(self.order, 100)),
             "no stock": lambda _: self.shop.stock("mug", max(sum(self.shop.counters("mug")[1:]), 0)),
+            "new stock": lambda _: self.shop.stock("mug", 10),
             "refuse": lambda n: setattr(self.shop, "refuses_captures", n % 2 == 0),
             "cancel one": lambda _: self._carry_out(CancelOrderLines(self.order.order_id, ONE)),
             "ship": lambda n: self._carry_out(FulfillOrderLines(self.order.order_id, ONE * (n % 2))),
@@ -113,6 +119,12 @@ class Story:
         for refund in claims.refunds:
             self.shop.make_refund(refund)
 
+    def _take_part(self, number: int) -> None:
+        """Staff command it; the call is for whoever advances the order later."""
+        if self.payments:
+            payment = self.payments[number % len(self.payments)]
+            self._carry_out(CapturePayment(payment.payment_id, Money("GBP", 100)))
+
     def _refund(self, quantity: int, number: int) -> None:
         """Asks for units; by the number whoever asked ends before a call is made, or after the first."""
         units = (Units("mug", quantity),)
@@ -141,6 +153,7 @@ class Story:
 
     def end(self) -> None:
         """All that happened is told, calls succeed again, and an order that still waits expires."""
+        self.shop.pass_time(LEASE)  # of calls that nobody made
         self.shop.refuses_captures = self.shop.refuses_refunds = False
         for payment in self.payments:
             self.shop.tell(payment)

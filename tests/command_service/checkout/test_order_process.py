@@ -206,6 +206,16 @@ def test_a_part_is_not_taken_beside_all_that_waits_for_a_command(shop: ProviderS
     assert steps(shop, order) == [Capture("o1.1")]
 
 
+def test_a_part_is_left_beside_a_lesser_part_of_the_rest_that_was_commanded(shop: ProviderShop) -> None:
+    """What is not asked for of an authorization is let go by its provider, and pays for nothing."""
+    order = authorized_beside_one_on_command(shop, on_command_minor=500)
+    shop.carry_out(CapturePayment("o1.2", Money("GBP", 100)))
+    assert steps(shop, order) == []
+    shop.pass_time(LEASE)
+    shop.come_to_rest(order)
+    assert (shop.order().state, shop.order().paid_minor) == (OrderState.AWAITING_PAYMENT, 100)
+
+
 def test_a_part_is_taken_beside_the_rest_that_waits_for_a_command(shop: ProviderShop) -> None:
     order = authorized_beside_one_on_command(shop, on_command_minor=200)
     assert steps(shop, order) == [Capture("o1.1")]
@@ -319,6 +329,31 @@ def test_a_part_goes_back_when_the_rest_cannot_be_taken_after_all(shop: Provider
     shop.come_to_rest(order)
     assert (shop.order().state, shop.order().refunded_minor) == (OrderState.EXPIRED, 200)
     assert shop.kept_at_provider_minor == 0
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_nothing_is_taken_late_beside_money_that_pays_for_all_of_it(
+    shop: ProviderShop, *, by_hand: bool
+) -> None:
+    """That came when the stock was gone, and goes back, though the stock is there again."""
+    order = shop.place(mug=2)
+    first, second = shop.start(order, capture_mode=CaptureMode.AT_ONCE), shop.start(order)
+    shop.pass_time(HOLD)
+    shop.carry_out(ExpireOrder(order.order_id))
+    shop.stock("mug", 1)
+    if by_hand:
+        shop.pay_by_hand(order)
+    else:
+        shop.pay(first)
+        shop.tell(first)
+    shop.stock("mug", 10)
+    shop.pay(second)
+    shop.tell(second)
+    goes_back = Void(first.payment_id) if by_hand else GiveBack(first.payment_id, 500)
+    assert set(steps(shop, order)) == {goes_back, Void(second.payment_id)}
+    shop.come_to_rest(order)
+    assert shop.at_provider[second.payment_id].state is ProviderState.VOIDED
+    assert (shop.order().state, shop.kept_at_provider_minor) == (OrderState.EXPIRED, 0)
 
 
 @pytest.mark.parametrize("end", ["cancelled", "expired", "paid"])
