@@ -61,7 +61,7 @@ FORGET_OLD = """
 WITH gone AS (
     DELETE FROM requests WHERE request_id IN (
         SELECT request_id FROM requests
-        WHERE create_time < clock_timestamp() - %s::interval
+        WHERE create_time < statement_timestamp() - %s::interval
         ORDER BY create_time LIMIT %s)
     RETURNING create_time)
 UPDATE retention SET requests_forgotten_before = greatest(

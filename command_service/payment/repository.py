@@ -201,10 +201,10 @@ _WRITE_PAYMENTS, _WRITE_REFUNDS = _write(PAYMENTS), _write(REFUNDS)
 
 DUE_ERRANDS = """
 SELECT DISTINCT order_id FROM (
-    (SELECT order_id, errand_due_time FROM payments WHERE errand_due_time <= clock_timestamp()
+    (SELECT order_id, errand_due_time FROM payments WHERE errand_due_time <= statement_timestamp()
      AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
     UNION ALL
-    (SELECT order_id, errand_due_time FROM refunds WHERE errand_due_time <= clock_timestamp()
+    (SELECT order_id, errand_due_time FROM refunds WHERE errand_due_time <= statement_timestamp()
      AND order_id <> ALL(%(resting)s::text[]) ORDER BY errand_due_time LIMIT %(count_max)s::bigint)
     UNION ALL
     (SELECT order_id, update_time FROM refunds WHERE state = 2 AND errand_task IS NULL
