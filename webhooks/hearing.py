@@ -56,8 +56,9 @@ _FOR_GOOD = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.ALREADY_EXISTS,
 }
-"""Refusals that a repetition only repeats: of money in another currency, or of an event that was told
-differently before. A provider that never hears 200 turns the whole endpoint off after some days."""
+"""Refusals that a repetition only repeats: of money in another currency, of a refund that failed though
+people have recorded it, or of an event that was told differently before. A provider that never hears 200
+turns the whole endpoint off after some days."""
 
 
 class Heard(Enum):
@@ -118,7 +119,8 @@ class Hearing:
         except grpc.aio.AioRpcError as error:
             code = error.code()
             if code in _FOR_GOOD:
-                return self._ended(Heard.TAKEN, provider_name, "for_people", code=code.name, **facts)
+                facts |= {"code": code.name, "refusal": error.details() or ""}
+                return self._ended(Heard.TAKEN, provider_name, "for_people", **facts)
             return self._ended(Heard.NOT_NOW, provider_name, "command", code=code.name, **facts)
         return self._ended(Heard.TAKEN, provider_name, "taken" if is_ours else "not_ours", **facts)
 

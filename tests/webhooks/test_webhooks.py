@@ -14,6 +14,7 @@ import grpc
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from ops.ports import free_port
 from payment_providers.port import Callback, NotAccepted, NotDone, ProviderPayment, ProviderState
@@ -27,13 +28,14 @@ from webhooks.server import BODY_BYTES_MAX, HttpServer, application
 
 SECRET = "whsec_test"
 COMMAND_SECONDS_MAX = 7.5
+REFUSAL = "Refund re_1, recorded by hand for order o1, failed at its provider."
 
 
 class Status(grpc.aio.AioRpcError):
     """An answer of the command service."""
 
     def __init__(self, code: grpc.StatusCode) -> None:
-        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=REFUSAL)
 
 
 @dataclass
@@ -304,8 +306,11 @@ async def test_what_is_refused_for_good_is_for_people_and_does_not_come_again(
 ) -> None:
     before = heard("for_people")
     ear.commands.failure = code
-    assert (await ear.call(event())).status_code == 200
+    with capture_logs() as lines:
+        assert (await ear.call(event())).status_code == 200
     assert heard("for_people") == before + 1
+    [line] = [line for line in lines if line["event"] == "an event of a provider is for people"]
+    assert (line["code"], line["refusal"]) == (code.name, REFUSAL)
 
 
 async def test_what_the_provider_cannot_tell_now_comes_again(
