@@ -2,7 +2,7 @@
 
 import asyncio
 
-from command_service.database_failures import DatabaseFailure, Unacceptable
+from command_service.database_failures import DatabaseFailure, Interrupted, LockedOut, Unacceptable
 from command_service.errors import DatabaseUnavailable, DeadlineMissed, QueueFull
 from command_service.submission import Answer, Submission
 from command_service.transaction import Transaction
@@ -11,6 +11,9 @@ from command_service.unit_of_work import UnitOfWork
 WAITING_COUNT_MAX = 300
 """Callers that wait for their turn. A rehearsal is a few trips to the database, some milliseconds: the
 last of them waits for a second or two. More would wait in vain, and each keeps its request in memory."""
+
+ATTEMPT_COUNT_MAX = 2
+"""Tries of one that is interrupted: a lane may have let go of what was kept from the book of before."""
 
 
 class Rehearsal:
@@ -50,10 +53,14 @@ class Rehearsal:
             raise DeadlineMissed
 
     async def _rehearse(self, submission: Submission) -> Answer:
-        try:
-            await self._unit.connect()
-            return await Transaction(self._unit).rehearse(submission)
-        except Unacceptable:
-            raise
-        except DatabaseFailure as error:
-            raise DatabaseUnavailable from error
+        for attempt in range(1, ATTEMPT_COUNT_MAX + 1):
+            try:
+                await self._unit.connect()
+                return await Transaction(self._unit).rehearse(submission)
+            except Unacceptable:
+                raise
+            except DatabaseFailure as error:
+                may_go_well = isinstance(error, Interrupted) and not isinstance(error, LockedOut)
+                if attempt == ATTEMPT_COUNT_MAX or not may_go_well:
+                    raise DatabaseUnavailable from error
+        raise AssertionError("the last attempt returns or raises")

@@ -1,9 +1,10 @@
 """validate_only on a session that many callers share, some of whom go away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -16,13 +17,18 @@ from command_service.errors import DeadlineMissed, Internal, QueueFull
 from command_service.inventory.commands import UpsertLocations
 from command_service.inventory.domain import LOCATION, Location
 from command_service.ordering.order_numbers import OrderNumbers
+from command_service.pipeline import Row
 from command_service.postgresql import PostgresqlUnitOfWork
+from command_service.pricing.commands import UpsertPromotions
+from command_service.pricing.domain import PercentageOff
 from command_service.rehearsal import Rehearsal
 from command_service.session import Session
 from command_service.submission import Answer, Submission
-from command_service.world import Command, Decision, Touch, World
+from command_service.unit_of_work import Keys
+from command_service.world import Command, Decision, LockRank, Touch, World
 from tests.command_service.checkout.orders_on_postgresql import fill_cart, open_stocked_shop
 from tests.command_service.conftest import CarryOut
+from tests.command_service.pricing.shop import promotion
 from tests.eventually import eventually
 
 MAIN = Location("main", "Main", 0, True)
@@ -167,6 +173,30 @@ async def test_a_rehearsal_locks_no_row_makes_none_and_claims_no_id(
         await eventually(lambda: is_waiting(carry_out), seconds=30)
         assert await carry_out.fetch(LOCKS) == [("relation", "AccessShareLock")]
     assert (await waiting).body == command.order_id.encode()
+
+
+async def test_a_rehearsal_begins_anew_where_another_lane_let_go_of_what_it_counted_on(
+    carry_out: CarryOut, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lanes share the SKUs of promotions, and that lane has read a book without this one."""
+    await open_stocked_shop(carry_out)
+    few = promotion("ten", PercentageOff(1_000), sku_ids={"sku1"})
+    await carry_out(UpsertPromotions((few,)))
+    command = await fill_cart(carry_out, "c1", "ada", sku2=1)
+    rehearsed = replace(submission(MAIN), command=command, encode=lambda order: order.order_id.encode())
+    rehearsal = Rehearsal(PostgresqlUnitOfWork(session, carry_out.storage))
+    book = carry_out.storage.repositories[LockRank.PRICE_BOOK]
+    assemble, of_others = book.assemble, [[list[Row]()]]
+
+    def after_others(keys: Keys[str], results: Sequence[Sequence[Row]]) -> Any:
+        while of_others:
+            assemble(keys, of_others.pop())
+        return assemble(keys, results)
+
+    await rehearsal.rehearse(rehearsed)
+    monkeypatch.setattr(book, "assemble", after_others)
+    assert (await rehearsal.rehearse(rehearsed)).body == command.order_id.encode()
+    assert of_others == []
 
 
 class NamesNoKey(Command[None]):
