@@ -1,5 +1,6 @@
 """What the database says, read at one moment: the answers, the log, the ledgers and the orders."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -7,7 +8,11 @@ from typing import Any, NamedTuple
 import psycopg
 
 from event_log.tokens import ConsistencyToken
-from tests.torture.views import CONTEXTS, Retelling, Showing
+from shopkeeper.cart.v1 import cart_events_pb2 as cart_events
+from shopkeeper.payment.v1 import payment_events_pb2 as payment_events
+from shopkeeper.payment.v1.payment_pb2 import CAPTURE_MODE_AT_ONCE
+from shopkeeper.pricing.v1 import pricing_events_pb2 as pricing_events
+from tests.torture.views import CONTEXTS, Retelling, Showing, parsed
 
 
 class StoredAnswer(NamedTuple):
@@ -40,7 +45,14 @@ class Movement(NamedTuple):
     reserved: int
     allocated: int
     slack: int
-    """What may be promised beyond on_hand: backorder_limit and shortage; none here."""
+    """What may be promised beyond on_hand: backorder_limit, which nobody sets here, and shortage."""
+    cause: str = ""
+    """The order or reservation that it was for, or what staff noted."""
+
+    @property
+    def counters(self) -> tuple[int, int, int, int]:
+        """What changed of on_hand, reserved, allocated and slack."""
+        return self.on_hand, self.reserved, self.allocated, self.slack
 
 
 class StockLevel(NamedTuple):
@@ -65,6 +77,23 @@ class OrderRow(NamedTuple):
     expire_time: datetime
 
 
+class OrderLineRow(NamedTuple):
+    """A line of an order, as the tables have it: its units, and what became of them."""
+
+    order_id: str
+    line_id: str
+    sku_id: str
+    quantity: int
+    fulfilled: int
+    returned: int
+    cancelled: int
+    refunded: int
+
+
+HELD, COMMITTED, RELEASED, LAPSED, SHIPPED = range(1, 6)
+"""States of a reservation, as in inventory.proto."""
+
+
 class Hold(NamedTuple):
     """A reservation that was made, of an order or not, as the tables have it."""
 
@@ -82,6 +111,45 @@ class PaymentRow(NamedTuple):
     captured_minor: int
     refunded_minor: int
     state: int
+    capture_mode: int = CAPTURE_MODE_AT_ONCE
+
+
+class RefundRow(NamedTuple):
+    """A refund at the provider, as the tables have it. position: where it was asked for."""
+
+    position: int
+    refund_id: str
+    payment_id: str
+    order_id: str
+    amount_minor: int
+    state: int
+
+
+class CouponRow(NamedTuple):
+    """A coupon, as the tables have it. Limits are of uses; None for none."""
+
+    coupon_code: str
+    usage_limit: int | None
+    usage_limit_per_customer: int | None
+    used_count: int
+
+
+class CouponUse(NamedTuple):
+    """A use of a coupon that an order took, +1, or gave back, -1."""
+
+    position: int
+    coupon_code: str
+    order_id: str
+    customer_id: str
+    change: int
+
+
+class CartUnits(NamedTuple):
+    """What a cart holds from a position of the log on, by SKU."""
+
+    position: int
+    cart_id: str
+    units: dict[str, int]
 
 
 class Errand(NamedTuple):
@@ -116,6 +184,11 @@ class Evidence:
     errands: list[Errand] = field(default_factory=list)
     provider_money: dict[str, tuple[int, int]] | None = None
     showings: list[Showing] = field(default_factory=list)
+    order_lines: list[OrderLineRow] = field(default_factory=list)
+    refunds: list[RefundRow] = field(default_factory=list)
+    coupons: list[CouponRow] = field(default_factory=list)
+    coupon_uses: list[CouponUse] = field(default_factory=list)
+    cart_units: list[CartUnits] = field(default_factory=list)
 
     def position_of(self, token: str) -> int:
         """The place in the log that a token names; 0 for none, or of another log."""
@@ -137,7 +210,7 @@ RETOLD = """
 SELECT position, type, payload FROM events WHERE context = ANY(%s) ORDER BY position
 """
 MOVEMENTS = """
-SELECT position, sku_id, location_id, on_hand, reserved, allocated, backorder_limit + shortage
+SELECT position, sku_id, location_id, on_hand, reserved, allocated, backorder_limit + shortage, cause
 FROM stock_movements ORDER BY position
 """
 LEVELS = "SELECT sku_id, location_id, on_hand, reserved, allocated FROM stock_levels"
@@ -146,7 +219,17 @@ SELECT order_id, state, version, total_minor, paid_minor, refunded_minor, expire
 """
 HOLDS = "SELECT reservation_id, state, expire_time FROM reservations WHERE version > 0"
 PAYMENTS = """
-SELECT payment_id, order_id, provider_reference, captured_minor, refunded_minor, state FROM payments
+SELECT payment_id, order_id, provider_reference, captured_minor, refunded_minor, state, capture_mode
+FROM payments
+"""
+ORDER_LINES = """
+SELECT order_id, line_id, sku_id, quantity, fulfilled_quantity, returned_quantity, cancelled_quantity,
+    refunded_quantity
+FROM order_lines
+"""
+REFUNDS = "SELECT refund_id, payment_id, order_id, amount_minor, state FROM refunds"
+COUPONS = """
+SELECT coupon_code, usage_limit, usage_limit_per_customer, used_count FROM coupons WHERE version > 0
 """
 ERRANDS = """
 SELECT payment_id, order_id, errand_due_time, errand_is_in_flight FROM payments
@@ -171,6 +254,8 @@ def read_evidence(
             return connection.execute(sql.encode(), parameters, binary=True).fetchall()
 
         [(now, incarnation)] = rows(MOMENT)
+        ledgers = Ledgers()
+        showings = _retold(rows(RETOLD, list(CONTEXTS)), ledgers)
         return Evidence(
             now,
             incarnation,
@@ -183,10 +268,56 @@ def read_evidence(
             [PaymentRow(*row) for row in rows(PAYMENTS)],
             [Errand(*row) for row in rows(ERRANDS)],
             provider_money,
-            _retold(rows(RETOLD, list(CONTEXTS))),
+            showings,
+            [OrderLineRow(*row) for row in rows(ORDER_LINES)],
+            [RefundRow(ledgers.asked_back_at.get(row[0], 0), *row) for row in rows(REFUNDS)],
+            [CouponRow(*row) for row in rows(COUPONS)],
+            ledgers.coupon_uses,
+            ledgers.cart_units,
         )
 
 
-def _retold(events: list[tuple[Any, ...]]) -> list[Showing]:
-    retelling = Retelling()
-    return [showing for event in events for showing in retelling.after(*event)]
+@dataclass(slots=True)
+class Ledgers:
+    """What the log tells of coupons, carts and refunds. asked_back_at: positions, by refund."""
+
+    coupon_uses: list[CouponUse] = field(default_factory=list)
+    cart_units: list[CartUnits] = field(default_factory=list)
+    asked_back_at: dict[str, int] = field(default_factory=dict)
+    _lines: dict[str, dict[str, tuple[str, int]]] = field(default_factory=dict)
+
+    def enter(self, position: int, event: Any) -> None:
+        """One event more, in the order of the log."""
+        match event:
+            case pricing_events.CouponUseHeld() | pricing_events.CouponUseReturned():
+                count = 1 if isinstance(event, pricing_events.CouponUseHeld) else -1
+                whose = (event.coupon_code, event.order_id, event.customer_id)
+                self.coupon_uses.append(CouponUse(position, *whose, count))
+            case cart_events.CartCreated():
+                self._fill(position, event.cart.cart_id, event.cart.lines, ())
+            case cart_events.CartChanged():
+                self._fill(position, event.cart_id, event.changed_lines, event.removed_line_ids)
+            case payment_events.RefundRequested():
+                self.asked_back_at[event.refund.refund_id] = position
+
+    def _fill(
+        self, position: int, cart_id: str, changed: Iterable[Any], removed_ids: Iterable[str]
+    ) -> None:
+        lines = self._lines.setdefault(cart_id, {})
+        for line_id in removed_ids:
+            lines.pop(line_id)
+        lines.update((line.line_id, (line.sku_id, line.quantity)) for line in changed)
+        units: dict[str, int] = {}
+        for sku_id, quantity in lines.values():
+            units[sku_id] = units.get(sku_id, 0) + quantity
+        self.cart_units.append(CartUnits(position, cart_id, units))
+
+
+def _retold(events: list[tuple[Any, ...]], ledgers: Ledgers) -> list[Showing]:
+    """What each event left to be seen; what it tells besides is entered."""
+    retelling, showings = Retelling(), list[Showing]()
+    for position, type_, payload in events:
+        event = parsed(type_, payload)
+        ledgers.enter(position, event)
+        showings += retelling.after(position, event)
+    return showings

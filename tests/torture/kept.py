@@ -120,8 +120,10 @@ def _judged(record: Record, path: Path) -> Judged:
     told = json.loads(path.read_text(encoding="utf-8"))
     ended_count = told["ended_count"]
     under_way = [operation_of(each) for each in told["under_way"]]
+    kinds = _fields_of(Evidence)
+    # What nobody read yet when this was kept is not in it.
     evidence = Evidence(
-        **{name: _decoded(kind, told["evidence"][name]) for name, kind in _fields_of(Evidence).items()}
+        **{name: _decoded(kinds[name], value) for name, value in told["evidence"].items()}
     )
     pulses = record.pulses[: told["pulse_count"]]
     return Judged([*record.operations[:ended_count], *under_way], ended_count, evidence, pulses)

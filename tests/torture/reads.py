@@ -30,7 +30,7 @@ NOT_FOUND = 5
 CLOCK_SLACK_SECONDS = 0.1
 """Between the database's clock and ours: one machine's, and only read at different moments."""
 
-AS_THINGS_ARE = {"StartPayment"}
+AS_THINGS_ARE = {"StartPayment", "CapturePayment", "VoidPayment", "RefundPayment"}
 """Commands whose repetition tells how far their provider has come since, and so not the same bytes."""
 
 

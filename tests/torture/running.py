@@ -26,20 +26,12 @@ from tests.torture.kept import HISTORY, Keeper
 from tests.torture.nemesis import Nemesis, schedule
 from tests.torture.proof import Sight, sight, unproven, untried
 from tests.torture.shop import COMMAND, Shop, WholeShop, open_shop
+from tests.torture.staff import Cashier, Clerk, furnish, give_back
 from tests.torture.till import StripeTill
 from tests.torture.violations import Violation
-from tests.torture.workload import (
-    OPENING_STOCK,
-    SKU_IDS,
-    Buyer,
-    Clerk,
-    Market,
-    Person,
-    Reader,
-    give_back,
-)
+from tests.torture.workload import OPENING_STOCK, SKU_IDS, Buyer, Market, Person, Reader
 
-PEOPLE: tuple[type[Person], ...] = (*(Buyer,) * 5, *(Clerk,) * 2, *(Reader,) * 2)
+PEOPLE: tuple[type[Person], ...] = (*(Buyer,) * 5, *(Clerk,) * 2, Cashier, *(Reader,) * 2)
 PATIENCE_SECONDS = 3.0
 """Of a client for one attempt: shorter than most faults last."""
 ROUND_SECONDS = 45.0
@@ -201,6 +193,7 @@ class Run:
         members = self._shop.members_of(COMMAND)
         async with Client(members[0].address) as client:
             await client.open_shop(SKU_IDS, OPENING_STOCK)
+            await furnish(client)
 
     async def _person(self, stack: AsyncExitStack, number: int, kind: type[Person]) -> Person:
         caller = self._caller(f"{kind.__name__.lower()} {number}")

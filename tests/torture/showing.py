@@ -185,7 +185,7 @@ def _levels(movements: Sequence[Movement]) -> Levels:
     totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     told: dict[int, dict[tuple[str, str], str]] = defaultdict(dict)
     for each in movements:
-        place, deltas = (each.sku_id, each.location_id), each[3:]
+        place, deltas = (each.sku_id, each.location_id), each.counters
         totals[place] = [total + delta for total, delta in zip(totals[place], deltas, strict=True)]
         moved = ", ".join(f"{d:+} {name}" for name, d in zip(COUNTERS, deltas, strict=True) if d)
         made = ", ".join(f"{n} {name}" for name, n in zip(COUNTERS[:3], totals[place], strict=False))

@@ -295,7 +295,8 @@ def _names_something(field_name: str) -> bool:
     """Whether a field of that name has the id of something that is not everywhere."""
     if field_name in {"location_id", "request_id"}:
         return False
-    return field_name in {"key", "provider_reference"} or field_name.endswith(("_id", "_ids"))
+    names = {"key", "provider_reference", "coupon_code"}
+    return field_name in names or field_name.endswith(("_id", "_ids"))
 
 
 def _is_row(piece: Piece, names: Iterable[str]) -> bool:
@@ -339,10 +340,16 @@ def _folded(
     sums: dict[tuple[str, str], Movement] = {}
     for each in gone:
         place = (each.sku_id, each.location_id)
-        counters = sums[place][3:] if place in sums else (0, 0, 0, 0)
-        sums[place] = Movement(*each[:3], *(a + b for a, b in zip(counters, each[3:], strict=True)))
-    before = tuple(sums.values())
+        sums[place] = _together(sums[place], each) if place in sums else each._replace(cause="")
+    folded = tuple(sums.values())
     left = _assembled(judged, others)
-    movements = sorted([*before, *left.evidence.movements], key=lambda each: each.position)
+    movements = sorted([*folded, *left.evidence.movements], key=lambda each: each.position)
     evidence = dataclasses.replace(left.evidence, movements=movements)
-    return dataclasses.replace(left, evidence=evidence), before
+    return dataclasses.replace(left, evidence=evidence), folded
+
+
+def _together(movement: Movement, later: Movement) -> Movement:
+    """Two movements at one place as one."""
+    deltas = zip(movement.counters, later.counters, strict=True)
+    on_hand, reserved, allocated, slack = (delta + more for delta, more in deltas)
+    return Movement(*later[:3], on_hand, reserved, allocated, slack)

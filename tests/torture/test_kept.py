@@ -1,5 +1,6 @@
 """A run that broke a promise leaves behind what it takes to judge it again."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.torture.history import History, Operation, Outcome
 from tests.torture.kept import HISTORY, Judged, Keeper, keep, read_kept
 from tests.torture.running import Result
 from tests.torture.shop import POSTGRES_LOG, keep_log
-from tests.torture.stories import Story, at, good_story
+from tests.torture.stories import Story, at, busy_story, good_story
 from tests.torture.test_checker import oversell
 from tests.torture.violations import Violation
 
@@ -47,6 +48,24 @@ def test_what_was_judged_is_read_again_as_it_was(tmp_path: Path) -> None:
     assert again == judged
     assert judged.found()
     assert again.found() == judged.found()
+
+
+def test_all_that_a_busy_shop_left_is_read_again(tmp_path: Path) -> None:
+    judged = told_of(tmp_path, busy_story())
+    [again] = read_kept(tmp_path).judged
+    assert again == judged
+    assert again.found() == []
+
+
+def test_what_nobody_read_when_it_was_kept_is_taken_for_nothing(tmp_path: Path) -> None:
+    judged = told_of(tmp_path, broken_story())
+    [path] = tmp_path.glob("evidence-*.json")
+    kept = json.loads(path.read_text())
+    for name in ("order_lines", "refunds", "coupons", "coupon_uses", "cart_units"):
+        del kept["evidence"][name]
+    path.write_text(json.dumps(kept))
+    [again] = read_kept(tmp_path).judged
+    assert again == judged
 
 
 def test_a_folder_is_judged_again_without_a_server(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.torture import test_checker as broken
+from tests.torture import test_dealings as misdealt
 from tests.torture import test_reads as misread
 from tests.torture.checker import check
 from tests.torture.evidence import Hold, LoggedEvent, Movement, StoredAnswer
@@ -13,7 +14,7 @@ from tests.torture.history import Operation, Record, Struck
 from tests.torture.kept import Judged
 from tests.torture.showing import lines_of
 from tests.torture.smallest import MOVERS_MAX, Smallest, fewest, smallest
-from tests.torture.stories import Story, at, good_story
+from tests.torture.stories import Story, at, busy_story, good_story
 from tests.torture.test_checker import Break
 from tests.torture.violations import Violation
 
@@ -91,6 +92,33 @@ def test_only_what_matters_is_left_of_a_busy_shop(
     assert sorted(call.method for call in found.judged.history) == sorted(methods)
     rows = [*found.judged.evidence.movements, *found.judged.evidence.holds]
     assert len(rows) <= len(methods) + 1
+
+
+@pytest.mark.parametrize(
+    ("break_it", "name", "methods"),
+    [
+        (
+            misdealt.shelve_units_of_an_order_twice,
+            "promise not kept",
+            {PLACED, PAID, "FulfillOrderLines", "ReturnOrderLines"},
+        ),
+        (misdealt.return_units_twice, "units not conserved", {"FulfillOrderLines", "ReturnOrderLines"}),
+        (misdealt.merge_twice, "cart not as filled", {"CreateCart", "AddCartLine", "MergeCarts"}),
+        (misdealt.use_a_coupon_too_often, "coupon not conserved", {PLACED, "RefundPayment"}),
+        (misdealt.refund_another_amount, "not as asked", {"RefundPayment"}),
+    ],
+)
+def test_of_what_staff_and_customers_did_what_matters_is_left(
+    break_it: Break, name: str, methods: set[str]
+) -> None:
+    story = busy_story()
+    break_it(story)
+    for number in range(BESIDE_COUNT):
+        beside(story, number, sku_id=f"sku {number % 3}")
+    found = found_by(story, name)
+    left = {call.method for call in found.judged.history}
+    assert methods <= left
+    assert len(found.judged.history) < 16
 
 
 def test_of_stock_nothing_goes_from_between_but_all_that_came_later() -> None:

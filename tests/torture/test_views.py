@@ -57,7 +57,7 @@ def retold(*events: Message) -> dict[tuple[str, str], State]:
     return {
         (showing.view, showing.key): showing.state
         for position, event in enumerate(events, start=1)
-        for showing in retelling.after(position, event.DESCRIPTOR.full_name, event.SerializeToString())
+        for showing in retelling.after(position, event)
     }
 
 
@@ -163,5 +163,5 @@ def test_every_event_that_is_shown_is_retold(kind: type[Message]) -> None:
         event.etag = "2"
     retelling = Retelling()
     for each in beginnings:
-        assert list(retelling.after(1, each.DESCRIPTOR.full_name, each.SerializeToString()))
-    assert list(retelling.after(2, event.DESCRIPTOR.full_name, event.SerializeToString()))
+        assert list(retelling.after(1, each))
+    assert list(retelling.after(2, event))

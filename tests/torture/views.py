@@ -166,6 +166,11 @@ CONTEXTS = ("ordering", "cart", "payment", "catalog", "pricing")
 """Whose events are retold. What stock there is stands in a ledger of its own."""
 
 
+def parsed(type_: str, payload: bytes) -> Message:
+    """An event of the log. type_: its full name."""
+    return _TYPES[type_].FromString(payload)
+
+
 class Retelling:
     """The log, told from its beginning: what each event leaves to be seen."""
 
@@ -176,9 +181,8 @@ class Retelling:
         self._products: dict[str, Product] = {}
         self._skus: dict[str, dict[str, Sku]] = defaultdict(dict)
 
-    def after(self, position: int, type_: str, payload: bytes) -> Iterator[Showing]:
-        """What is to be seen from this event on. type_: its full name."""
-        event = _TYPES[type_].FromString(payload)
+    def after(self, position: int, event: Message) -> Iterator[Showing]:
+        """What is to be seen from this event on."""
         for view, key, state in self._changed(event):
             self._now[view, key] = state
             yield Showing(position, view, key, state)

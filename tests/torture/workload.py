@@ -1,8 +1,8 @@
-"""Buyers, staff and readers. Each has chance of its own, drawn from the seed, to decide by."""
+"""Buyers and readers; staff is apart. Each has chance of its own, drawn from the seed, to decide by."""
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -13,30 +13,26 @@ from google.protobuf.duration_pb2 import Duration
 
 from shopkeeper.cart.v1 import cart_command_service_pb2 as cart_pb
 from shopkeeper.cart.v1 import cart_query_service_pb2 as carts_pb
-from shopkeeper.catalog.v1 import catalog_command_service_pb2 as catalog_pb
+from shopkeeper.cart.v1.cart_pb2 import Cart
 from shopkeeper.catalog.v1 import catalog_query_service_pb2 as catalogs_pb
-from shopkeeper.catalog.v1.catalog_pb2 import Product
-from shopkeeper.inventory.v1 import inventory_command_service_pb2 as inventory_pb
 from shopkeeper.inventory.v1 import inventory_history_service_pb2 as past_pb
 from shopkeeper.inventory.v1 import inventory_query_service_pb2 as stock_pb
-from shopkeeper.inventory.v1.inventory_pb2 import ReservationLine
 from shopkeeper.ordering.v1 import ordering_command_service_pb2 as ordering_pb
 from shopkeeper.ordering.v1 import ordering_query_service_pb2 as orders_pb
-from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLineUnits, OrderState
+from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderState
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
 from shopkeeper.payment.v1 import payment_query_service_pb2 as payments_pb
 from shopkeeper.payment.v1.payment_pb2 import (
     CAPTURE_MODE_AT_ONCE,
+    CAPTURE_MODE_ON_COMMAND,
     CAPTURE_MODE_WHEN_HELD,
     PAYMENT_FLOW_EMBEDDED,
     PAYMENT_FLOW_HOSTED,
     Payment,
 )
-from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_pb
 from shopkeeper.pricing.v1 import pricing_query_service_pb2 as prices_pb
-from shopkeeper.pricing.v1.pricing_pb2 import PriceTier
 from shopkeeper.types.v1.money_pb2 import Money
-from tests.system.client import LOCATION, PRICE_LIST, sku
+from tests.system.client import sku
 from tests.torture.calls import Caller
 
 SKU_IDS = [f"sku-{number}" for number in range(6)]
@@ -51,8 +47,15 @@ ORDERS_PER_CUSTOMER = 10
 """So that all of them stand on the first page of a list."""
 RECENT = 50
 """Carts, orders and payments that readers ask for are among so many."""
+MERGE_PROBABILITY = 0.1
+COUPON_PROBABILITY = 0.4
+COUPON_REMOVED_PROBABILITY = 0.2
 PRICE_MINOR_MIN, PRICE_MINOR_MAX = 100, 10_000_000
 """So many that none comes twice in a row; an order of the dearest is one that a provider takes."""
+COUPONS_MAX = 5
+"""That buyers know: so few that several want the last use of one."""
+TO_CAPTURE_MAX = 10
+"""So few that none of them waits for long: its order expires within seconds."""
 ORDERS_PER_PAGE = 20
 """Of those in a state: some of these lists fit, some go on for ever."""
 ORDER_STATES = [state for state in OrderState.values() if state]
@@ -73,9 +76,12 @@ class Market:
     till: Till
     to_ship: list[Order] = field(default_factory=list)
     to_return: list[Order] = field(default_factory=list)
+    to_capture: deque[Payment] = field(default_factory=partial(deque, maxlen=TO_CAPTURE_MAX))
+    coupons: deque[str] = field(default_factory=partial(deque, maxlen=COUPONS_MAX))
     carts: deque[str] = field(default_factory=partial(deque, maxlen=RECENT))
     orders: deque[Order] = field(default_factory=partial(deque, maxlen=RECENT))
     payments: deque[Payment] = field(default_factory=partial(deque, maxlen=RECENT))
+    paid_online: deque[Payment] = field(default_factory=partial(deque, maxlen=RECENT))
     newest_token: str = ""
     is_over: bool = False
 
@@ -156,9 +162,30 @@ class Buyer(Person):
 
     async def _order(self) -> Order | None:
         wanted = self._chance.sample(SKU_IDS, self._chance.randint(1, 2))
-        cart_id = self.new_id()
         customer_id = f"{self._caller.actor}, {self._visit_count // ORDERS_PER_CUSTOMER}"
         self._visit_count += 1
+        cart = await self._filled(customer_id, wanted)
+        if cart is not None and self._chance.random() < MERGE_PROBABILITY:
+            cart = await self._merged(cart)
+        if cart is not None and self._market.coupons and self._chance.random() < COUPON_PROBABILITY:
+            cart = await self._with_coupon(cart)
+        if cart is None:
+            return None
+        hold_seconds = self._chance.randint(HOLD_SECONDS_MIN, HOLD_SECONDS_MAX)
+        placed = await self.command(
+            ordering_pb.PlaceOrderRequest(
+                request_id=self.new_id(),
+                cart_id=cart.cart_id,
+                etag=cart.etag,
+                expected_total=cart.total,
+                hold_duration=Duration(seconds=hold_seconds),
+            )
+        )
+        return None if placed is None else placed.order
+
+    async def _filled(self, customer_id: str, wanted: Sequence[str]) -> Cart | None:
+        """A new cart. customer_id: "" for a guest's."""
+        cart_id = self.new_id()
         made = await self.command(
             cart_pb.CreateCartRequest(
                 request_id=self.new_id(), cart_id=cart_id, currency_code="GBP", customer_id=customer_id
@@ -168,25 +195,43 @@ class Buyer(Person):
         for sku_id in wanted:
             if made is None:
                 return None
-            quantity = self._chance.randint(1, 3)
-            made = await self.command(
-                cart_pb.AddCartLineRequest(
-                    request_id=self.new_id(), cart_id=cart_id, sku_id=sku_id, quantity=quantity
-                )
-            )
-        if made is None:
+            made = await self.command(self._line(cart_id, sku_id))
+        return None if made is None else made.cart
+
+    def _line(self, cart_id: str, sku_id: str) -> cart_pb.AddCartLineRequest:
+        quantity = self._chance.randint(1, 3)
+        return cart_pb.AddCartLineRequest(
+            request_id=self.new_id(), cart_id=cart_id, sku_id=sku_id, quantity=quantity
+        )
+
+    async def _merged(self, cart: Cart) -> Cart | None:
+        """The cart with what its customer had put into another before logging in, or goes on putting."""
+        guest = await self._filled("", [self._chance.choice(SKU_IDS)])
+        if guest is None:
             return None
-        hold_seconds = self._chance.randint(HOLD_SECONDS_MIN, HOLD_SECONDS_MAX)
-        placed = await self.command(
-            ordering_pb.PlaceOrderRequest(
-                request_id=self.new_id(),
-                cart_id=cart_id,
-                etag=made.cart.etag,
-                expected_total=made.cart.total,
-                hold_duration=Duration(seconds=hold_seconds),
+        merging = self.command(
+            cart_pb.MergeCartsRequest(
+                request_id=self.new_id(), from_cart_id=guest.cart_id, into_cart_id=cart.cart_id
             )
         )
-        return None if placed is None else placed.order
+        if self._chance.random() < 0.3:
+            late_line = self._line(guest.cart_id, self._chance.choice(SKU_IDS))
+            merged, _ = await asyncio.gather(merging, self.command(late_line))
+        else:
+            merged = await merging
+        return None if merged is None else merged.cart
+
+    async def _with_coupon(self, cart: Cart) -> Cart | None:
+        """The cart as it was where the coupon is refused."""
+        coupon: dict[str, Any] = {
+            "cart_id": cart.cart_id,
+            "coupon_code": self._chance.choice(self._market.coupons),
+        }
+        applied = await self.command(cart_pb.ApplyCouponRequest(request_id=self.new_id(), **coupon))
+        if applied is None or self._chance.random() > COUPON_REMOVED_PROBABILITY:
+            return cart if applied is None else applied.cart
+        removed = await self.command(cart_pb.RemoveCouponRequest(request_id=self.new_id(), **coupon))
+        return None if removed is None else removed.cart
 
     async def _pay(self, order: Order) -> None:
         paid = await self.command(
@@ -207,7 +252,9 @@ class Buyer(Person):
                 order_id=order.order_id,
                 provider="stripe",
                 flow=self._chance.choice([PAYMENT_FLOW_EMBEDDED, PAYMENT_FLOW_HOSTED]),
-                capture_mode=self._chance.choice([CAPTURE_MODE_AT_ONCE, CAPTURE_MODE_WHEN_HELD]),
+                capture_mode=self._chance.choice(
+                    [CAPTURE_MODE_AT_ONCE, CAPTURE_MODE_WHEN_HELD, CAPTURE_MODE_ON_COMMAND]
+                ),
                 customer_return_url="https://shop.example/paid",
             )
         )
@@ -219,6 +266,9 @@ class Buyer(Person):
         if self._chance.random() < 0.2:
             await self._market.till.act(started.payment, "decline")
         await self._market.till.act(started.payment, "pay")
+        self._market.paid_online.append(started.payment)
+        if started.payment.capture_mode == CAPTURE_MODE_ON_COMMAND:
+            self._market.to_capture.append(started.payment)
         if len(self._market.to_ship) < SHIP_QUEUE_MAX:
             self._market.to_ship.append(order)
 
@@ -226,98 +276,6 @@ class Buyer(Person):
         await self.command(
             ordering_pb.CancelOrderRequest(request_id=self.new_id(), order_id=order.order_id)
         )
-
-
-class Clerk(Person):
-    """Receives goods, ships what is paid, takes back what is sent, puts things aside, and labels."""
-
-    async def act(self) -> None:
-        """One thing to do."""
-        deeds = [self._receive, self._ship, self._take_back, self._put_aside, self._label]
-        [deed] = self._chance.choices(deeds, weights=[25, 40, 10, 19, 6])
-        await deed()
-
-    async def _receive(self) -> None:
-        wanted = self._chance.sample(SKU_IDS, self._chance.randint(1, 3))
-        units = {
-            sku_id: self._chance.randint(1, 2 if sku_id == SCARCE else 12) for sku_id in sorted(wanted)
-        }
-        rows = [
-            inventory_pb.StockRow(sku_id=sku_id, location_id=LOCATION, quantity=quantity)
-            for sku_id, quantity in units.items()
-        ]
-        request = inventory_pb.ReceiveStockRequest(request_id=self.new_id(), rows=rows)
-        await self.command(request, units=units)
-
-    async def _ship(self) -> None:
-        if not self._market.to_ship:
-            return
-        order = self._market.to_ship.pop(self._chance.randrange(len(self._market.to_ship)))
-        lines = [OrderLineUnits(line_id=each.line_id, quantity=each.quantity) for each in order.lines]
-        shipped = await self.command(
-            ordering_pb.FulfillOrderLinesRequest(
-                request_id=self.new_id(), order_id=order.order_id, lines=lines
-            ),
-            units={sku_id: -quantity for sku_id, quantity in units_of(order).items()},
-        )
-        if shipped is not None and len(self._market.to_return) < SHIP_QUEUE_MAX:
-            self._market.to_return.append(order)
-
-    async def _take_back(self) -> None:
-        if not self._market.to_return:
-            return
-        order = self._market.to_return.pop(self._chance.randrange(len(self._market.to_return)))
-        lines = [
-            ordering_pb.ReturnedUnits(
-                line_id=each.line_id, quantity=each.quantity, restock=True, location_id=LOCATION
-            )
-            for each in order.lines
-        ]
-        await self.command(
-            ordering_pb.ReturnOrderLinesRequest(
-                request_id=self.new_id(), order_id=order.order_id, lines=lines
-            ),
-            units=units_of(order),
-        )
-
-    async def _put_aside(self) -> None:
-        """A reservation for nobody in particular, given back or left to expire."""
-        reservation_id = self.new_id()
-        sku_id, quantity = self._chance.choice(SKU_IDS), self._chance.randint(1, 3)
-        made = await self.command(
-            inventory_pb.ReserveStockRequest(
-                request_id=self.new_id(),
-                reservation_id=reservation_id,
-                reference="put aside",
-                lines=[ReservationLine(sku_id=sku_id, quantity=quantity)],
-                hold_duration=Duration(seconds=self._chance.randint(1, HOLD_SECONDS_MAX)),
-            )
-        )
-        if made is not None and self._chance.random() < 0.5:
-            await self.command(
-                inventory_pb.ReleaseReservationRequest(
-                    request_id=self.new_id(), reservation_id=reservation_id
-                )
-            )
-
-    async def _label(self) -> None:
-        """Another title or price, under which somebody is about to order."""
-        sku_id, title = self._chance.choice(SKU_IDS), f"Things, print {self._chance.getrandbits(32)}"
-        labelled = sku(sku_id)
-        labelled.title = title
-        price_minor = self._chance.randint(PRICE_MINOR_MIN, PRICE_MINOR_MAX)
-        priced = pricing_pb.PriceRow(
-            sku_id=sku_id, tiers=[PriceTier(min_quantity=1, unit_price_minor=price_minor)]
-        )
-        product = Product(product_id=labelled.product_id, title=title, active=True)
-        requests = [
-            catalog_pb.UpsertProductsRequest(request_id=self.new_id(), products=[product]),
-            catalog_pb.UpsertSkusRequest(request_id=self.new_id(), skus=[labelled]),
-            pricing_pb.UpsertPricesRequest(
-                request_id=self.new_id(), price_list_id=PRICE_LIST, rows=[priced]
-            ),
-        ]
-        await self.command(self._chance.choice(requests))
 
 
 class Reader(Person):
@@ -398,25 +356,4 @@ class Reader(Person):
         cart_id = self._chance.choice(self._market.carts)
         return carts_pb.GetCartRequest(
             cart_id=cart_id, at_least_as_fresh=token, include_stock=self._chance.random() < 0.5
-        )
-
-
-def units_of(order: Order) -> dict[str, int]:
-    """What was ordered, by SKU."""
-    found: dict[str, int] = {}
-    for line in order.lines:
-        found[line.sku_id] = found.get(line.sku_id, 0) + line.quantity
-    return found
-
-
-async def give_back(caller: Caller, surplus_minor: Mapping[str, int]) -> None:
-    """Staff returns what customers paid at the counter for orders that are closed, by order."""
-    for order_id, amount_minor in sorted(surplus_minor.items()):
-        await caller.command(
-            ordering_pb.RecordRefundRequest(
-                request_id=new_id(caller.chance),
-                order_id=order_id,
-                refund_reference=new_id(caller.chance),
-                amount=Money(currency_code="GBP", amount_minor=amount_minor),
-            )
         )
