@@ -11,7 +11,7 @@ from shopkeeper.payment.v1.payment_pb2 import (
 from tests.torture.evidence import PaymentRow, RefundRow
 from tests.torture.history import Operation
 from tests.torture.views import ORDER, PAYMENT
-from tests.torture.violations import Case, Violation, calls_by_subject, shown_by
+from tests.torture.violations import Case, Violation, calls_by_subject, shown_by, shown_by_subjects
 
 
 def check_money(case: Case) -> Iterator[Violation]:
@@ -60,7 +60,7 @@ def _provider_differs(case: Case, calls_by_order: dict[str, list[Operation]]) ->
 
 def check_refunds(case: Case) -> Iterator[Violation]:
     """At no moment more is given back than has come, and of each refund what was asked for."""
-    calls_by_order = calls_by_subject(case.history)
+    too_much: list[tuple[str, str]] = []
     for showing in case.evidence.showings:
         has_money = showing.view in {ORDER, PAYMENT} and len(showing.state) > 2
         # Of an order version and state stand first, of a payment its state alone.
@@ -69,17 +69,19 @@ def check_refunds(case: Case) -> Iterator[Violation]:
         if int(went) > int(came):
             told = f"{showing.view} {showing.key} has {came}, and gave back {went} at {showing.position}"
             order_id = showing.key if showing.view == ORDER else showing.key.rpartition(".")[0]
-            yield shown_by("refunded too much", told, calls_by_order[order_id])
+            too_much.append((order_id, told))
+    yield from shown_by_subjects(case, "refunded too much", too_much)
     by_payment: dict[str, int] = defaultdict(int)
     for refund in case.evidence.refunds:
         by_payment[refund.payment_id] += (
             0 if refund.state == REFUND_STATE_FAILED else refund.amount_minor
         )
-    for payment in case.evidence.payments:
-        refunded_minor = by_payment[payment.payment_id]
-        if payment.refunded_minor != refunded_minor:
-            told = f"{payment}: its refunds come to {refunded_minor}"
-            yield shown_by("money not conserved", told, calls_by_order[payment.order_id])
+    unequal = [
+        (payment.order_id, f"{payment}: its refunds come to {by_payment[payment.payment_id]}")
+        for payment in case.evidence.payments
+        if payment.refunded_minor != by_payment[payment.payment_id]
+    ]
+    yield from shown_by_subjects(case, "money not conserved", unequal)
     yield from _refunded_otherwise(case)
 
 

@@ -4,7 +4,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.torture.evidence import LoggedEvent
-from tests.torture.violations import Case, Violation, calls_by_subject, events_told, shown_by
+from tests.torture.violations import (
+    Case,
+    Violation,
+    calls_by_subject,
+    events_told,
+    shown_by,
+    shown_by_subjects,
+)
 
 AFTER_CLOSING = {"PaymentRecorded", "RefundRecorded", "RefundFailed"}
 """Money that comes and goes when an order is closed already; a payment may also bring it back."""
@@ -78,7 +85,7 @@ def check_units(case: Case) -> Iterator[Violation]:
         for units in call.asked.get("lines", ()):
             name = COUNTED_BY[call.method]
             asked[call.asked["order_id"], units["line_id"]][name] += units["quantity"]
-    calls = calls_by_subject(case.history)
+    wrong: list[tuple[str, str]] = []
     for line in case.evidence.order_lines:
         counted = {name: getattr(line, name) for name in COUNTED_BY.values()}
         wanted = {name: asked[line.order_id, line.line_id][name] for name in counted}
@@ -89,6 +96,7 @@ def check_units(case: Case) -> Iterator[Violation]:
         )
         if counted != wanted:
             told = f"line {line.line_id} of order {line.order_id} has {counted}, asked were {wanted}"
-            yield shown_by("units not conserved", told, calls[line.order_id])
+            wrong.append((line.order_id, told))
         elif is_too_much:
-            yield shown_by("units not conserved", f"more than it has: {line}", calls[line.order_id])
+            wrong.append((line.order_id, f"more than it has: {line}"))
+    yield from shown_by_subjects(case, "units not conserved", wrong)

@@ -8,7 +8,7 @@ from command_service import retention
 from command_service.checkout import expiry, payment_driver, price_windows
 from tests.torture.evidence import HELD, LAPSED, RELEASED, SHIPPED, Movement
 from tests.torture.history import Operation
-from tests.torture.violations import Case, Violation, calls_by_subject, shown_by
+from tests.torture.violations import Case, Violation, shown_by, shown_by_subjects
 
 Place = tuple[str, str]
 """A SKU at a location."""
@@ -154,6 +154,4 @@ def check_promises(case: Case) -> Iterator[Violation]:
         left = {name: n for name, n in held[reservation_id].items() if n and name[0] in kept}
         if left:
             wrong.setdefault(reservation_id, f"in state {state} {reservation_id} still has {left}")
-    calls = calls_by_subject(case.history) if wrong else {}
-    for subject, told in wrong.items():
-        yield shown_by("promise not kept", told, calls.get(subject, []))
+    yield from shown_by_subjects(case, "promise not kept", list(wrong.items()))

@@ -64,6 +64,13 @@ def calls_by_subject(history: Iterable[Operation]) -> dict[str, list[Operation]]
     return found
 
 
+def shown_by_subjects(case: Case, name: str, wrong: Sequence[tuple[str, str]]) -> Iterator[Violation]:
+    """What is wrong, each with the calls about it. wrong: order or reservation, and explanation."""
+    calls = calls_by_subject(case.history) if wrong else {}
+    for subject, told in wrong:
+        yield shown_by(name, told, calls.get(subject, []))
+
+
 def events_told(events: Iterable[LoggedEvent]) -> str:
     """Which they are, and where."""
     return ", ".join(f"{event.type} at {event.position}" for event in events)
