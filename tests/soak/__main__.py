@@ -21,17 +21,15 @@ def _tell(text: str) -> None:
 
 def _conclude(result: Result, path: Path) -> int:
     """Prints what came of it; the exit status."""
-    _tell("\nresident memory, KiB           at first  at half   at end  KiB a minute, second half")
+    _tell("\nmemory, KiB                    at first  at half   at end  KiB a minute, second half")
     for each in slopes(result.samples):
         growth = f"{each.kib_per_minute:8.1f} +- {each.error_kib_per_minute:.1f}"
-        _tell(
-            f"  {each.process:26} {each.first_kib:10,} {each.middle_kib:8,} {each.last_kib:8,}  {growth}"
-        )
+        _tell(f"  {each.name:26} {each.first_kib:10,} {each.middle_kib:8,} {each.last_kib:8,}  {growth}")
     half, last = result.samples[len(result.samples) // 2], result.samples[-1]
     _tell("\nrows that must not grow         at half   at end")
     for name in BOUNDED_TABLES:
         _tell(f"  {name:26} {half.rows[name]:10,} {last.rows[name]:8,}")
-    _tell("\nrows an order, second half")
+    _tell("\nmore an order, second half")
     for name, count in rows_per_order(result.samples).items():
         _tell(f"  {name:26} {count:10.2f}")
     files = {name: (each.file_count, last.usage[name].file_count) for name, each in half.usage.items()}

@@ -18,10 +18,10 @@ from tests.soak.samples import (
     grown,
     grown_faster,
     has_more_sessions,
-    look_at_servers,
     more_files,
     slopes,
 )
+from tests.soak.servers import Servers
 from tests.soak.visits import Visits
 from tests.system.conftest import WholeShop, listened_shop
 
@@ -87,7 +87,7 @@ class Result:
         limit = self.plan.leak_kib_per_minute_max
         return [
             *(
-                f"{each.process} grows by {each.kib_per_minute:.0f} KiB a minute"
+                f"{each.name} grows by {each.kib_per_minute:.0f} KiB a minute"
                 for each in slopes(self.samples)
                 if each.kib_per_minute - 2 * each.error_kib_per_minute > limit
             ),
@@ -96,7 +96,7 @@ class Result:
                 for name, (before, after) in grown(self.samples).items()
             ),
             *(
-                f"{name}: {before:.2f} rows an order, then {after:.2f}"
+                f"{name}: {before:.2f} more an order, then {after:.2f}"
                 for name, (before, after) in grown_faster(self.samples).items()
             ),
             *(
@@ -135,7 +135,8 @@ class Result:
                 "sessions": sample.session_count,
                 "resident_kib": {name: each.resident_kib for name, each in sample.usage.items()},
                 "files": {name: each.file_count for name, each in sample.usage.items()},
-                "rows": sample.rows,
+                "rows": dict(sample.rows),
+                "servers_kib": dict(sample.servers_kib),
             }
             for sample in self.samples
         ]
@@ -159,7 +160,8 @@ async def soak(data_dir: Path, plan: Plan, tell: Tell, *, seed: int = 0) -> Resu
 
             running = listened_shop(postgres.url(), valkey.url, {**plan.settings, **stripe}, hear)
             async with running as shop:
-                await _load(shop, result, tell, seed)
+                watched = Servers(postgres.url(), valkey.url, postgres.pid, valkey.pid)
+                await _load(shop, watched, result, tell, seed)
     return result
 
 
@@ -171,13 +173,13 @@ def _mistakes(line: LogLine) -> list[str]:
     return [f"{line.source}: {line.text}"] if entry.get("level") in {"error", "critical"} else []
 
 
-async def _load(shop: WholeShop, result: Result, tell: Tell, seed: int) -> None:
+async def _load(shop: WholeShop, servers: Servers, result: Result, tell: Tell, seed: int) -> None:
     pids = _pids(shop)
     visits = Visits(shop, seed)
     await visits.open()
     seconds = result.plan.minutes * 60
     coming = asyncio.create_task(visits.come(seconds=seconds, per_second=result.plan.visits_per_second))
-    await _watch(shop, result, visits, coming, tell)
+    await _watch(shop, servers, result, visits, coming, tell)
     await coming
     await visits.close()
     result.answers, result.order_count = visits.answers, visits.order_count
@@ -192,17 +194,24 @@ def _pids(shop: WholeShop) -> list[int]:
 
 
 async def _watch(
-    shop: WholeShop, result: Result, visits: Visits, coming: asyncio.Task[None], tell: Tell
+    shop: WholeShop,
+    servers: Servers,
+    result: Result,
+    visits: Visits,
+    coming: asyncio.Task[None],
+    tell: Tell,
 ) -> None:
     """Looks at everything until nobody comes any more."""
     loop = asyncio.get_running_loop()
     begun, told_minute = loop.time(), 0
     while not coming.done():
         await asyncio.wait({coming}, timeout=result.plan.sample_seconds)
-        rows, session_count = await asyncio.to_thread(look_at_servers, shop.database_url, shop.redis_url)
+        seen = await asyncio.to_thread(servers.look)
         usage = {each.name: usage_of(each.pid) for each in shop.deployment.processes}
         minutes = (loop.time() - begun) / 60
-        sample = Sample(minutes, visits.order_count, usage, rows, session_count)
+        sample = Sample(
+            minutes, visits.order_count, usage, seen.rows, seen.session_count, seen.memory_kib
+        )
         result.samples.append(sample)
         if int(minutes) > told_minute:
             told_minute = int(minutes)

@@ -4,9 +4,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import psycopg
-import redis
-
 from tests.process_usage import Usage
 
 BOUNDED_TABLES = (
@@ -19,17 +16,6 @@ BOUNDED_TABLES = (
 )
 """What must not grow with the orders."""
 
-COUNTS = {
-    "carts that are kept": "SELECT count(*) FROM carts WHERE NOT is_forgotten",
-    "payment errands": "SELECT count(*) FROM payments WHERE errand_task IS NOT NULL",
-}
-
-TABLES = """
-SELECT relname FROM pg_class
-WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname
-"""
-SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'shopkeeper%'"
-
 GROWTH_MAX = 1.25
 ROWS_GROWTH_MIN = 200
 """A table of few rows may have twice as many and means nothing by it."""
@@ -39,40 +25,30 @@ SESSIONS_GROWTH_MAX = 3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was seen at a moment, in minutes since the load began."""
+    """What was seen at a moment, in minutes since the load began.
+
+    usage: of our processes. rows: whatever is counted, KiB of keys too. servers_kib: memory of
+    PostgreSQL and Valkey that holds no data.
+    """
 
     minutes: float
     order_count: int
     usage: Mapping[str, Usage]
     rows: Mapping[str, int]
     session_count: int
+    servers_kib: Mapping[str, int]
 
-
-VALKEY_KEYS = "keys of Valkey"
-
-
-def look_at_servers(database_url: str, redis_url: str) -> tuple[dict[str, int], int]:
-    """Rows of each table, and of what is counted apart; the services' sessions."""
-    with redis.Redis.from_url(redis_url) as client:
-        keys = {VALKEY_KEYS: client.dbsize()}
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        names = [str(name) for (name,) in connection.execute(TABLES)]
-        queries = {name: f"SELECT count(*) FROM {name}" for name in names} | COUNTS
-        rows = {name: _number(connection, sql) for name, sql in queries.items()} | keys
-        return rows, _number(connection, SESSIONS)
-
-
-def _number(connection: psycopg.Connection, sql: str) -> int:
-    row = connection.execute(sql.encode()).fetchone()
-    assert row is not None
-    return int(row[0])
+    @property
+    def memory_kib(self) -> dict[str, int]:
+        """All memory that has to be flat, by whose it is."""
+        return {name: each.resident_kib for name, each in self.usage.items()} | dict(self.servers_kib)
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """Growth of a process by least squares over the second half, with its standard error."""
+    """Growth of memory by least squares over the second half, with its standard error."""
 
-    process: str
+    name: str
     kib_per_minute: float
     error_kib_per_minute: float
     first_kib: int
@@ -86,15 +62,14 @@ def second_half(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def slopes(samples: Sequence[Sample]) -> list[Slope]:
-    """Of each process."""
+    """Of each process of ours, and of what servers keep for themselves."""
     later = second_half(samples)
     minutes = [sample.minutes for sample in later]
     found = []
-    for process in samples[0].usage:
-        kib = [sample.usage[process].resident_kib for sample in later]
+    for name, first in samples[0].memory_kib.items():
+        kib = [sample.memory_kib[name] for sample in later]
         growth, error = least_squares(minutes, kib)
-        first = samples[0].usage[process].resident_kib
-        found.append(Slope(process, growth, error, first, kib[0], kib[-1]))
+        found.append(Slope(name, growth, error, first, kib[0], kib[-1]))
     return found
 
 
