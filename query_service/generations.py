@@ -11,7 +11,8 @@ from read_models.connections import REDIS_AWAY, Connection
 from read_models.registry import Registry, load_registry
 
 REGISTRY_SECONDS_MAX = 1.0
-"""How old the known registry may be. Generations that may serve are level: changing late is harmless."""
+"""How old the known registry may be. One that came to serve shows no less than the one before, which is
+fed with it unless it cannot be: changing late is harmless."""
 
 POLL_SECONDS = 0.02
 """Waited for after a restore only, while all views are told anew: a little more is nothing."""

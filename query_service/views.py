@@ -97,7 +97,8 @@ class Views:
     ) -> tuple[int, list[Entry]]:
         """The first entries that follow a place, merged over the partitions, and whose they are.
 
-        generation: the one to read if it still may serve, so that pages belong together.
+        generation: the one to read if it still may serve and is as fresh as asked, so that pages belong
+        together.
 
         Raises:
             as `documents`.
@@ -161,6 +162,9 @@ class Views:
             token, partition, checkpoint = obstacle
             if checkpoint.incarnation != token.incarnation:
                 generation = await self._generation_of(token, until)
+            elif generation != self._registry.known.serving:
+                # One that is kept may have been set aside, and stand still for ever.
+                generation = self._usable(None)
             elif not await self._checkpoints.reached(generation, partition, token.position, until):
                 raise ReadModelBehind(position=token.position)
 

@@ -9,6 +9,8 @@ from projections.projector import Projector
 from projections.rebuild import Rebuild
 from projections.sweeper import Sweeper
 from read_models.connections import Connection
+from read_models.partitions import key_of
+from read_models.views import ORDER
 from shopkeeper.ordering.v1.ordering_events_pb2 import OrderPlaced
 from shopkeeper.ordering.v1.ordering_pb2 import ORDER_STATE_AWAITING_PAYMENT, ORDER_STATE_PAID
 from shopkeeper.ordering.v1.ordering_query_service_pb2 import (
@@ -128,6 +130,32 @@ async def test_a_page_token_of_a_dropped_generation_goes_on_in_the_present_one(
     second = await shop.ordering.ListOrdersByState(request)
     ids = [each.order_id for answer in (first, second) for each in answer.orders]
     assert sorted(ids) == sorted({*newest_first(6), "stranger", "guest"})
+
+
+async def test_a_page_token_of_a_generation_that_stands_still_is_as_fresh_as_asked(
+    log: Log, shop: Shop, projector: Projector, connection: Connection
+) -> None:
+    """As of one that could not be fed any more, and is kept after another took its place."""
+    await record_orders(log, projector, 6)
+    request = ListCustomerOrdersRequest(customer_id="ada", page_size=2)
+    request.page_token = (await shop.ordering.ListCustomerOrders(request)).next_page_token
+    old = await serving(connection)
+    rebuild = Rebuild(connection, projector._reader)
+    new = await rebuild.begin()
+    await settle(projector)
+    await rebuild.replace(new)
+    partition, name = ORDER.address("order-001")
+    await connection.call("SET", key_of(old, partition, name), b"\xff")
+    request.at_least_as_fresh = log.token(log.record(order_paid(order("order-001", "ada", 0))))
+    await settle(projector)
+    second = await shop.ordering.ListCustomerOrders(request, timeout=20)
+    assert [each.order_id for each in second.orders] == ["order-002", "order-003"]
+    request.page_token = second.next_page_token
+    third = await shop.ordering.ListCustomerOrders(request, timeout=20)
+    assert [each.state for each in third.orders] == [
+        ORDER_STATE_AWAITING_PAYMENT,
+        ORDER_STATE_PAID,
+    ]
 
 
 async def test_ids_of_any_kind_keep_apart(log: Log, shop: Shop, projector: Projector) -> None:
