@@ -83,7 +83,8 @@ async def _steps(database_url: str, redis_url: str) -> AsyncIterator[Rebuild]:
         raise Problem(str(refusal)) from refusal
     except NotLevel as error:
         raise Problem(
-            f"the generations do not reach the same position ({error}): do the projections run?",
+            f"the generations do not reach the same position ({error}): do the projections run?"
+            " Their log says why",
             ExitStatus.UNREACHABLE,
         ) from error
     finally:
@@ -97,6 +98,9 @@ async def _rebuild(
     async with _steps(database_url, redis_url) as steps:
         before = (await steps.registry()).serving
         number = await steps.begin() if generation is None else await _known(steps, generation)
+        if number == before:
+            console.print(f"generation {number} serves already", highlight=False)
+            return
         console.print(f"generation {number} is being filled", highlight=False)
         await _until_complete(steps, number)
         if (await steps.registry()).serving == number:

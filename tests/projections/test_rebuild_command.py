@@ -97,6 +97,8 @@ async def test_views_that_are_behind_do_not_serve_though_differences_are_accepte
     async with running(projector):
         assert (await rebuild()).returncode == DONE
         second = await serving(connection)
+        ended = await rebuild("--generation", str(second))
+        assert (ended.returncode, ended.stdout) == (DONE, f"generation {second} serves already\n")
         address = STOCK.address("MUG")
         await connection.call("SET", key_of(first, address.partition, address.name), b"\xff")
         position = log.record(stock_moved("MUG", 0))
@@ -108,6 +110,7 @@ async def test_views_that_are_behind_do_not_serve_though_differences_are_accepte
         await eventually(is_shown)
         ended = await rebuild("--generation", str(first), "--accept-differences")
         assert ended.returncode == UNREACHABLE
+        assert "Their log says why" in ended.stderr.replace("\n", " ")
         ended = await rebuild("--rollback")
         assert (ended.returncode, "is behind" in ended.stderr) == (REFUSED, True)
     assert await serving(connection) == second
