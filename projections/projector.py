@@ -106,6 +106,7 @@ class Projector:
         self._asked_to_stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failing_since: float | None = None
+        self._others_have_more = False
         self._reminder = Reminder()
         self._failing_seconds_max = failing_seconds_max
         self._set_aside = SetAside(retry_seconds=retry_seconds)
@@ -123,6 +124,7 @@ class Projector:
 
     async def _run(self) -> None:
         while not self._asked_to_stop.is_set():
+            begin_seconds = asyncio.get_running_loop().time()
             try:
                 has_more = await self.round()
                 await self._succeeded()
@@ -131,8 +133,9 @@ class Projector:
             except Exception as error:  # noqa: BLE001 all are recorded, and the next round tries again
                 FAILURES.inc()
                 self._report(error)
-                await self._failed()
-                await self._pause(FAILURE_PAUSE_SECONDS)
+                await self._failed(begin_seconds)
+                if not self._others_have_more:
+                    await self._pause(FAILURE_PAUSE_SECONDS)
 
     def _report(self, error: Exception) -> None:
         if not self._reminder.is_due(type(error).__name__):
@@ -149,15 +152,17 @@ class Projector:
             await self._health.say_well()
         self._failing_since = None
 
-    async def _failed(self) -> None:
-        now = asyncio.get_running_loop().time()
+    async def _failed(self, begin_seconds: float) -> None:
+        """begin_seconds: of the round, which may have waited long for a server that says nothing."""
         if self._failing_since is None:
-            self._failing_since = now
-        if now - self._failing_since > self._failing_seconds_max and self._health is not None:
+            self._failing_since = begin_seconds
+        failing_seconds = asyncio.get_running_loop().time() - self._failing_since
+        if failing_seconds > self._failing_seconds_max and self._health is not None:
             await self._health.say_unwell()
 
     async def round(self) -> bool:
         """Feeds each generation one batch. False when there is nothing left to do."""
+        self._others_have_more = False
         registry = await load_registry(self._connection)
         complete = registry.in_state(GenerationState.COMPLETE)
         building = registry.in_state(GenerationState.BUILDING)
@@ -168,8 +173,11 @@ class Projector:
         try:
             return await self._feed(registry, complete, building)
         except CheckpointLost as lost:
-            log.warning("Redis lost a checkpoint, dropping the generation", generation=lost.generation)
-            await self._give_up(lost.generation)
+            if await self._is_kept(lost.generation):
+                log.warning(
+                    "Redis lost a checkpoint, dropping the generation", generation=lost.generation
+                )
+                await self._give_up(lost.generation)
             return True
         except LogIsShorter as shorter:
             # The views heal; the tokens that were given out only `shopkeeper new-incarnation` can void.
@@ -189,7 +197,7 @@ class Projector:
             has_more = bool(together) and await self._feed_together(registry, together)
         except Exception:
             # Of views that lack something, say: what is being built is there to take their place.
-            await self._feed_each(registry, alone)
+            self._others_have_more |= await self._feed_each(registry, alone)
             raise
         return await self._feed_each(registry, alone) or has_more
 
@@ -271,6 +279,7 @@ class Projector:
         others = [each for each in generations if each.number != stuck.generation]
         has_more = bool(others) and await self._feed_together(registry, others)
         if stuck.generation == _foremost(registry):
+            self._others_have_more = has_more
             raise stuck
         self._set_aside.add(stuck.generation, stuck)
         return has_more
@@ -341,6 +350,11 @@ class Projector:
         if number is not None:
             GENERATIONS_BEGUN.inc()
             log.info("generation begun", generation=number, last_position=end.last_position)
+
+    async def _is_kept(self, number: int) -> bool:
+        """False of a generation that was dropped since the round began: the sweeper takes it."""
+        generation = (await load_registry(self._connection)).find(number)
+        return generation is not None and generation.state is not GenerationState.DROPPING
 
     async def _give_up(self, number: int) -> None:
         # What is left of it will not be fed any more.

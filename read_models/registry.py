@@ -30,8 +30,8 @@ class GenerationState(StrEnum):
     """What may be done with a generation."""
 
     BUILDING = "building"  # filled from the start of the log
-    COMPLETE = "complete"  # fed with every event; may serve
-    DROPPING = "dropping"  # no longer fed; its keys are being deleted
+    COMPLETE = "complete"  # fed with every event while it can be; may serve
+    DROPPING = "dropping"  # its keys are being deleted; fed until its checkpoints are
 
 
 @dataclass(frozen=True, slots=True)

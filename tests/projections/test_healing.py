@@ -9,6 +9,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
+import projections.projector
 from event_log.reader import LogBatch, LogReader
 from ops.embedded import EmbeddedValkey
 from projections.projector import LogIsPast, Projector, begin_generation
@@ -209,10 +210,40 @@ async def test_a_projector_that_cannot_go_on_says_so_and_how_far_it_is_behind(
     async def is_unwell() -> bool:
         return not health.is_well
 
+    async def has_gone_on_failing() -> bool:
+        failures = metric("shopkeeper_projection_failures_total") - failures_before
+        return failures > 1 and metric("shopkeeper_projection_lag_seconds") > 0.3
+
     await eventually(is_unwell)
-    assert metric("shopkeeper_projection_failures_total") > failures_before + 1
+    await eventually(has_gone_on_failing)
     assert metric("shopkeeper_projection_lag_events") == 2
-    assert metric("shopkeeper_projection_lag_seconds") > 0.3
+    assert not health.is_well
+    await projector.drain()
+
+
+async def test_a_database_that_says_nothing_is_told_as_soon_as_a_round_has_failed_for_so_long(
+    new_projector: Callable[..., Projector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The round that waited for it is a part of the time for which it failed."""
+    projector = new_projector(failing_seconds_max=0.2)
+    health = HealthRecord()
+    projector._health = health
+    # A second round would be too late.
+    monkeypatch.setattr(projections.projector, "FAILURE_PAUSE_SECONDS", 60.0)
+    failures_before = metric("shopkeeper_projection_failures_total")
+
+    async def say_nothing(_projector: Projector) -> bool:
+        await asyncio.sleep(0.3)
+        raise TimeoutError("the log does not answer")
+
+    monkeypatch.setattr(Projector, "round", say_nothing)
+    await projector.start()
+
+    async def is_unwell() -> bool:
+        return not health.is_well
+
+    await eventually(is_unwell)
+    assert metric("shopkeeper_projection_failures_total") == failures_before + 1
     await projector.drain()
 
 

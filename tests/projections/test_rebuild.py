@@ -1,15 +1,16 @@
 """Rebuilding while the shop goes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from ops.embedded import EmbeddedValkey
 from projections.comparing import NotLevel
-from projections.feeding import CannotBeFed, Feeder
+from projections.feeding import CannotBeFed, Feeder, Found
 from projections.projector import Projector
 from projections.rebuild import Rebuild, RebuildRefused
 from projections.sweeper import Sweeper
@@ -194,6 +195,35 @@ async def test_what_is_dropped_in_the_moment_of_its_completion_stays_dropped(
     generation = (await load_registry(connection)).find(second)
     assert generation is not None
     assert generation.state is GenerationState.DROPPING
+
+
+async def test_one_that_is_swept_in_the_midst_of_a_round_is_not_told_as_lost(
+    log: Log,
+    connection: Connection,
+    projector: Projector,
+    rebuild: Rebuild,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record_days(log, 1)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await settle(projector)
+    look = Feeder.look
+
+    async def swept_before_it_looks(feeder: Feeder, generations: Sequence[int]) -> Found:
+        if second in generations:
+            await rebuild.drop(second)
+            await Sweeper(connection).sweep()
+        return await look(feeder, generations)
+
+    monkeypatch.setattr(Feeder, "look", swept_before_it_looks)
+    last = record_days(log, 1)
+    with capture_logs() as lines:
+        await settle(projector)
+    assert [line["event"] for line in lines] == ["generation deleted"]
+    checkpoints = await read_checkpoints(connection, first, PARTITIONS)
+    assert {each and each.position for each in checkpoints} == {last}
 
 
 async def test_a_comparison_of_generations_that_nobody_levels_says_so(

@@ -253,3 +253,27 @@ async def test_one_that_can_be_fed_again_catches_up_while_the_one_that_serves_go
     assert await read_checkpoints(connection, first, PARTITIONS) == await read_checkpoints(
         connection, second, PARTITIONS
     )
+
+
+async def test_while_the_one_that_serves_cannot_be_fed_another_grows_without_a_pause(
+    log: Log,
+    connection: Connection,
+    new_projector: Callable[..., Projector],
+    rebuild: Rebuild,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    projector = new_projector(batch_events_max=5)
+    # One pause would be the end of the test.
+    monkeypatch.setattr(projections.projector, "FAILURE_PAUSE_SECONDS", 60.0)
+    log.record(*(stock_moved("MUG", number) for number in range(50)))
+    await settle(projector)
+    await spoil(connection, await serving(connection), "MUG")
+    log.record(stock_moved("MUG", 1))
+    second = await rebuild.begin()
+    await projector.start()
+
+    async def is_complete() -> bool:
+        return (await rebuild.progress(second)).is_complete
+
+    await eventually(is_complete)
+    await projector.drain()
