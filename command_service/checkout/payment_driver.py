@@ -174,8 +174,9 @@ class PaymentDriver:
             self._begun(self._drive_refund(each, asked.payments, claimed_seconds))
             for each in asked.refunds
         ]
-        # A caller that goes away leaves the calls to themselves.
-        driven = await asyncio.shield(asyncio.gather(*tasks))
+        # A caller that goes away leaves the calls to themselves. Not gathered: where nobody waits for it
+        # any more, Python logs the failure of a gathering as a mistake of ours.
+        driven = [await asyncio.shield(task) for task in tasks]
         return [refund for refund, _ in driven], _newest(token for _, token in driven)
 
     async def take_up_refunds(

@@ -1,6 +1,7 @@
 """How long a call to a provider is left to whoever claimed it: for every claim as it is set."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, cast
@@ -15,6 +16,7 @@ from command_service.checkout.payment_servicer import PaymentServicer
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.start_payment import StartPayment
 from command_service.committer import Committer
+from command_service.errors import RequestInProgress
 from command_service.ordering.domain import Order
 from command_service.payment.errands import CALLS_SHARE, LEASE, WAIT_SHARE, Errand
 from command_service.payment.gateway import Gateway
@@ -127,6 +129,32 @@ async def test_every_command_that_claims_a_call_is_told_what_is_set() -> None:
     assert {command.lease for command in commands.taken} == {SHORT}
 
 
+class Unsure:
+    """A committer that cannot tell what came of a command."""
+
+    async def submit(self, _submission: Submission) -> None:
+        raise RequestInProgress
+
+
+async def test_who_goes_away_leaves_a_refund_to_itself_however_it_ends(shop: ProviderShop) -> None:
+    asked = shop.carry_out(RefundPayment(shop.paid_order().order_id, "", None, (), SHORT))
+    provider = cast("PaymentProvider", Silent())
+    gateway = Gateway({"stripe": provider}, lease=timedelta(milliseconds=20))
+    driver = PaymentDriver(cast("Committer", Unsure()), gateway)
+    loop, complaints = asyncio.get_running_loop(), list[dict[str, Any]]()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    asking = asyncio.create_task(driver.drive_refunds(asked, claimed_seconds=loop.time()))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await driver.drain()
+    del asking
+    await asyncio.sleep(0)
+    gc.collect()
+    assert complaints == []
+
+
 async def test_calls_that_take_longer_than_their_share_are_given_up() -> None:
     provider = cast("PaymentProvider", Silent())
     gateway = Gateway({"stripe": provider}, lease=timedelta(milliseconds=20))
@@ -162,6 +190,8 @@ class Silent(OnlyCards):
 
     async def begin(self, *_wanted: Any, **_key: Any) -> None:
         await asyncio.Event().wait()
+
+    refund = begin
 
 
 CONTEXT = cast("ServicerContext", None)
