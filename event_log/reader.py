@@ -127,7 +127,8 @@ class LogReader:
         }
         rows = await self._guarded(self._fetch(_statement(contexts, key), facts))
         incarnation, last_position, is_standby = rows[0][:3]
-        events = tuple(StoredEvent(*row[3:]) for row in rows if row[3] is not None)
+        # Of a list: a tuple made of a generator leaves Python one more to keep for later, each read.
+        events = tuple([StoredEvent(*row[3:]) for row in rows if row[3] is not None])
         through = max(after, last_position if up_to is None else min(last_position, up_to))
         if len(events) == limit:
             through = events[-1].position

@@ -1,6 +1,8 @@
 """Reading the log: nothing missed, nothing twice, and a bell instead of polling."""
 
 import asyncio
+import gc
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -44,6 +46,18 @@ async def test_batches_follow_each_other_to_the_end(log: Log, reader: LogReader)
     assert (event.context, event.type) == ("inventory", "shopkeeper.inventory.v1.StockMoved")
     assert event.payload == stock_moved("SKU-1", 1).SerializeToString()
     assert (event.actor, event.recorded_time.tzinfo is not None) == ("test", True)
+
+
+async def test_many_reads_leave_no_memory_behind(log: Log, reader: LogReader) -> None:
+    log.record(*(stock_moved(f"SKU-{n}", n) for n in range(7)))
+
+    async def blocks_after(read_count: int) -> int:
+        for _ in range(read_count):
+            await reader.read(after=0)
+        return sys.getallocatedblocks()
+
+    gc.collect()
+    assert await blocks_after(50) + 150 > await blocks_after(400)
 
 
 async def test_a_filter_that_finds_nothing_still_says_how_far_it_looked(
