@@ -18,7 +18,7 @@ from query_service.freshness import (
     Freshness,
     freshness,
 )
-from query_service.generations import RegistryWatch
+from query_service.generations import REGISTRY_SECONDS_MAX, RegistryWatch
 from read_models.checkpoints import Checkpoint, Token
 from read_models.connections import REDIS_AWAY, Connection
 from read_models.entries import Entry, Place
@@ -162,11 +162,26 @@ class Views:
             token, partition, checkpoint = obstacle
             if checkpoint.incarnation != token.incarnation:
                 generation = await self._generation_of(token, until)
-            elif generation != self._registry.known.serving:
-                # One that is kept may have been set aside, and stand still for ever.
-                generation = self._usable(None)
-            elif not await self._checkpoints.reached(generation, partition, token.position, until):
-                raise ReadModelBehind(position=token.position)
+            else:
+                generation = await self._when_reached(generation, partition, token.position, until)
+
+    async def _when_reached(self, generation: int, partition: int, position: int, until: float) -> int:
+        """The generation to read once it may be so far: this one, or the one that serves in its place.
+
+        Raises:
+            ReadModelBehind: time is up.
+        """
+        if generation != self._registry.known.serving:
+            # One that is kept may have been set aside, and stand still for ever.
+            return self._usable(None)
+        look_time = min(until, asyncio.get_running_loop().time() + REGISTRY_SECONDS_MAX)
+        if await self._checkpoints.reached(generation, partition, position, look_time):
+            return generation
+        if look_time == until:
+            raise ReadModelBehind(position=position)
+        # So may the one that served.
+        await self._in_time(self._registry.refresh(), until)
+        return self._usable(None)
 
     def _usable(self, preferred: int | None) -> int:
         registry = self._registry.known
