@@ -64,7 +64,8 @@ class Plan:
         return {
             "REQUEST_RETENTION_SECONDS": str(self.kept_seconds),
             "CART_RETENTION_SECONDS": str(self.kept_seconds),
-            "CART_IDLE_SECONDS": str(self.kept_seconds),
+            # Visitors go on with a cart for so long, on however busy a machine.
+            "CART_IDLE_SECONDS": str(max(6, self.kept_seconds)),
             "ORDER_HOLD_SECONDS": str(max(5, self.kept_seconds // 4)),
             "QUERY_REDIS_ANSWER_SECONDS_MAX": "10",
         }
