@@ -209,9 +209,10 @@ async def _pay_at_provider(shop: Shop, order: Order) -> None:
     """As the servicer does: the intent, then the call; or that is left to whoever finds the errand."""
     draw = shop.chance.random
     parts: list[Money | None] = [None] * (1 + int(draw() * 1.3))
-    if draw() < 0.2:
+    is_split = draw() < 0.2
+    if is_split:
         parts = [Money("GBP", 1 + int(draw() * (order.total_minor - 1))), None]
-    for part in parts:
+    for number, part in enumerate(parts):
         mode = CaptureMode.AT_ONCE if draw() < 0.3 else CaptureMode.WHEN_HELD
         command = StartPayment(order.order_id, "stripe", Flow.EMBEDDED, mode, part, Wish())
         request = shop.request(command)
@@ -224,19 +225,21 @@ async def _pay_at_provider(shop: Shop, order: Order) -> None:
         await shop.database.loop.pause(draw() * 2)
         if draw() < 0.85:
             shop.provider.pay(payment.payment_id)
-        if draw() < 0.4:
+        # What two payments gave back together is rare enough, and of that one part is to fail.
+        is_of_two = is_split and number == 1
+        if draw() < (0.8 if is_of_two else 0.4):
             await shop.database.loop.pause(draw() * 4)
-            await _give_back(shop, order)
-            if draw() < 0.5:
+            await _give_back(shop, order, is_whole=is_of_two)
+            if draw() < (0.8 if is_of_two else 0.5):
                 await shop.database.loop.pause(draw() * 4)
                 shop.provider.bounce()
 
 
-async def _give_back(shop: Shop, order: Order) -> None:
+async def _give_back(shop: Shop, order: Order, *, is_whole: bool) -> None:
     draw = shop.chance.random
     amount: Money | None = None
     units: tuple[Units, ...] = ()
-    kind = draw()
+    kind = 1.0 if is_whole else draw()
     if kind < 0.5:
         amount = Money("GBP", 1 + int(draw() * 200))
     elif kind < 0.7:
