@@ -28,6 +28,18 @@ def record_days(log: Log, count: int) -> int:
     return log.record(*(event for number in range(count) for event in a_day(number)))
 
 
+async def two_generations(
+    log: Log, connection: Connection, projector: Projector, rebuild: Rebuild, *, days: int
+) -> tuple[int, int]:
+    """The one that serves, of so many days, and another that is complete."""
+    record_days(log, days)
+    await settle(projector)
+    first = await serving(connection)
+    second = await rebuild.begin()
+    await settle(projector)
+    return first, second
+
+
 async def test_a_new_generation_is_equal_serves_and_both_stay_level(
     log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
 ) -> None:
@@ -112,11 +124,7 @@ async def test_a_rebuild_that_filled_redis_can_be_dropped_and_the_views_go_on(
 async def test_differences_block_the_switch_unless_they_are_accepted(
     log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
 ) -> None:
-    record_days(log, 10)
-    await settle(projector)
-    first = await serving(connection)
-    second = await rebuild.begin()
-    await settle(projector)
+    first, second = await two_generations(log, connection, projector, rebuild, days=10)
     address = STOCK.address("SKU-3")
     await connection.call("SET", key_of(first, address.partition, address.name), b"spoilt")
     added = STOCK.address("NEW")
@@ -139,11 +147,7 @@ async def test_differences_block_the_switch_unless_they_are_accepted(
 async def test_rolling_back_serves_the_old_generation_with_all_that_came_since(
     log: Log, connection: Connection, projector: Projector, rebuild: Rebuild
 ) -> None:
-    record_days(log, 3)
-    await settle(projector)
-    first = await serving(connection)
-    second = await rebuild.begin()
-    await settle(projector)
+    first, second = await two_generations(log, connection, projector, rebuild, days=3)
     await rebuild.replace(second)
     last = log.record(stock_moved("LATE", 1))
     await settle(projector)
@@ -204,11 +208,7 @@ async def test_one_that_is_swept_in_the_midst_of_a_round_is_not_told_as_lost(
     rebuild: Rebuild,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record_days(log, 1)
-    await settle(projector)
-    first = await serving(connection)
-    second = await rebuild.begin()
-    await settle(projector)
+    first, second = await two_generations(log, connection, projector, rebuild, days=1)
     look = Feeder.look
 
     async def swept_before_it_looks(feeder: Feeder, generations: Sequence[int]) -> Found:
@@ -233,11 +233,7 @@ async def test_a_comparison_of_generations_that_nobody_levels_says_so(
     rebuild: Rebuild,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record_days(log, 1)
-    await settle(projector)
-    first = await serving(connection)
-    second = await rebuild.begin()
-    await settle(projector)
+    first, second = await two_generations(log, connection, projector, rebuild, days=1)
     for partition in PARTITIONS:
         await connection.call("SET", key_of(first, partition, "checkpoint"), "aaaaaaaa.1 complete")
     monkeypatch.setattr("projections.comparing.LOOKS_MAX", 3)

@@ -122,10 +122,10 @@ class Client:
         )
         await self.inventory.ReserveStock(request, timeout=DEADLINE_SECONDS)
 
-    async def add_coupon(self, code: str, *, usage_limit: int | None = None) -> None:
-        """A coupon of 10 % off."""
+    async def add_promotion(self, promotion_id: str) -> None:
+        """10 % off, for who has a coupon."""
         promotion = Promotion(
-            promotion_id=f"promo-{code}",
+            promotion_id=promotion_id,
             title="Ten off",
             percentage_off=PercentageOff(basis_points=1000),
             coupon_required=True,
@@ -135,6 +135,10 @@ class Client:
             pricing_pb.UpsertPromotionsRequest(request_id=new_id(), promotions=[promotion]),
             timeout=DEADLINE_SECONDS,
         )
+
+    async def add_coupon(self, code: str, *, usage_limit: int | None = None) -> None:
+        """A coupon of 10 % off."""
+        await self.add_promotion(f"promo-{code}")
         coupon = Coupon(
             coupon_code=code, promotion_id=f"promo-{code}", usage_limit=usage_limit, active=True
         )

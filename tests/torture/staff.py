@@ -16,7 +16,7 @@ from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderLine, OrderLineUnits
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
 from shopkeeper.payment.v1.payment_pb2 import Payment
 from shopkeeper.pricing.v1 import pricing_command_service_pb2 as pricing_pb
-from shopkeeper.pricing.v1.pricing_pb2 import Coupon, PercentageOff, PriceTier, Promotion
+from shopkeeper.pricing.v1.pricing_pb2 import Coupon, PriceTier
 from shopkeeper.types.v1.money_pb2 import Money
 from tests.system.client import DEADLINE_SECONDS, LOCATION, PRICE_LIST, Client, sku
 from tests.system.client import new_id as client_made_id
@@ -57,17 +57,7 @@ async def furnish(client: Client) -> None:
         inventory_pb.UpsertLocationsRequest(request_id=client_made_id(), locations=[annex]),
         timeout=DEADLINE_SECONDS,
     )
-    promotion = Promotion(
-        promotion_id=PROMOTION_ID,
-        title="A tenth off",
-        percentage_off=PercentageOff(basis_points=1000),
-        coupon_required=True,
-        active=True,
-    )
-    await client.pricing.UpsertPromotions(
-        pricing_pb.UpsertPromotionsRequest(request_id=client_made_id(), promotions=[promotion]),
-        timeout=DEADLINE_SECONDS,
-    )
+    await client.add_promotion(PROMOTION_ID)
 
 
 class Clerk(Person):

@@ -51,6 +51,14 @@ def found_by(story: Story, name: str) -> Smallest:
     return found
 
 
+def found_amid_others(story: Story, break_it: Break, name: str) -> Smallest:
+    """What is left of the story when it is broken, and much else goes on beside it."""
+    break_it(story)
+    for number in range(BESIDE_COUNT):
+        beside(story, number, sku_id=f"sku {number % 3}")
+    return found_by(story, name)
+
+
 def facts(violation: Violation) -> tuple[Any, ...]:
     numbers = [call.number for call in violation.operations]
     return violation.check, violation.explanation, numbers
@@ -85,10 +93,7 @@ def test_only_what_matters_is_left_of_a_busy_shop(
     break_it: Break, name: str, methods: list[str]
 ) -> None:
     story = good_story()
-    break_it(story)
-    for number in range(BESIDE_COUNT):
-        beside(story, number, sku_id=f"sku {number % 3}")
-    found = found_by(story, name)
+    found = found_amid_others(story, break_it, name)
     assert sorted(call.method for call in found.judged.history) == sorted(methods)
     rows = [*found.judged.evidence.movements, *found.judged.evidence.holds]
     assert len(rows) <= len(methods) + 1
@@ -112,10 +117,7 @@ def test_of_what_staff_and_customers_did_what_matters_is_left(
     break_it: Break, name: str, methods: set[str]
 ) -> None:
     story = busy_story()
-    break_it(story)
-    for number in range(BESIDE_COUNT):
-        beside(story, number, sku_id=f"sku {number % 3}")
-    found = found_by(story, name)
+    found = found_amid_others(story, break_it, name)
     left = {call.method for call in found.judged.history}
     assert methods <= left
     assert len(found.judged.history) < 16
