@@ -79,7 +79,8 @@ class LoneWorker(Generic[SessionT]):
         self._pause_seconds = pause_seconds
         self._is_holder = False
         self._outage = Outage(worker=lock.name)
-        self._asked_to_stop = asyncio.Event()
+        self._is_draining = False
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -88,13 +89,14 @@ class LoneWorker(Generic[SessionT]):
 
     async def drain(self) -> None:
         """Ends after the round in hand and lets go of the lock."""
-        self._asked_to_stop.set()
+        self._is_draining = True
+        self._wake.set()
         if self._task is not None:
             await self._task
         await self._session.close()
 
     async def _work(self) -> None:
-        while not self._asked_to_stop.is_set():
+        while not self._is_draining:
             try:
                 if await self._holds_lock():
                     await self._do_round(self._session)
@@ -117,11 +119,10 @@ class LoneWorker(Generic[SessionT]):
         self._session.drop()
 
     async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(self._pause_seconds):
-                await self._asked_to_stop.wait()
-        except TimeoutError:
-            return
+        timer = asyncio.get_running_loop().call_later(self._pause_seconds, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+        self._wake.clear()
 
 
 async def submit(

@@ -294,9 +294,9 @@ def _keys(modes: Mapping[Any, Mode], *, is_rehearsal: bool) -> Keys[Any]:
     One statement locks in one strength. So that all keys of a kind are locked in one order, those to be
     shared are locked for change wherever others of the kind are.
     """
-    asked = {key: mode for key, mode in modes.items() if mode is not Mode.FRESH}
+    asked = [(key, modes[key]) for key in sorted(modes) if modes[key] is not Mode.FRESH]
     if is_rehearsal:
-        asked = dict.fromkeys(asked, Mode.READ)
-    elif any(mode > Mode.SHARE for mode in asked.values()):
-        asked = {k: Mode.CHANGE if mode is Mode.SHARE else mode for k, mode in asked.items()}
-    return Keys([(key, asked[key]) for key in sorted(asked)])
+        asked = [(key, Mode.READ) for key, _ in asked]
+    elif max(modes.values()) > Mode.SHARE:
+        asked = [(key, Mode.CHANGE if mode is Mode.SHARE else mode) for key, mode in asked]
+    return Keys(asked)

@@ -408,7 +408,7 @@ class Database:
             for place in [(rank, key) for key in wanted if (rank, key) in rows]:
                 if place not in txn.own:
                     if self.step_rate and self.loop.chance() < self.step_rate:
-                        await self.loop.later(self.loop.chance() * STEP_SECONDS_MAX)
+                        await self.loop.pause(self.loop.chance() * STEP_SECONDS_MAX)
                         _check_is_open(txn)
                     await self.acquire(txn, place, is_exclusive=is_exclusive)
 

@@ -57,7 +57,7 @@ class SimulatedLoop:
         self.chance = chance.random
         self._is_shuffled = is_shuffled
         self._ready: list[Handle] = []
-        self._timers: list[tuple[float, float, int, Handle]] = []
+        self._timers: list[tuple[float, float, int, Handle | asyncio.Future[None]]] = []
         self._now = 0.0
         self._timer_count = 0
         self.errors: list[dict[str, Any]] = []
@@ -111,16 +111,11 @@ class SimulatedLoop:
 
     # --- running -----------------------------------------------------------------------------------
 
-    async def pause(self, seconds: float) -> None:
-        """Like asyncio.sleep, with less about it."""
-        await self.later(seconds)
-
-    def later(self, seconds: float) -> asyncio.Future[None]:
-        """Done after a while."""
+    def pause(self, seconds: float) -> asyncio.Future[None]:
+        """Like asyncio.sleep, with less about it: done after a while."""
         future: asyncio.Future[None] = asyncio.Future(loop=self._as_loop)
         self._timer_count += 1
-        entry = (self._now + seconds, self.chance(), self._timer_count, Handle(_wake, (future,)))
-        heappush(self._timers, entry)
+        heappush(self._timers, (self._now + seconds, self.chance(), self._timer_count, future))
         return future
 
     def run(self, main: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -146,8 +141,9 @@ class SimulatedLoop:
             if is_done():
                 return
             if not ready:
-                handle = self._next_timer()
-            elif is_shuffled and (count := len(ready)) > 1:
+                self._come_to_next_timer()
+                continue
+            if is_shuffled and (count := len(ready)) > 1:
                 index = int(chance() * count)
                 handle = ready[index]
                 ready[index] = ready[-1]
@@ -159,17 +155,17 @@ class SimulatedLoop:
                 handle.callback(*handle.args)
         raise StuckError(f"it never ends: {STEP_COUNT_MAX} steps, {self._now:.1f} s")
 
-    def _next_timer(self) -> Handle:
+    def _come_to_next_timer(self) -> None:
+        """Jumps to the next time at which something happens; what does is ready then."""
         timers = self._timers
         while timers:
-            when, _, _, handle = heappop(timers)
-            if not handle.is_cancelled:
+            when, _, _, due = heappop(timers)
+            if not due.cancelled():
                 if when > self._now:
                     self._now = when
-                return handle
+                if isinstance(due, Handle):
+                    self._ready.append(due)
+                elif not due.done():
+                    due.set_result(None)
+                return
         raise StuckError(f"nothing is left to happen after {self._now:.1f} s")
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -23,7 +23,7 @@ def test_a_lock_had_in_the_moment_of_the_end_is_free_again() -> None:
         first, second, third = (database.begin(name) for name in ("first", "second", "third"))
         await database.acquire(first, MUG, is_exclusive=True)
         waiting = asyncio.ensure_future(database.acquire(second, MUG, is_exclusive=True))
-        await loop.later(0.1)
+        await loop.pause(0.1)
         database.commit(first)
         database.abort(second)
         await database.acquire(third, MUG, is_exclusive=True)

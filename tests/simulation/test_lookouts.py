@@ -43,9 +43,9 @@ def test_a_lock_is_nobodys_while_the_server_does_not_notice(fault: Fault) -> Non
         assert await first.take_worker_lock(PAYMENTS)
         bad.fault_rate = 1.0
         asking = asyncio.ensure_future(first.log_position())
-        await loop.later(0.9 * IDLE_SECONDS_MAX)
+        await loop.pause(0.9 * IDLE_SECONDS_MAX)
         assert not await second.take_worker_lock(PAYMENTS)
-        await loop.later(0.2 * IDLE_SECONDS_MAX)
+        await loop.pause(0.2 * IDLE_SECONDS_MAX)
         assert await second.take_worker_lock(PAYMENTS)
         with pytest.raises(FAILURES[fault]):
             await asking
@@ -68,7 +68,7 @@ def test_a_lock_whose_answer_was_lost_is_held_all_the_same() -> None:
             await first.take_worker_lock(PAYMENTS)
         conditions.fault_rate = 0.0
         assert not await first.take_worker_lock(PAYMENTS), "its new session does not have it"
-        await loop.later(IDLE_SECONDS_MAX)
+        await loop.pause(IDLE_SECONDS_MAX)
         assert await first.take_worker_lock(PAYMENTS)
 
     loop.run(history())

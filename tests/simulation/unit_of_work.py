@@ -213,7 +213,7 @@ class MemoryUnitOfWork:
         if link is None or link.is_dead:
             raise ConnectionLost("there is no connection", code="08")
         try:
-            await self._loop.later(conditions.chance.random() * conditions.latency_seconds_max)
+            await self._loop.pause(conditions.chance.random() * conditions.latency_seconds_max)
             if link.is_dead:
                 raise ConnectionLost("the connection is lost", code="08")
             fault = conditions.draw() if conditions.fault_rate else None
