@@ -1,10 +1,11 @@
 """What must hold at the end of a seed: equal in meaning to the views inv_* of the database."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import add, attrgetter
 from typing import Any
 
-from command_service.inventory.domain import COUNTERS, Level, ReservationState
+from command_service.inventory.domain import COUNTERS, Level, ReservationState, StockDeltas
 from command_service.inventory.events import ReservationCommitted, StockMoved
 from command_service.world import LockRank
 from tests.simulation.database import KEY_ROW, Database, Place
@@ -12,7 +13,8 @@ from tests.simulation.joins import active_locations, is_empty_location
 from tests.simulation.order_invariants import broken_of_orders
 from tests.simulation.shop import Request
 
-_NONE: Mapping[str, int] = dict.fromkeys(COUNTERS, 0)
+_counters: Callable[[Level | StockDeltas], tuple[int, ...]] = attrgetter(*COUNTERS)
+_NONE = (0,) * len(COUNTERS)
 
 
 def broken(
@@ -75,9 +77,9 @@ def _of_stock(database: Database, first_rows: Mapping[Place, Any]) -> Iterator[s
     for logged in database.log:
         moved = logged.told.event
         if isinstance(moved, StockMoved):
-            counters = ledger.setdefault((moved.sku_id, moved.level.location_id), dict(_NONE))
-            for name in COUNTERS:
-                counters[name] += getattr(moved.deltas, name)
+            place = moved.sku_id, moved.level.location_id
+            counters = tuple(map(add, ledger.get(place, _NONE), _counters(moved.deltas)))
+            ledger[place] = counters
             yield from _oversold(f"{moved.sku_id} at {logged.position}", counters)
         if isinstance(moved, ReservationCommitted):
             reservation = database.rows[LockRank.RESERVATION, moved.reservation_id]
@@ -91,7 +93,7 @@ def _of_stock(database: Database, first_rows: Mapping[Place, Any]) -> Iterator[s
                 counters = _counters(level)
                 yield from _oversold(str(place), counters)
                 if ledger.get(place, _NONE) != counters:
-                    yield f"{place} has {counters}, its ledger {ledger.get(place)}"
+                    yield f"{place} has {_named(counters)}, its ledger {ledger.get(place)}"
                 if level.reserved != held.pop(place, 0):
                     yield f"{place} has {level.reserved} reserved, which is not what is held"
                 if level.allocated != committed.pop(place, 0):
@@ -109,16 +111,16 @@ def _of_locations(database: Database) -> Iterator[str]:
             yield f"{location_id} is closed and not empty"
 
 
-def _counters(level: Level) -> dict[str, int]:
-    return {name: getattr(level, name) for name in COUNTERS}
+def _oversold(what: str, counters: tuple[int, ...]) -> Iterator[str]:
+    on_hand, reserved, allocated, _, backorder_limit, shortage = counters
+    if reserved + allocated > on_hand + backorder_limit + shortage:
+        yield f"{what} is oversold: {_named(counters)}"
+    if min(counters) < 0:
+        yield f"{what} has less than nothing: {_named(counters)}"
 
 
-def _oversold(what: str, counters: Mapping[str, int]) -> Iterator[str]:
-    promised = counters["reserved"] + counters["allocated"]
-    if promised > counters["on_hand"] + counters["backorder_limit"] + counters["shortage"]:
-        yield f"{what} is oversold: {counters}"
-    if min(counters.values()) < 0:
-        yield f"{what} has less than nothing: {counters}"
+def _named(counters: tuple[int, ...]) -> dict[str, int]:
+    return dict(zip(COUNTERS, counters, strict=True))
 
 
 def _promised(database: Database) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:

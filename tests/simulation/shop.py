@@ -55,9 +55,6 @@ REPLAY_RATE = 0.12
 REST_COUNT_MAX = 2_000
 """Seconds: calls are put off for minutes, and unknown outcomes for ten of them."""
 
-WORKER_SEED = "workers"
-"""Of the ids of requests of ours: of no history's seed, or clients would have the same ids."""
-
 BATCH_ROWS_MAX = (1, 2, 200)
 """Small batches meet more often; large ones have more in them that may go wrong together."""
 
@@ -193,7 +190,6 @@ class Shop:
         self.database = database
         self.conditions = conditions
         self.chance = chance
-        self._worker_chance = Random(WORKER_SEED)
         self.workload = workload
         self.provider = ProviderInMemory(
             database.loop,
@@ -210,6 +206,7 @@ class Shop:
         self.asked: dict[UUID, Asked] = {}
         """Every request that was ever sent, also by workers."""
         self._turn = 0
+        self._worker_numbers = itertools.count(1)
         self._answer_numbers = itertools.count(1)
         self._process_numbers = itertools.count(1)
 
@@ -218,7 +215,7 @@ class Shop:
 
     def new_worker_id(self) -> UUID:
         """Of a request of ours: what workers do changes nothing of what chance has in store."""
-        return UUID(int=self._worker_chance.getrandbits(128), version=4)
+        return UUID(int=next(self._worker_numbers), version=4)
 
     def names(self) -> dict[UUID, str]:
         """What requests are called in a history: a client's by its number, a worker's by its command."""
