@@ -189,6 +189,7 @@ class Report:
             "# The last run",
             "",
             self._place,
+            f"Python {self.machine['python']}; how it was built matters: docs/operations.md.",
             f"Of its processors {busy_share:.0%} were busy before it began.{warning}",
             f"{self._rounds}",
             f"{self._disk}",

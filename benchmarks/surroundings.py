@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def machine() -> dict[str, Any]:
         "processor_count": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": sys.version,
         "libraries": {name: version(name) for name in LIBRARIES},
         "busy_share_before": round(psutil.cpu_percent(interval=BUSY_LOOK_SECONDS) / 100, 2),
         "sched_autogroup": _sched_autogroup(),

@@ -31,6 +31,7 @@ REPORT = Report(
         "processor": "a processor",
         "processor_count": 2,
         "system": "Linux",
+        "python": "3.11.7 (main, May 9 2026) [GCC 12.2.0]",
         "busy_share_before": 0.02,
         "sched_autogroup": True,
     },
@@ -109,6 +110,10 @@ def test_the_table_shows_ours_the_baseline_and_how_far_rounds_differ() -> None:
         *"at least 0.6 yes".split(),
     ]
     assert rows[2] == ["lag", "100", "ms,", "p99", "-", "-", "-", *"under 100 no".split()]
+
+
+def test_a_report_says_which_build_of_python_it_is_of() -> None:
+    assert "3.11.7 (main, May 9 2026) [GCC 12.2.0]" in REPORT.as_markdown()
 
 
 @pytest.mark.parametrize(("busy_share", "is_warned"), [(0.09, False), (0.1, True)])
