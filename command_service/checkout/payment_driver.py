@@ -87,7 +87,8 @@ class PaymentDriver:
         """Calls that have a place, or wait for one."""
         self._driving: dict[str, asyncio.Task[Driven]] = {}
         """The calls in hand, by their attempt."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
+        """As long as they run, in the order in which they began: a set's is another one each time."""
         self._reminder = Reminder()
 
     @property
@@ -309,12 +310,12 @@ class PaymentDriver:
 
     def _begun(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         error = None if task.cancelled() else task.exception()
         # The errand is still there: whoever finds it due goes on.
         if error is not None and not isinstance(error, Failure):

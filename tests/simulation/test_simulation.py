@@ -4,11 +4,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 
+from tests.simulation.database import Database
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.shop import Process, Shop, Workload
 from tests.simulation.simulation import KINDS, in_silence, simulate
 from tests.simulation.tally import tally_of
+from tests.simulation.unit_of_work import Conditions
 
 SEED_COUNT = 600
 CHUNK = 150
@@ -114,3 +119,29 @@ def test_a_seed_is_replayed_exactly_whatever_python_makes_of_hashes() -> None:
     }
     assert len(told) == 1
     assert len(told.pop().split()) == 40
+
+
+def test_a_killed_process_loses_its_calls_in_the_order_in_which_they_began() -> None:
+    """Not in that of their addresses: seed 40002437 was played in two ways."""
+    loop, chance = SimulatedLoop(Random(1), is_shuffled=False), Random(1)
+    workload = Workload({}, [], expires=False, is_paid_at_provider=True)
+    shop = Shop(Database(loop, {}), Conditions(chance), chance, workload)
+    lost: list[int] = []
+
+    async def call(number: int) -> None:
+        try:
+            await loop.create_future()
+        finally:
+            lost.append(number)
+
+    async def play() -> None:
+        process = Process(shop, "p1")
+        await process.start()
+        for number in range(50):
+            process.drivers[0]._begun(call(number))
+        await loop.pause(1.0)
+        process.kill()
+        await loop.pause(1.0)
+
+    loop.run(play())
+    assert lost == list(range(50))
