@@ -43,7 +43,7 @@ def _draw_throughput(axes: Axes, name: str, points: list[Point], echo: list[Poin
     axes.set_ylim(bottom=0)
     axes.set_ylabel("calls answered a second")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.legend(loc="best", fontsize="small")
+    _add_legend(axes)
 
 
 def _draw_latency(axes: Axes, name: str, points: list[Point], echo: list[Point]) -> None:
@@ -57,7 +57,12 @@ def _draw_latency(axes: Axes, name: str, points: list[Point], echo: list[Point])
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_ylabel("milliseconds to the answer")
-    axes.legend(loc="best", fontsize="small")
+    _add_legend(axes)
+
+
+def _add_legend(axes: Axes) -> None:
+    """Above the picture: within it, some line would always be behind it."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize="small", frameon=False)
 
 
 def _loads(points: Iterable[Point]) -> list[int]:
