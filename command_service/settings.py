@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """How long calls in flight may take after SIGTERM."""
 
     worker_command_seconds_max: Seconds = PATIENCE.command_seconds_max
-    """Likewise of a worker's command; the next round sends it again."""
+    """How long a worker's command may wait to be begun; the next round sends it again."""
     worker_rest_seconds: Seconds = PATIENCE.rest_seconds
     """How long what hit a mistake of ours, or was refused, is left alone by the workers."""
     retention_pause_seconds: Seconds = Field(default=retention.PAUSE_SECONDS, lt=10)
