@@ -214,7 +214,10 @@ class Shop:
         return UUID(int=self.chance.getrandbits(128), version=4)
 
     def new_worker_id(self) -> UUID:
-        """Of a request of ours: what workers do changes nothing of what chance has in store."""
+        """Of a request of ours: counted, so what workers do changes nothing of what chance has in store.
+
+        Clients' ids are drawn from 122 bits, and so are none of these.
+        """
         return UUID(int=next(self._worker_numbers), version=4)
 
     def names(self) -> dict[UUID, str]:
