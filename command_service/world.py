@@ -95,6 +95,10 @@ class Kind(Generic[KeyT, AggregateT]):
         """States what the aggregate shall be."""
         return Change(self, key, after)
 
+    def removed(self, key: KeyT) -> "Change":
+        """States that there is none any more: its row stays as a key row, if the kind has such."""
+        return Change(self, key, None)
+
 
 class Touch(NamedTuple):
     """One key that a command names. A tuple: a cart of a hundred lines names two hundred."""

@@ -6,7 +6,7 @@ from psycopg.conninfo import conninfo_to_dict
 from serving.server import CannotServe
 from serving.waiting import answer_of
 
-REVISION = "0016"
+REVISION = "0017"
 """The newest migration, and the oldest state of the database that the services can work with."""
 
 CONNECT_SECONDS_MAX = 5

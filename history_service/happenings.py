@@ -83,6 +83,14 @@ def _refund_failed(event: events.RefundFailed, currency_code: str) -> str:
     )
 
 
+def _refund_record_reversed(event: events.RefundRecordReversed, currency_code: str) -> str:
+    return (
+        f"Counted {money_text(event.amount_minor, currency_code)}, recorded by hand as refund"
+        f" {event.refund_reference}, no more: a refund of ours is the same money;"
+        f" {_money(event.progress, currency_code)}."
+    )
+
+
 def _hold_extended(event: events.OrderHoldExtended, _currency_code: str) -> str:
     return f"Its stock is now held until {_moment(event.expire_time)}."
 
@@ -186,6 +194,7 @@ TELLERS: Mapping[str, Callable[[bytes, str], str]] = {
         (events.PaymentRecorded, _paid),
         (events.RefundRecorded, _refunded),
         (events.RefundFailed, _refund_failed),
+        (events.RefundRecordReversed, _refund_record_reversed),
         (events.OrderHoldExtended, _hold_extended),
         (events.OrderCancelled, _cancelled),
         (events.OrderLinesCancelled, _lines_cancelled),

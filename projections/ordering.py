@@ -24,6 +24,7 @@ from shopkeeper.ordering.v1.ordering_events_pb2 import (
     PaymentRecorded,
     RefundFailed,
     RefundRecorded,
+    RefundRecordReversed,
 )
 from shopkeeper.ordering.v1.ordering_pb2 import Order, OrderSummary
 
@@ -33,6 +34,7 @@ Progressed = (
     PaymentRecorded
     | RefundRecorded
     | RefundFailed
+    | RefundRecordReversed
     | OrderHoldExtended
     | OrderCancelled
     | OrderLinesCancelled
@@ -158,6 +160,7 @@ RETELLINGS: dict[type[Message], tuple[Retelling, ...]] = {
     PaymentRecorded: _PROGRESS,
     RefundRecorded: _PROGRESS,
     RefundFailed: _PROGRESS,
+    RefundRecordReversed: _PROGRESS,
     OrderHoldExtended: _PROGRESS,
     OrderCancelled: _PROGRESS,
     OrderLinesCancelled: _PROGRESS,

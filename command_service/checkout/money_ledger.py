@@ -23,6 +23,7 @@ from command_service.ordering.events import (
     PaymentRecorded,
     RefundFailed,
     RefundRecorded,
+    RefundRecordReversed,
 )
 from command_service.payment.events import RefundChanged
 from command_service.payment.refunds import RefundState
@@ -116,6 +117,9 @@ def posting(event: Event) -> list[Entry]:
         case RefundFailed():
             failed = _moved("payable", "receivable", event.amount_minor)
             return [*failed, *_kept(event.progress.kept_change_minor)]
+        case RefundRecordReversed():
+            reversed_ = _moved("clearing", "receivable", event.amount_minor, OTHER)
+            return [*reversed_, *_kept(event.progress.kept_change_minor)]
         case RefundChanged():
             return _done(event)
         case OrderProgressed():

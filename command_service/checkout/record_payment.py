@@ -26,12 +26,19 @@ from command_service.ordering.domain import (
     MONEY_RECORD,
     ORDER,
     PAYMENT_RECORD,
+    CountedRefund,
     MoneyRecord,
     Order,
     OrderState,
     PaymentOutcome,
 )
-from command_service.ordering.events import OrderExpired, OrderProgress, PaymentRecorded, RefundFailed
+from command_service.ordering.events import (
+    OrderExpired,
+    OrderProgress,
+    PaymentRecorded,
+    RefundFailed,
+    RefundRecordReversed,
+)
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.payments import Payment
 from command_service.payment.refunds import Refund
@@ -155,39 +162,75 @@ def regaining_needs(world: World, order_id: str) -> Iterable[Touch]:
 
 @dataclass(frozen=True, slots=True)
 class Regained:
-    """Money that did not leave after all: what shall be written, and the facts."""
+    """Money that the order counts as given back no more: what shall be written, and the facts."""
 
     changes: Sequence[Change]
     events: Sequence[Event]
 
 
-def regain(
-    world: World, order: Order, payments: OrderPayments, refund: Refund, now: datetime
-) -> Regained:
-    """Counts a refund that fails no more; an order that still waits is paid if that is what it lacked.
+@dataclass(frozen=True, slots=True)
+class RecordedRefund:
+    """A refund as people have recorded it, under its provider's name."""
 
-    One that has expired stays so: its buyer was told, and did nothing since. payments: as they were.
+    refund_reference: str
+    amount_minor: int
+    counted: CountedRefund
+
+
+def regain(
+    world: World,
+    order: Order,
+    payments: OrderPayments,
+    refunds: Sequence[Refund | RecordedRefund],
+    now: datetime,
+) -> Regained:
+    """Counts refunds no more: what fails, and what was recorded and turned out to be counted already.
+
+    An order that still waits is paid if that is what it lacked. One that has expired stays so: its buyer
+    was told, and did nothing since. payments: as they were.
     """
-    refunded_minor_by_line = {line.line_id: line.refunded_minor for line in order.lines}
-    lines = tuple(payments.units_regained(refund, refunded_minor_by_line))
     if order.state not in AWAITING:
-        after = order.take_refund_back(lines, refund.amount_minor, refund.gifted_minor, now)
-        return Regained([ORDER.changed(order.order_id, after)], [_failed(order, after, refund)])
+        orders = _without(order, payments, refunds, now)
+        events = map(_uncounted, refunds, orders, orders[1:])
+        return Regained([ORDER.changed(order.order_id, orders[-1])], list(events))
     reservation = reservation_of(world, order)
     step = _Step(order, Holdings.of(world, order), reservation.state).expired_by(now)
-    after = step.order.take_refund_back(lines, refund.amount_minor, refund.gifted_minor, now)
+    *orders, after = _without(step.order, payments, refunds, now)
     settled = step.paid(after) if step.order.state in AWAITING else replace(step, order=after)
     changes = settled.holdings.changes(reservation, settled.reservation_state)
-    failed = _failed(step.order, settled.order, refund)
+    events = map(_uncounted, refunds, orders, [*orders[1:], settled.order])
     return Regained(
         [ORDER.changed(order.order_id, settled.order), *changes],
-        [*step.events, failed, *settled.holdings.events],
+        [*step.events, *events, *settled.holdings.events],
     )
 
 
-def _failed(before: Order, after: Order, refund: Refund) -> RefundFailed:
+def _without(
+    order: Order,
+    payments: OrderPayments,
+    refunds: Sequence[Refund | RecordedRefund],
+    now: datetime,
+) -> list[Order]:
+    """The order, and as it is after each of the refunds is counted no more."""
+    orders = [order]
+    for refund in refunds:
+        by_line = {line.line_id: line.refunded_minor for line in order.lines}
+        if isinstance(refund, Refund):
+            lines, gifted_minor = payments.units_regained(refund, by_line), refund.gifted_minor
+        else:
+            counted = refund.counted
+            lines = payments.lines_counted(counted.lines, counted.create_time, by_line)
+            gifted_minor = counted.gifted_minor
+        order = order.take_refund_back(tuple(lines), refund.amount_minor, gifted_minor, now)
+        orders.append(order)
+    return orders
+
+
+def _uncounted(refund: Refund | RecordedRefund, before: Order, after: Order) -> Event:
     progress = OrderProgress.between(before, after)
-    return RefundFailed(progress, refund.refund_id, refund.amount_minor)
+    if isinstance(refund, Refund):
+        return RefundFailed(progress, refund.refund_id, refund.amount_minor)
+    return RefundRecordReversed(progress, refund.refund_reference, refund.amount_minor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from command_service.checkout.refund_payment import lines_between
 from command_service.checkout.start_payment import payments_of
 from command_service.errors import RefundAlreadyRecorded
 from command_service.money import Money
 from command_service.ordering.commands import check_currency, order_of
-from command_service.ordering.domain import MONEY_RECORD, ORDER, REFUND_RECORD, MoneyRecord, Order
+from command_service.ordering.domain import (
+    MONEY_RECORD,
+    ORDER,
+    REFUND_RECORD,
+    CountedRefund,
+    MoneyRecord,
+    Order,
+)
 from command_service.ordering.events import OrderProgress, RefundRecorded
 from command_service.ordering.lines import Units, summed
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
@@ -56,7 +64,9 @@ class RecordRefund(Command[RefundAnswer]):
             return self._decide_again(order, recorded)
         after = self._refunded(order, now)
         amount_minor = after.refunded_minor - order.refunded_minor
-        record = MoneyRecord(order.order_id, amount_minor, summed(self.units))
+        lines = tuple(lines_between(order, after, self.units))
+        counted = CountedRefund(lines, after.gifted_minor - order.gifted_minor, now)
+        record = MoneyRecord(order.order_id, amount_minor, summed(self.units), counted=counted)
         changes: list[Change] = [
             ORDER.changed(order.order_id, after),
             MONEY_RECORD.changed((REFUND_RECORD, self.refund_reference), record),

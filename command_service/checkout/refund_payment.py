@@ -14,7 +14,8 @@ from command_service.ordering.lines import Units, summed
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import LEASE, Errand, Task
 from command_service.payment.events import RefundRequested
-from command_service.payment.refunds import Refund, RefundedLine
+from command_service.payment.refunds import Refund
+from command_service.refunded_lines import RefundedLine
 from command_service.world import Command, Decision, Touch, World
 from event_log.events import Event
 
@@ -91,7 +92,7 @@ def asked_back(
     """What the order has given back between before and after, asked of its payments."""
     amount_minor = after.refunded_minor - before.refunded_minor
     progress = OrderProgress.between(before, after)
-    lines = list(_lines_between(before, after, units))
+    lines = list(lines_between(before, after, units))
     gifted_minor = after.gifted_minor - before.gifted_minor
     refunds: list[Refund] = []
     events: list[Event] = []
@@ -120,7 +121,7 @@ def asked_back(
     return AskedBack(payments, tuple(refunds), tuple(events))
 
 
-def _lines_between(before: Order, after: Order, units: Sequence[Units]) -> Iterator[RefundedLine]:
+def lines_between(before: Order, after: Order, units: Sequence[Units]) -> Iterator[RefundedLine]:
     """What each line gives back; nothing for an amount that no unit accounts for."""
     quantity_by_line = {each.line_id: each.quantity for each in summed(units)}
     for line_before, line in zip(before.lines, after.lines, strict=True):

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from command_service.checkout.record_payment import (
+    RecordedRefund,
     payment_needs,
     payment_touches,
     receive,
@@ -113,16 +114,21 @@ class ReportRefund(Command[Refund | None]):
         order_id = order_id_of(self.payment_id)
         yield ORDER.change(order_id)
         yield ORDER_PAYMENTS.change(order_id)
-        if self._tells_failure:
+        if self._tells_failure or self._name:
             yield RESERVATION.change(order_id)
-        told = self._told
-        if told is not None and told.provider_reference:
-            # Who records it by hand holds the order as well: there is nothing to lock.
-            yield MONEY_RECORD.read((REFUND_RECORD, told.provider_reference))
+        if self._name:
+            yield MONEY_RECORD.change((REFUND_RECORD, self._name))
 
     def needs(self, world: World) -> Iterable[Touch]:
         """What the order holds, likewise."""
-        return regaining_needs(world, order_id_of(self.payment_id)) if self._tells_failure else ()
+        order_id = order_id_of(self.payment_id)
+        may_regain = self._tells_failure or self._recorded(world, order_id) is not None
+        return regaining_needs(world, order_id) if may_regain else ()
+
+    @property
+    def _name(self) -> str:
+        """The provider's name for it, if that is told."""
+        return self._told.provider_reference if self._told is not None else ""
 
     @property
     def _tells_failure(self) -> bool:
@@ -154,11 +160,26 @@ class ReportRefund(Command[Refund | None]):
         if _is_news(before, after):
             paying = with_after.payment(payment.payment_id)
             events.append(RefundChanged(after, before.state, paying))
+        uncounted: list[Refund | RecordedRefund] = []
         if after.state is RefundState.FAILED and before.state is not RefundState.FAILED:
-            regained = regain(world, order_of(world, order_id), payments, after, now)
+            uncounted.append(after)
+        recorded = self._recorded(world, order_id)
+        if recorded is not None and not before.provider_reference:
+            # Who recorded it could not know that it is ours: so far it had no name here.
+            uncounted.append(recorded)
+            changes.append(MONEY_RECORD.removed((REFUND_RECORD, recorded.refund_reference)))
+        if uncounted:
+            regained = regain(world, order_of(world, order_id), payments, uncounted, now)
             changes.extend(regained.changes)
             events.extend(regained.events)
         return Decision(after, changes, events)
+
+    def _recorded(self, world: World, order_id: str) -> RecordedRefund | None:
+        """What people have recorded of the order under the name that is told."""
+        record = world.get(MONEY_RECORD, (REFUND_RECORD, self._name)) if self._name else None
+        if record is None or record.order_id != order_id or record.counted is None:
+            return None
+        return RecordedRefund(self._name, record.amount_minor, record.counted)
 
 
 @dataclass(frozen=True, slots=True)

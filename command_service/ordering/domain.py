@@ -33,7 +33,8 @@ from command_service.errors import (
 )
 from command_service.money import AMOUNT_MINOR_MAX, Money
 from command_service.ordering.contact import Contact
-from command_service.ordering.lines import OrderLine, RefundedUnits, Units
+from command_service.ordering.lines import OrderLine, Units
+from command_service.refunded_lines import RefundedLine
 from command_service.world import Kind, LockRank
 
 
@@ -284,7 +285,7 @@ class Order:
         return replace(after, gifted_minor=self.gifted_minor + excess_minor)
 
     def take_refund_back(
-        self, refunded: Sequence[RefundedUnits], amount_minor: int, gifted_minor: int, now: datetime
+        self, refunded: Sequence[RefundedLine], amount_minor: int, gifted_minor: int, now: datetime
     ) -> "Order":
         """Counts a refund no more: the money did not leave after all."""
         taken = {each.line_id: each for each in refunded}
@@ -340,17 +341,28 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class CountedRefund:
+    """What an order counted when a refund was recorded, beside its amount: to count it no more."""
+
+    lines: tuple[RefundedLine, ...]
+    gifted_minor: int
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class MoneyRecord:
     """A payment or a refund under its provider's name: one belongs to one order, for good.
 
     units: what a refund was for, when it was asked for by units; as `summed` by line. outcome: what a
-    payment did, None for a refund.
+    payment did, None for a refund. counted: what a refund did to the order, None for a payment, and
+    where a program of before has recorded it.
     """
 
     order_id: str
     amount_minor: int
     units: tuple[Units, ...] = ()
     outcome: PaymentOutcome | None = None
+    counted: CountedRefund | None = None
 
 
 PAYMENT_RECORD = "payment"

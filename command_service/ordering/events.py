@@ -113,6 +113,14 @@ class RefundFailed(OrderProgressed):
 
 
 @dataclass(frozen=True, slots=True)
+class RefundRecordReversed(OrderProgressed):
+    """A refund that people had recorded was one that the order counts already; its record is gone."""
+
+    refund_reference: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class OrderHoldExtended(OrderProgressed):
     """The order holds its stock for longer."""
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from command_service.adjustments import Adjustment
 from command_service.errors import TooManyUnits
 from command_service.money import cumulative_share
+from command_service.refunded_lines import RefundedLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +16,6 @@ class Units:
 
     line_id: str
     quantity: int
-
-
-class RefundedUnits(Protocol):
-    """What a refund gave back for one line; quantity may be 0."""
-
-    @property
-    def line_id(self) -> str:
-        """The line."""
-        ...
-
-    @property
-    def quantity(self) -> int:
-        """Units."""
-        ...
-
-    @property
-    def amount_minor(self) -> int:
-        """How much."""
-        ...
 
 
 def summed(units: Iterable[Units]) -> tuple[Units, ...]:
@@ -134,7 +115,7 @@ class OrderLine:
         refunded_minor = self.first_units_minor(refunded_quantity)
         return replace(self, refunded_quantity=refunded_quantity, refunded_minor=refunded_minor)
 
-    def unrefunded(self, refunded: RefundedUnits) -> "OrderLine":
+    def unrefunded(self, refunded: RefundedLine) -> "OrderLine":
         """Never below nothing: a late payment has had the counts begin anew meanwhile."""
         return replace(
             self,

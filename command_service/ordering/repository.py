@@ -7,6 +7,7 @@ with a new order and read by nobody here.
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import IntEnum
 from operator import attrgetter
 from typing import Any
@@ -22,6 +23,7 @@ from command_service.ordering.domain import (
     CLOSED,
     MONEY_RECORD,
     ORDER,
+    CountedRefund,
     MoneyRecord,
     Order,
     OrderState,
@@ -30,6 +32,7 @@ from command_service.ordering.domain import (
 )
 from command_service.ordering.lines import OrderLine, Units
 from command_service.pipeline import Row, Statement
+from command_service.refunded_lines import RefundedLine
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import Kind, Mode
 from event_log.tables import METADATA
@@ -151,6 +154,11 @@ MONEY_RECORDS = sa.Table(
     sa.Column("amount_minor", sa.BigInteger),
     # [{"line_id": ..., "quantity": ...}] of a refund that was asked for by units.
     sa.Column("units", JSONB, nullable=False, server_default=sa.text("'[]'::jsonb")),
+    # What a refund did to its order, so that it can be undone; NULL where a program of before recorded
+    # it. Lines as in refunds.
+    sa.Column("lines", JSONB),
+    sa.Column("gifted_minor", sa.BigInteger),
+    sa.Column("create_time", sa.DateTime(timezone=True)),
     # What a payment did: PaymentOutcome by its number in ordering_command_service.proto.
     sa.Column("outcome", sa.SmallInteger),
     sa.CheckConstraint("kind IN ('payment', 'refund')", name="kind"),
@@ -159,6 +167,11 @@ MONEY_RECORDS = sa.Table(
     sa.CheckConstraint("outcome BETWEEN 1 AND 3", name="outcome"),
     sa.CheckConstraint(
         "(outcome IS NULL) = (kind = 'refund' OR order_id IS NULL)", name="outcome_of_payment"
+    ),
+    sa.CheckConstraint(
+        "(lines IS NULL) = (gifted_minor IS NULL) AND (lines IS NULL) = (create_time IS NULL)"
+        " AND (lines IS NULL OR kind = 'refund' AND order_id IS NOT NULL)",
+        name="counted",
     ),
     sa.Index("ix_money_records_order_id", "order_id"),
     sa.Index("ix_money_records_reference", "reference"),
@@ -257,15 +270,17 @@ INSERT INTO money_records (kind, reference)
 SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING
 """
 _READ_RECORDS = """
-SELECT kind, reference, order_id, amount_minor, units, outcome FROM money_records
+SELECT kind, reference, order_id, amount_minor, units, outcome, lines, gifted_minor, create_time
+FROM money_records
 WHERE (kind, reference) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
 _LOCK_RECORDS = _READ_RECORDS + "ORDER BY kind, reference FOR NO KEY UPDATE"
 _WRITE_RECORDS = """
 UPDATE money_records SET order_id = r.order_id, amount_minor = r.amount_minor, units = r.units,
-    outcome = r.outcome
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[]::jsonb[], %s::bigint[])
-    AS r(kind, reference, order_id, amount_minor, units, outcome)
+    outcome = r.outcome, lines = r.lines, gifted_minor = r.gifted_minor, create_time = r.create_time
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[]::jsonb[], %s::bigint[],
+        %s::text[]::jsonb[], %s::bigint[], %s::timestamptz[])
+    AS r(kind, reference, order_id, amount_minor, units, outcome, lines, gifted_minor, create_time)
 WHERE money_records.kind = r.kind AND money_records.reference = r.reference
 """
 
@@ -331,18 +346,19 @@ class MoneyRecordRepository:
     ) -> dict[tuple[str, str], MoneyRecord | None]:
         """Records; a bare key row is none."""
         found: dict[tuple[str, str], MoneyRecord | None] = dict.fromkeys(keys.all)
-        for kind, reference, order_id, amount_minor, units, outcome in results[-1]:
+        for kind, reference, order_id, amount_minor, units, outcome, *counted in results[-1]:
             if order_id is not None:
                 found[kind, reference] = MoneyRecord(
                     order_id,
                     amount_minor,
                     units=tuple(Units(**unit) for unit in units),
                     outcome=None if outcome is None else PaymentOutcome(outcome),
+                    counted=_counted(*counted),
                 )
         return found
 
-    def save(self, changed: Sequence[Changed[tuple[str, str], MoneyRecord]]) -> list[Statement]:
-        """Fills the key rows."""
+    def save(self, changed: Sequence[Changed[tuple[str, str], MoneyRecord | None]]) -> list[Statement]:
+        """Fills the key rows; one whose record is gone stays, since somebody may wait for its lock."""
         rows = [(*key, *_record_row(after)) for key, _, after in changed]
         return [Statement(_WRITE_RECORDS, columns(rows))]
 
@@ -427,10 +443,24 @@ def _plain(values: list[Any]) -> list[Any]:
     return list(map(int, values)) if values and isinstance(values[0], IntEnum) else values
 
 
-def _record_row(record: MoneyRecord) -> Row:
+def _record_row(record: MoneyRecord | None) -> Row:
+    if record is None:
+        return None, None, "[]", None, None, None, None
     units = json.dumps([dataclasses.asdict(each) for each in record.units])
     outcome = None if record.outcome is None else int(record.outcome)
-    return record.order_id, record.amount_minor, units, outcome
+    if record.counted is None:
+        return record.order_id, record.amount_minor, units, outcome, None, None, None
+    lines = json.dumps([dataclasses.asdict(line) for line in record.counted.lines])
+    counted = lines, record.counted.gifted_minor, record.counted.create_time
+    return record.order_id, record.amount_minor, units, outcome, *counted
+
+
+def _counted(
+    lines: Sequence[Any] | None, gifted_minor: int | None, create_time: datetime | None
+) -> CountedRefund | None:
+    if lines is None or gifted_minor is None or create_time is None:
+        return None
+    return CountedRefund(tuple(RefundedLine(**line) for line in lines), gifted_minor, create_time)
 
 
 def _address(address: PostalAddress | None) -> str | None:

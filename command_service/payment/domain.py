@@ -1,7 +1,8 @@
 """The payments and refunds of one order at its providers: pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from command_service.errors import (
     PaymentNotFound,
@@ -10,7 +11,8 @@ from command_service.errors import (
     TooManyRefunds,
 )
 from command_service.payment.payments import Payment
-from command_service.payment.refunds import Refund, RefundedLine, RefundState
+from command_service.payment.refunds import Refund, RefundState
+from command_service.refunded_lines import RefundedLine
 from command_service.world import Kind, LockRank
 
 PAYMENT_COUNT_MAX = 50
@@ -101,20 +103,10 @@ class OrderPayments:
 
         Units that were asked back of several payments at once stay refunded as far as the other parts
         pay for them, the last one also in part: a unit of whose money some is gone may not be shipped.
-        A refund from before the order was paid is in the counts of no line any more: they began anew.
 
         refunded_minor_by_line: as the order counts it, with this refund.
         """
-        for line in refund.lines:
-            newer_minor = sum(
-                newer.amount_minor
-                for each in self.refunds
-                if each.create_time > refund.create_time and each.state is not RefundState.FAILED
-                for newer in each.lines
-                if newer.line_id == line.line_id
-            )
-            if refunded_minor_by_line[line.line_id] - newer_minor < line.amount_minor:
-                continue
+        for line in self.lines_counted(refund.lines, refund.create_time, refunded_minor_by_line):
             parts = [
                 (each.state is not RefundState.FAILED, part)
                 for each in self.refunds
@@ -130,6 +122,28 @@ class OrderPayments:
             counted_minor = sum(part.amount_minor for is_counted, part in parts if is_counted)
             quantity = asked.units_of(counted_minor) - asked.units_of(counted_minor - line.amount_minor)
             yield replace(line, quantity=quantity if asked.amount_minor else line.quantity)
+
+    def lines_counted(
+        self,
+        lines: Iterable[RefundedLine],
+        create_time: datetime,
+        refunded_minor_by_line: Mapping[str, int],
+    ) -> Iterator[RefundedLine]:
+        """Those of a refund's lines that its order counts still.
+
+        A refund from before the order was paid is in the counts of no line any more: they began anew.
+        create_time: of the refund. refunded_minor_by_line: as the order counts it, with this refund.
+        """
+        for line in lines:
+            newer_minor = sum(
+                newer.amount_minor
+                for each in self.refunds
+                if each.create_time > create_time and each.state is not RefundState.FAILED
+                for newer in each.lines
+                if newer.line_id == line.line_id
+            )
+            if refunded_minor_by_line[line.line_id] - newer_minor >= line.amount_minor:
+                yield line
 
     def has_failed_refund(self, payment_id: str) -> bool:
         """True when the provider failed to give back money of the payment."""

@@ -17,8 +17,9 @@ from command_service.keyed_rows import columns
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.payment.errands import Errand, Task
 from command_service.payment.payments import CaptureMode, Payment, PaymentState, Wish
-from command_service.payment.refunds import Refund, RefundedLine, RefundState
+from command_service.payment.refunds import Refund, RefundState
 from command_service.pipeline import Row, Statement
+from command_service.refunded_lines import RefundedLine
 from command_service.unit_of_work import Changed, Keys
 from command_service.world import Kind
 from event_log.tables import METADATA

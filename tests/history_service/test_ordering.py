@@ -304,6 +304,19 @@ REFUND = Refund(
                 " 5.00 GBP received, 5.00 GBP still to be given back."
             ),
         ),
+        (
+            ordering_events_pb2.RefundRecordReversed(
+                progress=ordering_events_pb2.OrderProgress(
+                    state=OrderState.ORDER_STATE_PAID, paid_minor=500, refunded_minor=200
+                ),
+                refund_reference="re_1",
+                amount_minor=200,
+            ),
+            (
+                "Counted 2.00 GBP, recorded by hand as refund re_1, no more: a refund of ours is the"
+                " same money; it is now PAID, 5.00 GBP received, 2.00 GBP given back."
+            ),
+        ),
     ],
 )
 def test_what_happened_to_its_money_is_told_with_the_order(event: Message, sentence: str) -> None:

@@ -59,12 +59,12 @@ def test_what_is_wrong_is_listed_by_check_with_its_subject(database_url: str, tm
         (
             (),
             ExitStatus.UNPROVEN,
-            "Look again.\neverything else is as it must be\nverify: checks=43 views=8 violations=0\n",
+            "Look again.\neverything else is as it must be\nverify: checks=44 views=8 violations=0\n",
         ),
         (
             (Violation("view stock", "stock:A", "Available is 7."),),
             ExitStatus.REFUSED,
-            "Look again.\nverify: checks=43 views=8 violations=1\n",
+            "Look again.\nverify: checks=44 views=8 violations=1\n",
         ),
     ],
 )
@@ -73,7 +73,7 @@ def test_what_could_not_be_compared_is_told_apart(
 ) -> None:
     async def found(*_servers: str, **_rest: object) -> Examination:
         hot = Violation("view stock", "stock:HOT", "Look again.", is_proven=False)
-        return Examination(43, 8, [*wrong, hot])
+        return Examination(44, 8, [*wrong, hot])
 
     monkeypatch.setattr(ops.commands.verify, "examine", found)
     servers = {"DATABASE_URL": "postgresql://shop", "REDIS_URL": "redis://views"}

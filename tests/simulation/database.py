@@ -439,6 +439,9 @@ class Database:
                 await self.acquire(txn, place, is_exclusive=True)
         if kind.rank is LockRank.LOCATION:
             txn.changes_locations = True
+        if after is None:
+            txn.writes[place] = KEY_ROW
+            return
         stored = self.rows.get(place)
         txn.writes[place] = written(kind.rank, stored if stored is not KEY_ROW else None, before, after)
         if kind.rank in UNIQUE:

@@ -11,7 +11,7 @@ import pytest
 
 from command_service import transaction
 from command_service.cart.domain import Cart
-from command_service.checkout import place_order, process
+from command_service.checkout import place_order, process, report_payment
 from command_service.checkout.expiry import ExpiryWorker
 from command_service.checkout.holdings import Holdings
 from command_service.checkout.pricing_of_cart import PricedCart
@@ -23,9 +23,10 @@ from command_service.ordering.domain import Order, OrderState, Step
 from command_service.payment import gateway
 from command_service.payment.domain import OrderPayments
 from command_service.payment.errands import Errand
-from command_service.payment.refunds import Refund, RefundedLine
+from command_service.payment.refunds import Refund
 from command_service.payment.reports import Refused
 from command_service.pricing import calculation
+from command_service.refunded_lines import RefundedLine
 from command_service.submission import Submission
 from command_service.transaction import Outcome, Transaction
 from command_service.unit_of_work import Changed, Claimed, Keys, Named, NewAnswer, Told, Work
@@ -414,6 +415,11 @@ def leave_surplus_money_where_it_is(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(process, "_surplus_minor", lambda order: 0)
 
 
+def count_what_was_recorded_beside_what_is_told(patch: pytest.MonkeyPatch) -> None:
+    """A refund of ours that people recorded before it had a name here counts twice."""
+    patch.setattr(report_payment.ReportRefund, "_recorded", lambda *_: None)
+
+
 # --- workers ---------------------------------------------------------------------------------------
 
 
@@ -477,5 +483,6 @@ MUTANTS: tuple[Plant, ...] = (
     call_with_a_new_key_each_time,
     leave_surplus_money_where_it_is,
     forget_the_other_parts_of_a_refund,
+    count_what_was_recorded_beside_what_is_told,
     stumble_now_and_then,
 )

@@ -8,7 +8,7 @@ from command_service.cart.domain import CartState
 from command_service.checkout.money_ledger import posting
 from command_service.inventory.domain import ReservationState
 from command_service.ordering import events
-from command_service.ordering.domain import AWAITING, CLOSED, Order, OrderState
+from command_service.ordering.domain import AWAITING, CLOSED, REFUND_RECORD, Order, OrderState
 from command_service.ordering.events import OrderEvent
 from command_service.payment.domain import OrderPayments
 from command_service.payment.payments import PaymentState
@@ -35,7 +35,7 @@ def rows_of(database: Database, rank: LockRank) -> dict[Any, Any]:
 
 
 def broken_of_orders(database: Database) -> Iterator[str]:
-    """Of each order and of all that belongs to it."""
+    """Of each order and of all that belongs to it. inv_order_money, inv_refund_counted_twice."""
     orders: dict[str, Order] = rows_of(database, LockRank.ORDER)
     told: dict[str, list[OrderEvent]] = defaultdict(list)
     for logged in database.log:
@@ -48,7 +48,8 @@ def broken_of_orders(database: Database) -> Iterator[str]:
     payments: dict[str, OrderPayments] = rows_of(database, LockRank.ORDER_PAYMENTS)
     records: dict[str, Counter[str]] = defaultdict(Counter)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for (kind, _), record in rows_of(database, LockRank.MONEY_RECORD).items():
+    recorded = rows_of(database, LockRank.MONEY_RECORD)
+    for (kind, _), record in recorded.items():
         records[record.order_id][kind] += record.amount_minor
         counts[record.order_id][kind] += 1
     for order_id, of_order in payments.items():
@@ -56,6 +57,8 @@ def broken_of_orders(database: Database) -> Iterator[str]:
             counts[order_id]["refund"] += 1
             if refund.state is not RefundState.FAILED:
                 records[order_id]["refund"] += refund.amount_minor
+                if (REFUND_RECORD, refund.provider_reference) in recorded:
+                    yield f"{refund.refund_id} counts, and so does what people recorded of it: {refund}"
     for order_id, order in orders.items():
         yield from _of_reservation(database, order)
         yield from _of_state(order)
@@ -160,7 +163,8 @@ def _of_history(order: Order, told: list[OrderEvent], counts: Counter[str]) -> I
             yield f"{order_id}: {kind.__name__} before it was paid"
         if kind is events.OrderLinesReturned and events.OrderLinesFulfilled not in before:
             yield f"{order_id}: units came back that had not left"
-    if (count[events.PaymentRecorded], count[events.RefundRecorded]) != (
+    refund_count = count[events.RefundRecorded] - count[events.RefundRecordReversed]
+    if (count[events.PaymentRecorded], refund_count) != (
         counts["payment"],
         counts["refund"],
     ):
@@ -236,6 +240,14 @@ def _of_carts(database: Database, orders: dict[str, Order]) -> Iterator[str]:
 def broken_at_provider(database: Database, provider: ProviderInMemory) -> Iterator[str]:
     """Both sides count the same money, and each payment was taken once."""
     payments: dict[str, OrderPayments] = rows_of(database, LockRank.ORDER_PAYMENTS)
+    # What people gave back of what was due, since a refund had failed: neither a gift nor of units.
+    settled_minor = Counter[str]()
+    for record in rows_of(database, LockRank.MONEY_RECORD).values():
+        if record.counted is not None:
+            of_lines_minor = sum(line.amount_minor for line in record.counted.lines)
+            settled_minor[record.order_id] += (
+                record.amount_minor - record.counted.gifted_minor - of_lines_minor
+            )
     for order_id, of_order in payments.items():
         order = database.rows[LockRank.ORDER, order_id]
         for payment in of_order.payments:
@@ -263,6 +275,6 @@ def broken_at_provider(database: Database, provider: ProviderInMemory) -> Iterat
             yield f"{order_id} is {order.state.name} and keeps {kept_minor}"
         given_minor = order.gifted_minor + sum(line.refunded_minor for line in order.lines)
         is_paid = order.state not in AWAITING and order.state not in CLOSED
-        beyond_minor = kept_minor + given_minor - order.total_minor
+        beyond_minor = kept_minor + given_minor + settled_minor[order_id] - order.total_minor
         if is_paid and (beyond_minor < 0 or (beyond_minor and not has_failed)):
             yield f"{order_id} costs {order.total_minor}, keeps {kept_minor}, gave back {given_minor}"

@@ -249,5 +249,19 @@ async def _give_back(shop: Shop, order: Order, *, is_whole: bool) -> None:
         units = tuple(Units(line.line_id, line.quantity) for line in order.lines)
     request = shop.request(RefundPayment(order.order_id, "", amount, units))
     await shop.carry_out(request)
+    recording = asyncio.ensure_future(_record_by_hand(shop, order)) if draw() < 0.5 else None
     if request.is_done and draw() < 0.9:
         await shop.drive_refunds(request)
+    if recording is not None:
+        await recording
+
+
+async def _record_by_hand(shop: Shop, order: Order) -> None:
+    """Somebody sees refunds in the provider's tools, maybe before we know of them, and records them."""
+    draw = shop.chance.random
+    await shop.database.loop.pause(0.1 + draw())
+    for refund in list(shop.provider.refunds):
+        if refund.payment_id.startswith(f"{order.order_id}."):
+            amount = Money("GBP", refund.amount_minor if draw() < 0.8 else 1 + int(draw() * 50))
+            command = RecordRefund(order.order_id, refund.provider_reference, amount, ())
+            await shop.carry_out(shop.request(command, is_doubled=draw() < 0.1))

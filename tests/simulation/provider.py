@@ -31,6 +31,9 @@ PENDING_SECONDS_MAX = 70.0
 FAILED_RATE = 0.3
 """Of refunds that were pending."""
 
+SLOW_ANSWER_RATE = 0.5
+"""Of refunds that were made: others may see one before whoever asked for it knows."""
+
 Tell = Callable[[ProviderPayment | ProviderRefund], None]
 
 
@@ -108,7 +111,10 @@ class ProviderInMemory:
         return await self._call(key, lambda: self._void(payment))
 
     async def refund(self, refund: RefundWanted, *, key: str) -> ProviderRefund:
-        return await self._call(key, lambda: self._refund(refund))
+        told = await self._call(key, lambda: self._refund(refund))
+        if self.chance.random() < SLOW_ANSWER_RATE:
+            await self.loop.pause(self.chance.random())
+        return told
 
     async def read_refund(self, refund: RefundWanted) -> ProviderRefund | None:
         await self._line()

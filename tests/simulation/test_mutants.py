@@ -27,6 +27,7 @@ SHOWN_BY: dict[Plant, str] = {
     mutants.call_with_a_new_key_each_time: "payments",
     mutants.leave_surplus_money_where_it_is: "payments",
     mutants.forget_the_other_parts_of_a_refund: "payments",
+    mutants.count_what_was_recorded_beside_what_is_told: "payments",
     mutants.lock_in_order_of_arrival: "stock",
     mutants.take_what_is_there_for_locked: "openings",
     mutants.fill_locations_without_their_lock: "openings",

@@ -13,7 +13,7 @@ from tests.torture.violations import (
     shown_by_subjects,
 )
 
-AFTER_CLOSING = {"PaymentRecorded", "RefundRecorded", "RefundFailed"}
+AFTER_CLOSING = {"PaymentRecorded", "RefundRecorded", "RefundFailed", "RefundRecordReversed"}
 """Money that comes and goes when an order is closed already; a payment may also bring it back."""
 
 
@@ -36,6 +36,7 @@ ORDER_EVENTS = {
     "PaymentRecorded",
     "RefundRecorded",
     "RefundFailed",
+    "RefundRecordReversed",
     "OrderHoldExtended",
     "OrderCancelled",
     "OrderLinesCancelled",

@@ -24,8 +24,9 @@ from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
 from command_service.ordering.lines import Units
 from command_service.payment.payments import CaptureMode
-from command_service.payment.refunds import RefundedLine, RefundState
+from command_service.payment.refunds import RefundState
 from command_service.payment.reports import Refused
+from command_service.refunded_lines import RefundedLine
 from payment_providers.port import ProviderRefund
 from tests.command_service.checkout.order_shop import HOLD
 from tests.command_service.checkout.provider_in_memory import (

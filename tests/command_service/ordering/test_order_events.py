@@ -20,6 +20,7 @@ from command_service.ordering.events import (
     PaymentRecorded,
     RefundFailed,
     RefundRecorded,
+    RefundRecordReversed,
 )
 from command_service.ordering.lines import Units
 from event_log.codec import encode_event, to_message
@@ -35,6 +36,7 @@ EVENTS: list[OrderEvent] = [
     PaymentRecorded(PROGRESS, "pi_1", 5),
     RefundRecorded(PROGRESS, "re_1", 5),
     RefundFailed(PROGRESS, "re_1", 5),
+    RefundRecordReversed(PROGRESS, "re_1", 5),
     OrderHoldExtended(PROGRESS, LATER),
     OrderCancelled(PROGRESS),
     OrderLinesCancelled(PROGRESS, UNITS),

@@ -290,6 +290,14 @@ BREAKS = (
         [("paid.1", 255, 255, 0, 255)],
     ),
     Break(
+        "inv_refund_counted_twice",
+        REFUND.format(state=3)
+        + """;
+        INSERT INTO money_records (kind, reference, order_id, amount_minor)
+        VALUES ('refund', 're-paid', 'paid', 30)""",
+        [("paid.r1", "paid", "re-paid", 255, 30)],
+    ),
+    Break(
         "inv_payment_on_two_orders",
         "INSERT INTO money_records (kind, reference, order_id, amount_minor, outcome)"
         " VALUES ('payment', 'pi-paid', 'awaiting', 255, 1)",

@@ -16,7 +16,13 @@ from command_service.database_failures import (
     Unacceptable,
 )
 from command_service.inventory.domain import LOCATION, RESERVATION, STOCK, Location
-from command_service.ordering.domain import ORDER
+from command_service.ordering.domain import (
+    MONEY_RECORD,
+    ORDER,
+    REFUND_RECORD,
+    CountedRefund,
+    MoneyRecord,
+)
 from command_service.payment.domain import ORDER_PAYMENTS, OrderPayments
 from command_service.pricing.domain import (
     COUPON,
@@ -28,6 +34,7 @@ from command_service.pricing.domain import (
     PriceTier,
     SkuPrices,
 )
+from command_service.refunded_lines import RefundedLine
 from command_service.submission import Answer
 from command_service.unit_of_work import HASTE_SECONDS, UnitOfWork
 from command_service.world import Change, Mode, Touch
@@ -47,6 +54,7 @@ from tests.simulation.contract.pair import (
     stock,
     work,
 )
+from tests.simulation.database import OPENING
 
 # What is played here are rows that wait for each other, not orders with all that belongs to them.
 pytestmark = pytest.mark.breaks_invariants
@@ -353,6 +361,25 @@ def test_a_row_that_is_being_made_is_not_there_for_those_who_would_not_make_it(
     async def history(pair: Pair) -> None:
         await begin(pair.first, RESERVATION.create("r"))
         assert await begin(pair.second, RESERVATION.change("r")) == [None]
+
+    play(history)
+
+
+def test_a_record_that_is_gone_leaves_a_row_to_those_who_wait_for_it(
+    play: Callable[[History], None],
+) -> None:
+    async def history(pair: Pair) -> None:
+        await keep(pair.first, ORDER.changed("o1", an_order("o1", number="n")))
+        key, counted = (REFUND_RECORD, "re_1"), CountedRefund((RefundedLine("l", 1, 30),), 0, OPENING)
+        record, other = MoneyRecord("o1", 30, counted=counted), MoneyRecord("o1", 40)
+        await keep(pair.first, MONEY_RECORD.changed(key, record))
+        assert await begin(pair.first, MONEY_RECORD.change(key)) == [record]
+        waiting = in_background(begin(pair.second, MONEY_RECORD.create(key)))
+        await pair.until_it_waits(pair.second)
+        await pair.first.write(work((MONEY_RECORD.removed(key), record)))
+        assert await waiting == [None]
+        await pair.second.write(work((MONEY_RECORD.changed(key, other), None)))
+        assert await seen(pair.first, MONEY_RECORD.read(key)) == [other]
 
     play(history)
 

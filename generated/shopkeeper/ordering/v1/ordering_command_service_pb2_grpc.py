@@ -129,6 +129,8 @@ class OrderingCommandServiceServicer:
         NOTHING_TO_REFUND when the units cost nothing. It calls no units off, but units that were refunded before
         they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
         the order as it is then, in whatever order its lines stand.
+        Of a refund that the order's payments are giving back, recorded before its provider has told its name,
+        both count until then, and afterwards that of the payments alone (RefundRecordReversed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

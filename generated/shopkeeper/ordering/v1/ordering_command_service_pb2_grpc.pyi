@@ -46,6 +46,8 @@ class OrderingCommandServiceStub:
     NOTHING_TO_REFUND when the units cost nothing. It calls no units off, but units that were refunded before
     they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
     the order as it is then, in whatever order its lines stand.
+    Of a refund that the order's payments are giving back, recorded before its provider has told its name,
+    both count until then, and afterwards that of the payments alone (RefundRecordReversed).
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.CancelOrderRequest, _ordering_command_service_pb2.CancelOrderResponse]
     """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED when anything was
@@ -127,6 +129,8 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         NOTHING_TO_REFUND when the units cost nothing. It calls no units off, but units that were refunded before
         they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
         the order as it is then, in whatever order its lines stand.
+        Of a refund that the order's payments are giving back, recorded before its provider has told its name,
+        both count until then, and afterwards that of the payments alone (RefundRecordReversed).
         """
 
     @_abc_1.abstractmethod

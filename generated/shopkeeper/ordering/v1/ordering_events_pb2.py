@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from shopkeeper.ordering.v1 import ordering_pb2 as shopkeeper_dot_ordering_dot_v1_dot_ordering__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,shopkeeper/ordering/v1/ordering_events.proto\x12\x16shopkeeper.ordering.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%shopkeeper/ordering/v1/ordering.proto\"\xaa\x01\n\x11OrderLineProgress\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x1a\n\x12\x66ulfilled_quantity\x18\x02 \x01(\x05\x12\x19\n\x11returned_quantity\x18\x03 \x01(\x05\x12\x19\n\x11refunded_quantity\x18\x04 \x01(\x05\x12\x1a\n\x12\x63\x61ncelled_quantity\x18\x05 \x01(\x05\x12\x16\n\x0erefunded_minor\x18\x06 \x01(\x03\"\xf7\x02\n\rOrderProgress\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12/\n\x0bplaced_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x31\n\x05state\x18\x05 \x01(\x0e\x32\".shopkeeper.ordering.v1.OrderState\x12\x12\n\npaid_minor\x18\x06 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x07 \x01(\x03\x12\x18\n\x10refund_due_minor\x18\x08 \x01(\x03\x12@\n\rchanged_lines\x18\t \x03(\x0b\x32).shopkeeper.ordering.v1.OrderLineProgress\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cgifted_minor\x18\x0b \x01(\x03\";\n\x0bOrderPlaced\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x1d.shopkeeper.ordering.v1.Order\"{\n\x0fPaymentRecorded\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x19\n\x11payment_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"y\n\x0eRefundRecorded\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x18\n\x10refund_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"w\n\x0cRefundFailed\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x18\n\x10refund_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"}\n\x11OrderHoldExtended\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x0eOrderCancelled\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\"\x85\x01\n\x13OrderLinesCancelled\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderLineUnits\"G\n\x0cOrderExpired\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\"\x85\x01\n\x13OrderLinesFulfilled\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderLineUnits\"\x84\x01\n\x12OrderLinesReturned\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderLineUnitsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,shopkeeper/ordering/v1/ordering_events.proto\x12\x16shopkeeper.ordering.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%shopkeeper/ordering/v1/ordering.proto\"\xaa\x01\n\x11OrderLineProgress\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x1a\n\x12\x66ulfilled_quantity\x18\x02 \x01(\x05\x12\x19\n\x11returned_quantity\x18\x03 \x01(\x05\x12\x19\n\x11refunded_quantity\x18\x04 \x01(\x05\x12\x1a\n\x12\x63\x61ncelled_quantity\x18\x05 \x01(\x05\x12\x16\n\x0erefunded_minor\x18\x06 \x01(\x03\"\xf7\x02\n\rOrderProgress\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12/\n\x0bplaced_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12\x31\n\x05state\x18\x05 \x01(\x0e\x32\".shopkeeper.ordering.v1.OrderState\x12\x12\n\npaid_minor\x18\x06 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x07 \x01(\x03\x12\x18\n\x10refund_due_minor\x18\x08 \x01(\x03\x12@\n\rchanged_lines\x18\t \x03(\x0b\x32).shopkeeper.ordering.v1.OrderLineProgress\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cgifted_minor\x18\x0b \x01(\x03\";\n\x0bOrderPlaced\x12,\n\x05order\x18\x01 \x01(\x0b\x32\x1d.shopkeeper.ordering.v1.Order\"{\n\x0fPaymentRecorded\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x19\n\x11payment_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"y\n\x0eRefundRecorded\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x18\n\x10refund_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"w\n\x0cRefundFailed\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x18\n\x10refund_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"\x7f\n\x14RefundRecordReversed\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x18\n\x10refund_reference\x18\x02 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x03 \x01(\x03\"}\n\x11OrderHoldExtended\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\x0eOrderCancelled\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\"\x85\x01\n\x13OrderLinesCancelled\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderLineUnits\"G\n\x0cOrderExpired\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\"\x85\x01\n\x13OrderLinesFulfilled\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderLineUnits\"\x84\x01\n\x12OrderLinesReturned\x12\x37\n\x08progress\x18\x01 \x01(\x0b\x32%.shopkeeper.ordering.v1.OrderProgress\x12\x35\n\x05lines\x18\x02 \x03(\x0b\x32&.shopkeeper.ordering.v1.OrderLineUnitsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,16 +45,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUNDRECORDED']._serialized_end=1002
   _globals['_REFUNDFAILED']._serialized_start=1004
   _globals['_REFUNDFAILED']._serialized_end=1123
-  _globals['_ORDERHOLDEXTENDED']._serialized_start=1125
-  _globals['_ORDERHOLDEXTENDED']._serialized_end=1250
-  _globals['_ORDERCANCELLED']._serialized_start=1252
-  _globals['_ORDERCANCELLED']._serialized_end=1325
-  _globals['_ORDERLINESCANCELLED']._serialized_start=1328
-  _globals['_ORDERLINESCANCELLED']._serialized_end=1461
-  _globals['_ORDEREXPIRED']._serialized_start=1463
-  _globals['_ORDEREXPIRED']._serialized_end=1534
-  _globals['_ORDERLINESFULFILLED']._serialized_start=1537
-  _globals['_ORDERLINESFULFILLED']._serialized_end=1670
-  _globals['_ORDERLINESRETURNED']._serialized_start=1673
-  _globals['_ORDERLINESRETURNED']._serialized_end=1805
+  _globals['_REFUNDRECORDREVERSED']._serialized_start=1125
+  _globals['_REFUNDRECORDREVERSED']._serialized_end=1252
+  _globals['_ORDERHOLDEXTENDED']._serialized_start=1254
+  _globals['_ORDERHOLDEXTENDED']._serialized_end=1379
+  _globals['_ORDERCANCELLED']._serialized_start=1381
+  _globals['_ORDERCANCELLED']._serialized_end=1454
+  _globals['_ORDERLINESCANCELLED']._serialized_start=1457
+  _globals['_ORDERLINESCANCELLED']._serialized_end=1590
+  _globals['_ORDEREXPIRED']._serialized_start=1592
+  _globals['_ORDEREXPIRED']._serialized_end=1663
+  _globals['_ORDERLINESFULFILLED']._serialized_start=1666
+  _globals['_ORDERLINESFULFILLED']._serialized_end=1799
+  _globals['_ORDERLINESRETURNED']._serialized_start=1802
+  _globals['_ORDERLINESRETURNED']._serialized_end=1934
 # @@protoc_insertion_point(module_scope)

@@ -251,6 +251,40 @@ class RefundFailed(_message.Message):
 Global___RefundFailed: _TypeAlias = RefundFailed  # noqa: Y015
 
 @_typing.final
+class RefundRecordReversed(_message.Message):
+    """A refund that people had recorded turned out to be one that the order's payments have given back, and that
+    counts already: what was recorded counts no more.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    REFUND_REFERENCE_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    refund_reference: _builtins.str
+    """The name under which it was recorded."""
+    amount_minor: _builtins.int
+    """How much was recorded, in minor units of the order's currency."""
+    @_builtins.property
+    def progress(self) -> Global___OrderProgress:
+        """Where the order stands."""
+
+    def __init__(
+        self,
+        *,
+        progress: Global___OrderProgress | None = ...,
+        refund_reference: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "progress", b"progress", "refund_reference", b"refund_reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundRecordReversed: _TypeAlias = RefundRecordReversed  # noqa: Y015
+
+@_typing.final
 class OrderHoldExtended(_message.Message):
     """The order holds its stock for longer."""
 
