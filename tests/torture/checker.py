@@ -109,6 +109,7 @@ def check_effects(case: Case) -> Iterator[Violation]:
     events: dict[str, list[LoggedEvent]] = defaultdict(list)
     for event in case.evidence.events:
         events[event.request_id].append(event)
+    told_names = case.evidence.refund_names
     for request_id, calls in case.commands.items():
         found = events.get(request_id, [])
         stored = case.evidence.answers.get(request_id)
@@ -121,10 +122,13 @@ def check_effects(case: Case) -> Iterator[Violation]:
         if any(_is_another_batch(*two) for two in pairwise(found)):
             yield shown_by("two effects", f"its events stand in two places: {events_told(found)}", calls)
         wanted = EVENT_OF_COMMAND.get(calls[0].method)
+        most = EVENT_IF_CHANGED.get(calls[0].method)
+        if calls[0].asked.get("refund_reference") in told_names:
+            # One that its provider had told of counts already.
+            wanted, most = None, wanted
         count = sum(event.type == wanted for event in found)
         if wanted is not None and count != 1:
             yield shown_by("not one effect", f"carried out, with {count} events {wanted}", calls)
-        most = EVENT_IF_CHANGED.get(calls[0].method)
         if sum(event.type == most for event in found) > 1:
             yield shown_by("not one effect", f"more than one event {most}", calls)
 

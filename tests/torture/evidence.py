@@ -123,6 +123,7 @@ class RefundRow(NamedTuple):
     order_id: str
     amount_minor: int
     state: int
+    provider_reference: str
 
 
 class CouponRow(NamedTuple):
@@ -190,6 +191,11 @@ class Evidence:
     coupon_uses: list[CouponUse] = field(default_factory=list)
     cart_units: list[CartUnits] = field(default_factory=list)
 
+    @property
+    def refund_names(self) -> set[str]:
+        """What the provider calls refunds of ours, as far as we know. None of them fails there."""
+        return {refund.provider_reference for refund in self.refunds if refund.provider_reference}
+
     def position_of(self, token: str) -> int:
         """The place in the log that a token names; 0 for none, or of another log."""
         if not token:
@@ -227,7 +233,9 @@ SELECT order_id, line_id, sku_id, quantity, fulfilled_quantity, returned_quantit
     refunded_quantity
 FROM order_lines
 """
-REFUNDS = "SELECT refund_id, payment_id, order_id, amount_minor, state FROM refunds"
+REFUNDS = """
+SELECT refund_id, payment_id, order_id, amount_minor, state, provider_reference FROM refunds
+"""
 COUPONS = """
 SELECT coupon_code, usage_limit, usage_limit_per_customer, used_count FROM coupons WHERE version > 0
 """

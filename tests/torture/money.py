@@ -35,9 +35,14 @@ def check_money(case: Case) -> Iterator[Violation]:
 
 
 def _recorded(case: Case, method: str) -> Counter[str]:
-    """By order, what such commands have told of money that came or went another way."""
-    found: Counter[str] = Counter()
+    """By order, what such commands have told of money that came or went another way.
+
+    What was recorded under the name of a refund of ours is that refund, and counts with its payment.
+    """
+    found, told_names = Counter[str](), case.evidence.refund_names
     for _, call in case.carried_out(method):
+        if call.asked.get("refund_reference") in told_names:
+            continue
         found[call.asked["order_id"]] += int(call.asked["amount"]["amount_minor"])
     return found
 

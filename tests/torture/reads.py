@@ -2,7 +2,7 @@
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -103,17 +103,19 @@ Pasts = Mapping[tuple[str, str], Past]
 
 @dataclass(slots=True)
 class Judge:
-    """What all reads are held against. event_at: by position."""
+    """What all reads are held against. event_at: by position. refund_names: see Evidence."""
 
     case: Case
     pasts: Pasts
     event_at: Mapping[int, LoggedEvent]
+    refund_names: Collection[str]
 
     @classmethod
     def of(cls, case: Case) -> "Judge":
         """Knows all that was."""
         event_at = {event.position: event for event in case.evidence.events}
-        return cls(case, pasts_of(case.evidence, event_at), event_at)
+        pasts = pasts_of(case.evidence, event_at)
+        return cls(case, pasts, event_at, case.evidence.refund_names)
 
     def past(self, view: str, key: str) -> Past:
         """Of what never was, one in which it is absent."""
@@ -226,7 +228,12 @@ def _wrong_acknowledgement(judge: Judge, call: Operation) -> Iterator[Violation]
         for key, state in _seen(call, view).items():
             past = judge.past(view, key)
             events = [judge.event_at.get(past.positions[n]) for n in past.indexes.get(state, [])]
-            if not any(event and event.request_id == call.request_id for event in events):
+            if any(event and event.request_id == call.request_id for event in events):
+                continue
+            if call.asked.get("refund_reference") in judge.refund_names:
+                # One that its provider had told of is answered with the order as it is.
+                yield from judge.wrong(call, view, key, state)
+            else:
                 told = f"{view} {key} as {list(state)}, which the command did not make of it"
                 yield shown_by("told otherwise", told, [call])
 

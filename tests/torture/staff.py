@@ -48,6 +48,8 @@ REST_SECONDS_MAX = 0.2
 """Of who minds the money: most orders are left alone."""
 LATER_PROBABILITY = 0.9
 """That money which could not be taken is tried for again: mostly the customer has yet to pay."""
+RECORDED_PROBABILITY = 0.4
+"""That somebody sees in the provider's tools what is just being given back, and records it."""
 
 
 async def furnish(client: Client) -> None:
@@ -333,16 +335,32 @@ class Cashier(Person):
         payment = self._chance.choice(self._market.paid_online)
         count = 2 if self._chance.random() < TWICE_PROBABILITY else 1
         wanted = self._wanted_back(payment)
-        await asyncio.gather(
-            *(
-                self.command(
-                    payment_pb.RefundPaymentRequest(
-                        request_id=self.new_id(), order_id=payment.order_id, **wanted
-                    )
+        asking = [
+            self.command(
+                payment_pb.RefundPaymentRequest(
+                    request_id=self.new_id(), order_id=payment.order_id, **wanted
                 )
-                for _ in range(count)
             )
-        )
+            for _ in range(count)
+        ]
+        if self._chance.random() < RECORDED_PROBABILITY:
+            await asyncio.gather(*asking, self._record(payment.order_id))
+        else:
+            await asyncio.gather(*asking)
+
+    async def _record(self, order_id: str) -> None:
+        """Somebody sees a refund in the provider's tools, of which the shop may not have heard yet."""
+        await asyncio.sleep(self._chance.uniform(0.0, REST_SECONDS_MAX))
+        seen = self._market.till.newest_refund(order_id)
+        if seen is not None:
+            await self.command(
+                ordering_pb.RecordRefundRequest(
+                    request_id=self.new_id(),
+                    order_id=order_id,
+                    refund_reference=seen[0],
+                    amount=Money(currency_code="GBP", amount_minor=seen[1]),
+                )
+            )
 
     def _wanted_back(self, payment: Payment) -> dict[str, Any]:
         of_one = {"payment_id": payment.payment_id} if self._chance.random() < 0.3 else {}

@@ -262,7 +262,7 @@ def _pay_on_command(story: Story) -> None:
     story.evidence.holds.append(Hold("other", 2, at(60)))
     payment = PaymentRow("other.1", "other", "pi_1", 450, 100, CAPTURED, ON_COMMAND)
     story.evidence.payments.append(payment)
-    story.evidence.refunds.append(RefundRow(28, "other.r1", "other.1", "other", 100, SUCCEEDED))
+    story.evidence.refunds.append(RefundRow(28, "other.r1", "other.1", "other", 100, SUCCEEDED, "re_1"))
     story.evidence = replace(story.evidence, provider_money={"pi_1": (450, 100)})
 
 

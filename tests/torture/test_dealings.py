@@ -227,7 +227,7 @@ def refund_again(story: Story, amount_minor: int) -> None:
     order = story.evidence.orders["other"]
     story.evidence.orders["other"] = order._replace(version=5, refunded_minor=refunded_minor)
     change_row(story.evidence.payments, 0, refunded_minor=refunded_minor)
-    refund = RefundRow(42, "other.r2", "other.1", "other", amount_minor, SUCCEEDED)
+    refund = RefundRow(42, "other.r2", "other.1", "other", amount_minor, SUCCEEDED, "re_2")
     story.evidence.refunds.append(refund)
     story.evidence = replace(story.evidence, provider_money={"pi_1": (450, refunded_minor)})
 
@@ -240,6 +240,46 @@ def test_all_that_was_captured_may_go_back() -> None:
     story = busy_story()
     refund_again(story, 350)
     assert story.found() == []
+
+
+def record_what_was_given_back(story: Story, *, wrote_event: bool = True) -> None:
+    """Somebody recorded the refund of ours under its provider's name, before or after that was told."""
+    asked = {"order_id": "other", "refund_reference": "re_1", "amount": {"amount_minor": "100"}}
+    after = [5, PAID, 450, 200] if wrote_event else [3, PAID, 450, 100]
+    recorded = story.command(
+        "RecordRefund",
+        position=41 if wrote_event else 28,
+        asked=asked,
+        told={ORDER: {"other": after}},
+    )
+    if wrote_event:
+        story.event(41, "RefundRecorded", "other", recorded)
+        story.shown(41, ORDER, "other", 5, PAID, 450, 200)
+        reported = replace(recorded, request_id="what the provider told")
+        story.event(42, "RefundRecordReversed", "other", reported)
+        story.shown(42, ORDER, "other", 6, PAID, 450, 100)
+        order = story.evidence.orders["other"]
+        story.evidence.orders["other"] = order._replace(version=6)
+
+
+@pytest.mark.parametrize("wrote_event", [True, False])
+def test_what_was_recorded_of_a_refund_of_ours_counts_no_more(*, wrote_event: bool) -> None:
+    story = busy_story()
+    record_what_was_given_back(story, wrote_event=wrote_event)
+    assert story.found() == []
+
+
+def tell_of_it_as_it_never_was(story: Story) -> None:
+    record_what_was_given_back(story, wrote_event=False)
+    call = call_of(story, "RecordRefund")
+    told = {ORDER: {"other": [3, PAID, 450, 200]}}
+    story.history[story.history.index(call)] = replace(call, told=told)
+
+
+def count_what_was_recorded_beside_what_is_told(story: Story) -> None:
+    record_what_was_given_back(story)
+    order = story.evidence.orders["other"]
+    story.evidence.orders["other"] = order._replace(refunded_minor=200)
 
 
 def refund_more_for_a_moment(story: Story) -> None:
@@ -329,6 +369,8 @@ def ask_twice_for_a_capture(story: Story) -> None:
         (refund_another_payment, "not as asked"),
         (refund_without_a_trace, "not as asked"),
         (forget_a_refund_of_a_payment, "money not conserved"),
+        (count_what_was_recorded_beside_what_is_told, "money not conserved"),
+        (tell_of_it_as_it_never_was, "read of nothing"),
         (capture_unasked, "not as asked"),
         (capture_more_than_was_asked_for, "not as asked"),
         (capture_what_was_called_off, "not as asked"),

@@ -4,6 +4,8 @@ from typing import Self
 
 import httpx
 
+from command_service.payment.domain import order_id_of
+from payment_providers.stripe.objects import PAYMENT_ID
 from shopkeeper.payment.v1.payment_pb2 import PAYMENT_FLOW_HOSTED, Payment
 from tests.sandboxes.faults import FaultSettings
 from tests.sandboxes.stripe.server import StripeSandbox
@@ -28,6 +30,15 @@ class StripeTill:
         """What the customer does; the provider may have closed the payment meanwhile."""
         kind = "checkout/sessions" if payment.flow == PAYMENT_FLOW_HOSTED else "payment_intents"
         await self._http.post(f"/_sandbox/{kind}/{payment.provider_reference}/{act}", json={})
+
+    def newest_refund(self, order_id: str) -> tuple[str, int] | None:
+        """Its name there, and how much, as people see it in the provider's tools."""
+        found = [
+            (refund.id, refund.amount_minor)
+            for refund in self._sandbox.account.refunds.by_id.values()
+            if order_id_of(refund.metadata.get(PAYMENT_ID, "")) == order_id
+        ]
+        return found[-1] if found else None
 
     def heal(self) -> None:
         """From now on the provider answers every call."""

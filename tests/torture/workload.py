@@ -68,6 +68,10 @@ class Till(Protocol):
         """What the customer does there; the provider may not let them."""
         ...
 
+    def newest_refund(self, order_id: str) -> tuple[str, int] | None:
+        """The provider's name for the order's newest refund there, and how much it was."""
+        ...
+
 
 @dataclass(slots=True)
 class Market:
