@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from itertools import cycle
 from random import Random
 
 import grpc
@@ -21,11 +22,21 @@ from shopkeeper.ordering.v1.ordering_query_service_pb2_grpc import OrderingQuery
 from shopkeeper.payment.v1 import payment_command_service_pb2 as payment_pb
 from shopkeeper.payment.v1.payment_pb2 import CAPTURE_MODE_AT_ONCE
 from shopkeeper.types.v1.money_pb2 import Money
-from tests.system.client import DEADLINE_SECONDS, Client, new_id, place_request, reason_of
+from tests.system.client import (
+    CONNECTION_OF_ITS_OWN,
+    DEADLINE_SECONDS,
+    Client,
+    new_id,
+    place_request,
+    reason_of,
+)
 from tests.system.conftest import WholeShop
 
 SKU_IDS = [f"sku-{number}" for number in range(20)]
 OPENING_STOCK = 1_000_000
+CONNECTION_COUNT = 16
+"""Of commands, and of questions. The kernel deals them out among the processes, each of which has to be
+in use from the first minute on: what warms up in the second half looks like a leak."""
 AT_ONCE_MAX = 200
 """Visitors at a time; one who finds as many is counted as turned away, and the load is not steady."""
 
@@ -35,8 +46,12 @@ class Visits:
 
     def __init__(self, shop: WholeShop, seed: int) -> None:
         self._chance = Random(seed)
-        self._commands = [Client(shop.command_address) for _ in range(4)]
-        self._queries = grpc.aio.insecure_channel(shop.query_address)
+        self._commands = [Client(shop.command_address) for _ in range(CONNECTION_COUNT)]
+        self._queries = [
+            grpc.aio.insecure_channel(shop.query_address, options=CONNECTION_OF_ITS_OWN)
+            for _ in range(CONNECTION_COUNT)
+        ]
+        self._next_query = cycle(self._queries)
         self._history = grpc.aio.insecure_channel(shop.environment["HISTORY_ADDRESS"])
         self._under_way: set[asyncio.Task[None]] = set()
         self.answers: Counter[str] = Counter()
@@ -49,7 +64,7 @@ class Visits:
     async def close(self) -> None:
         """Waits for those who are there."""
         await asyncio.gather(*self._under_way)
-        for channel in (*(client.channel for client in self._commands), self._queries, self._history):
+        for channel in (*(client.channel for client in self._commands), *self._queries, self._history):
             await channel.close()
 
     async def come(self, *, seconds: float, per_second: float) -> None:
@@ -85,8 +100,8 @@ class Visits:
         )
         edited = await client.cart.SetCartLineQuantity(more, timeout=DEADLINE_SECONDS)
         fresh = GetCartRequest(cart_id=cart.cart_id, at_least_as_fresh=edited.consistency_token)
-        await CartQueryServiceStub(self._queries).GetCart(fresh, timeout=DEADLINE_SECONDS)
-        ask = InventoryQueryServiceStub(self._queries).BatchGetStock
+        await CartQueryServiceStub(next(self._next_query)).GetCart(fresh, timeout=DEADLINE_SECONDS)
+        ask = InventoryQueryServiceStub(next(self._next_query)).BatchGetStock
         await ask(BatchGetStockRequest(sku_ids=wanted), timeout=DEADLINE_SECONDS)
         return edited.cart
 
@@ -107,7 +122,7 @@ class Visits:
                 request = ordering_pb.CancelOrderRequest(request_id=new_id(), order_id=order.order_id)
                 await client.ordering.CancelOrder(request, timeout=DEADLINE_SECONDS)
         look = GetOrderRequest(order_id=order.order_id, at_least_as_fresh=placed.consistency_token)
-        await OrderingQueryServiceStub(self._queries).GetOrder(look, timeout=DEADLINE_SECONDS)
+        await OrderingQueryServiceStub(next(self._next_query)).GetOrder(look, timeout=DEADLINE_SECONDS)
 
     async def _pay_at_stripe(self, client: Client, order: Order) -> None:
         request = payment_pb.StartPaymentRequest(

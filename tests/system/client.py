@@ -37,6 +37,9 @@ LOCATION = "main"
 PRICE_LIST = "retail"
 PRICE_MINOR = 250
 
+CONNECTION_OF_ITS_OWN = (("grpc.use_local_subchannel_pool", 1),)
+"""Otherwise gRPC shares connections between channels, and so the process behind them."""
+
 
 def new_id() -> str:
     return str(uuid4())
@@ -46,9 +49,7 @@ class Client:
     """All command services of one process, on a connection of its own."""
 
     def __init__(self, address: str) -> None:
-        # Without it grpc shares connections between channels, and so the process behind them.
-        options = (("grpc.use_local_subchannel_pool", 1),)
-        self.channel = grpc.aio.insecure_channel(address, options=options)
+        self.channel = grpc.aio.insecure_channel(address, options=CONNECTION_OF_ITS_OWN)
         self.catalog = catalog_grpc.CatalogCommandServiceStub(self.channel)
         self.pricing = pricing_grpc.PricingCommandServiceStub(self.channel)
         self.inventory = inventory_grpc.InventoryCommandServiceStub(self.channel)
