@@ -1,6 +1,6 @@
 """Aggregates that are one row each, or hang from one: how they are locked, read and written together."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from command_service.database_failures import Interrupted
 from command_service.pipeline import Row, Statement
 from command_service.unit_of_work import Keys
-from command_service.world import AggregateT
+from command_service.world import AggregateT, KeyT
 
 
 def load_rows(keys: Keys[str], *, table: str, make: str, read: str) -> list[Statement]:
@@ -57,16 +57,26 @@ def assemble_rows(
     The columns begin with the key and the version; a row of version 0 is only there to be locked.
 
     Raises:
-        Interrupted: a key that is to be created has no row, so that its absence is not locked.
+        Interrupted: see `check_key_rows`.
     """
     rows = [row for of_statement in results for row in of_statement]
-    # It was there when we came to make it, and deleted while we waited to lock it: the next attempt
-    # makes one.
-    if keys.created and not {row[0] for row in rows}.issuperset(keys.created):
-        raise Interrupted("a key row was deleted while it was being locked", code="40")
+    check_key_rows(keys, {row[0] for row in rows})
     found: dict[str, AggregateT | None] = dict.fromkeys(keys.all)
     found.update((row[0], build(*row)) for row in rows if row[1])
     return found
+
+
+def check_key_rows(keys: Keys[KeyT], found: Set[KeyT]) -> None:
+    """Refuses to go on where a key is to be created and has no row, so that its absence is not locked.
+
+    It was there when we came to make it, and deleted while we waited to lock it: the next attempt makes
+    one.
+
+    Raises:
+        Interrupted: a row is missing.
+    """
+    if keys.created and not set(keys.created) <= found:
+        raise Interrupted("a key row was deleted while it was being locked", code="40")
 
 
 def take_back_rows(table: sa.Table, keys: Iterable[Any]) -> Statement:

@@ -242,7 +242,7 @@ class Transaction:
         )
 
     def _absent(self, kind: Kind[Any, Any], keys: Iterable[Any]) -> list[Any]:
-        return [key for key in keys if self._world.get(kind, key) is None]
+        return [key for key in keys if self._world.never_was(kind, key)]
 
 
 def _new_answer(done: _Decided) -> NewAnswer:

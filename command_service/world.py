@@ -195,6 +195,10 @@ class World:
             raise NotLoadedError(f"{kind.name} {key!r} was not named") from None
         return loaded
 
+    def never_was(self, kind: Kind[KeyT, AggregateT], key: KeyT) -> bool:
+        """True for a key that was not there when it was loaded, and that no command has made since."""
+        return self._loaded[kind.rank][key] is None and self.get(kind, key) is None
+
     def apply(self, changes: Collection[Change]) -> None:
         """Makes a decision visible to the commands after it: all of it or, when it raises, nothing.
 

@@ -216,10 +216,13 @@ def _without(
     for refund in refunds:
         by_line = {line.line_id: line.refunded_minor for line in order.lines}
         if isinstance(refund, Refund):
-            lines, gifted_minor = payments.units_regained(refund, by_line), refund.gifted_minor
+            lines = payments.units_regained(refund, by_line, order.recount_time)
+            gifted_minor = refund.gifted_minor
         else:
             counted = refund.counted
-            lines = payments.lines_counted(counted.lines, counted.create_time, by_line)
+            lines = payments.lines_counted(
+                counted.lines, counted.create_time, by_line, order.recount_time
+            )
             gifted_minor = counted.gifted_minor
         order = order.take_refund_back(tuple(lines), refund.amount_minor, gifted_minor, now)
         orders.append(order)

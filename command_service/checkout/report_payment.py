@@ -151,8 +151,14 @@ class ReportRefund(Command[Refund | None]):
         if before is None:
             assert told is not None, "only a provider tells of refunds unknown to us"
             return _made_elsewhere(world, payments, payment, told, now)
+        recorded = self._recorded(world, order_id)
+        if before.state is RefundState.FAILED:
+            if recorded is not None and self._tells_failure and not before.provider_reference:
+                # Before it failed or after: nobody knows whether what was recorded is other money.
+                raise RecordedRefundFailed(refund_reference=recorded.refund_reference, order_id=order_id)
+            recorded = None
         after = before.heard(self.report, now, attempt=self.attempt)
-        if after == before:
+        if after == before and recorded is None:
             return Decision(after)
         with_after = payments.with_refund(after)
         changes: list[Change] = [ORDER_PAYMENTS.changed(order_id, with_after)]
@@ -160,14 +166,14 @@ class ReportRefund(Command[Refund | None]):
         if _is_news(before, after):
             paying = with_after.payment(payment.payment_id)
             events.append(RefundChanged(after, before.state, paying))
+        # The newer one first: what it gave back of lines is what they count last.
         uncounted: list[Refund | RecordedRefund] = []
-        if after.state is RefundState.FAILED and before.state is not RefundState.FAILED:
-            uncounted.append(after)
-        recorded = self._recorded(world, order_id)
-        if recorded is not None and not before.provider_reference:
-            # Who recorded it could not know that it is ours: so far it had no name here.
+        if recorded is not None:
+            # Who recorded it could not know that it is ours: it had no name here then.
             uncounted.append(recorded)
             changes.append(MONEY_RECORD.removed((REFUND_RECORD, recorded.refund_reference)))
+        if after.state is RefundState.FAILED and before.state is not RefundState.FAILED:
+            uncounted.append(after)
         if uncounted:
             regained = regain(world, order_of(world, order_id), payments, uncounted, now)
             changes.extend(regained.changes)

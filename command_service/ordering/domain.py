@@ -138,6 +138,9 @@ class Order:
     refunded_minor: int = 0
     gifted_minor: int = 0
     """Of refunded_minor, what was given back though it was not due."""
+    recount_time: datetime | None = None
+    """When its lines began anew to count what was refunded: once it was paid, if money had gone back
+    before. What was refunded earlier is in none of their counts."""
     cancel_reason: str = ""
     """In the words of whoever called it off, which may hold personal data: never in an event."""
     contact: Contact | None = None
@@ -220,7 +223,8 @@ class Order:
         Units refunded before do not count any more: that money was given back, and has been paid anew.
         """
         lines = tuple(replace(line, refunded_quantity=0, refunded_minor=0) for line in self.lines)
-        return replace(self, state=OrderState.PAID, lines=lines)
+        recount_time = self.update_time if self.refunded_minor else None
+        return replace(self, state=OrderState.PAID, lines=lines, recount_time=recount_time)
 
     def expire(self, now: datetime) -> "Order":
         """Ends the wait for its money."""

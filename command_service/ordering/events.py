@@ -114,7 +114,7 @@ class RefundFailed(OrderProgressed):
 
 @dataclass(frozen=True, slots=True)
 class RefundRecordReversed(OrderProgressed):
-    """A refund that people had recorded was one that the order counts already; its record is gone."""
+    """A refund that people had recorded was one of the payments, and counted beside it: no more."""
 
     refund_reference: str
     amount_minor: int

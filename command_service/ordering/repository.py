@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from command_service import adjustments
-from command_service.keyed_rows import columns
+from command_service.keyed_rows import check_key_rows, columns
 from command_service.ordering.contact import PostalAddress
 from command_service.ordering.domain import (
     AWAITING,
@@ -67,6 +67,8 @@ ORDERS = sa.Table(
     sa.Column("placed_time", sa.DateTime(timezone=True), nullable=False),
     sa.Column("update_time", sa.DateTime(timezone=True), nullable=False),
     sa.Column("expire_time", sa.DateTime(timezone=True), nullable=False),
+    # When its lines began anew to count what was refunded; NULL for most, and for those of before.
+    sa.Column("recount_time", sa.DateTime(timezone=True)),
     # In somebody's own words, so treated as personal data: not in the log.
     sa.Column("cancel_reason", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("order_number"),
@@ -180,7 +182,7 @@ MONEY_RECORDS = sa.Table(
 _ORDER_COLUMNS = (
     "order_id order_number version state customer_id cart_id currency_code coupon_codes "
     "free_shipping tax_inclusive payment_mode placed_time update_time expire_time "
-    "paid_minor refunded_minor gifted_minor cancel_reason"
+    "paid_minor refunded_minor gifted_minor recount_time cancel_reason"
 ).split()
 _LINE_COLUMNS = (
     "line_id sku_id title quantity unit_price_minor discount_minor price_list_id "
@@ -238,12 +240,14 @@ _UPDATE = """
 WITH stepped AS (
     UPDATE orders SET version = o.version, state = o.state, paid_minor = o.paid_minor,
         refunded_minor = o.refunded_minor, gifted_minor = o.gifted_minor,
-        update_time = o.update_time, expire_time = o.expire_time, cancel_reason = o.cancel_reason
+        update_time = o.update_time, expire_time = o.expire_time, recount_time = o.recount_time,
+        cancel_reason = o.cancel_reason
     FROM unnest(%(order_id)s::text[], %(version)s::bigint[], %(state)s::bigint[],
         %(paid_minor)s::bigint[], %(refunded_minor)s::bigint[], %(gifted_minor)s::bigint[],
-        %(update_time)s::timestamptz[], %(expire_time)s::timestamptz[], %(cancel_reason)s::text[])
+        %(update_time)s::timestamptz[], %(expire_time)s::timestamptz[],
+        %(recount_time)s::timestamptz[], %(cancel_reason)s::text[])
         AS o(order_id, version, state, paid_minor, refunded_minor, gifted_minor, update_time,
-            expire_time, cancel_reason)
+            expire_time, recount_time, cancel_reason)
     WHERE orders.order_id = o.order_id
 )
 UPDATE order_lines SET fulfilled_quantity = l.fulfilled_quantity,
@@ -345,6 +349,7 @@ class MoneyRecordRepository:
         self, keys: Keys[tuple[str, str]], results: Sequence[Sequence[Row]]
     ) -> dict[tuple[str, str], MoneyRecord | None]:
         """Records; a bare key row is none."""
+        check_key_rows(keys, {(kind, reference) for kind, reference, *_ in results[-1]})
         found: dict[tuple[str, str], MoneyRecord | None] = dict.fromkeys(keys.all)
         for kind, reference, order_id, amount_minor, units, outcome, *counted in results[-1]:
             if order_id is not None:
@@ -409,7 +414,8 @@ _LINE_FIELDS = (
     "fulfilled_quantity returned_quantity refunded_quantity cancelled_quantity"
 ).split()
 _STEP_FIELDS = (
-    "order_id version state paid_minor refunded_minor gifted_minor update_time expire_time cancel_reason"
+    "order_id version state paid_minor refunded_minor gifted_minor update_time expire_time recount_time "
+    "cancel_reason"
 ).split()
 _CONTACT_FIELDS = ("email", "full_name", "phone", "notes")
 

@@ -97,16 +97,21 @@ class OrderPayments:
         return replace(self, payments=tuple(payments))
 
     def units_regained(
-        self, refund: Refund, refunded_minor_by_line: Mapping[str, int]
+        self,
+        refund: Refund,
+        refunded_minor_by_line: Mapping[str, int],
+        recount_time: datetime | None,
     ) -> Iterator[RefundedLine]:
         """What its order counts no more when a refund fails that counted until now.
 
         Units that were asked back of several payments at once stay refunded as far as the other parts
         pay for them, the last one also in part: a unit of whose money some is gone may not be shipped.
 
-        refunded_minor_by_line: as the order counts it, with this refund.
+        refunded_minor_by_line, recount_time: of the order, as it counts with this refund.
         """
-        for line in self.lines_counted(refund.lines, refund.create_time, refunded_minor_by_line):
+        for line in self.lines_counted(
+            refund.lines, refund.create_time, refunded_minor_by_line, recount_time
+        ):
             parts = [
                 (each.state is not RefundState.FAILED, part)
                 for each in self.refunds
@@ -128,13 +133,18 @@ class OrderPayments:
         lines: Iterable[RefundedLine],
         create_time: datetime,
         refunded_minor_by_line: Mapping[str, int],
+        recount_time: datetime | None,
     ) -> Iterator[RefundedLine]:
         """Those of a refund's lines that its order counts still.
 
         A refund from before the order was paid is in the counts of no line any more: they began anew.
-        create_time: of the refund. refunded_minor_by_line: as the order counts it, with this refund.
+        create_time: of the refund. refunded_minor_by_line, recount_time: of the order, as it counts with
+        this refund.
         """
+        if recount_time is not None and create_time < recount_time:
+            return
         for line in lines:
+            # For whatever happened in the same moment, and where recount_time is not known.
             newer_minor = sum(
                 newer.amount_minor
                 for each in self.refunds

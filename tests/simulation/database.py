@@ -206,6 +206,10 @@ class Database:
             if place not in txn.taken_back:
                 rows[place] = KEY_ROW
         rows.update(txn.writes)
+        for place in txn.taken_back:
+            # Whoever writes a row is the one who made it, as far as `take_back_rows` can see.
+            if txn.writes.get(place) is KEY_ROW:
+                del rows[place]
         if txn.changes_locations:
             self.is_active = active_locations(rows)
         for logged in txn.events:

@@ -426,7 +426,7 @@ def count_what_was_recorded_beside_what_is_told(patch: pytest.MonkeyPatch) -> No
 def forget_the_other_parts_of_a_refund(patch: pytest.MonkeyPatch) -> None:
     """Of units that two payments were to give back, all are shipped when the first one fails."""
 
-    def all_of_it(self: OrderPayments, refund: Refund, by_line: Any) -> Iterator[RefundedLine]:
+    def all_of_it(self: OrderPayments, refund: Refund, *_: Any) -> Iterator[RefundedLine]:
         return iter(refund.lines)
 
     patch.setattr(OrderPayments, "units_regained", all_of_it)

@@ -13,7 +13,7 @@ from command_service.checkout.cancel_order_lines import CancelOrderLines
 from command_service.checkout.expire_order import ExpireOrder
 from command_service.checkout.fulfill_order_lines import FulfillOrderLines
 from command_service.checkout.place_order import PlaceOrder
-from command_service.checkout.record_payment import PaymentAnswer
+from command_service.checkout.record_payment import PaymentAnswer, RecordPayment
 from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.return_order_lines import ReturnedUnits, ReturnOrderLines
 from command_service.errors import (
@@ -214,6 +214,17 @@ async def test_refunds_of_one_batch_stay_within_what_was_paid(shop: CarryOut) ->
     # A bare key row is no refund: the same reference may be used for what is possible.
     rest = await shop(RecordRefund(order.order_id, "refund-1", Money("GBP", 40), ()))
     assert rest.order.refundable_minor == 0
+
+
+async def test_when_its_lines_began_anew_to_count_refunds_is_stored(shop: CarryOut) -> None:
+    order = await place(shop, "c1", sku0=1)
+    await shop(RecordPayment(order.order_id, "pay-1", Money("GBP", 60)))
+    await shop(RecordRefund(order.order_id, "refund-1", Money("GBP", 10), ()))
+    settled = (await shop(RecordPayment(order.order_id, "pay-2", Money("GBP", 50)))).order
+    assert (settled.state, settled.recount_time) == (OrderState.PAID, settled.update_time)
+    later = await shop(FulfillOrderLines(order.order_id))
+    assert later.recount_time == settled.recount_time
+    assert await shop(LookAtOrder(order.order_id)) == replace(later, contact=None)
 
 
 async def test_late_money_is_held_anew_where_there_is_stock(shop: CarryOut) -> None:

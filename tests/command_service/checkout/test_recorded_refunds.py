@@ -1,5 +1,6 @@
 """A refund of ours that people recorded before its provider told of it: the money counts once."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,14 +10,16 @@ from command_service.checkout.money_ledger import OTHER, posting
 from command_service.checkout.record_refund import RecordRefund
 from command_service.checkout.refund_payment import RefundPayment
 from command_service.checkout.report_payment import ReportRefund
+from command_service.errors import RecordedRefundFailed
 from command_service.inventory.domain import ReservationState
 from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
 from command_service.ordering.events import RefundRecordReversed
 from command_service.ordering.lines import Units
+from command_service.payment.domain import ORDER_PAYMENTS
 from command_service.payment.payments import CaptureMode
 from command_service.payment.refunds import Refund, RefundState
-from command_service.payment.reports import Lost
+from command_service.payment.reports import Lost, Refused
 from payment_providers.port import ProviderRefund
 from tests.command_service.checkout.orders_on_postgresql import LookAtOrder
 from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
@@ -115,7 +118,7 @@ def test_one_that_then_fails_counts_not_at_all(shop: ProviderShop) -> None:
     tell(shop, refund, FAILED)
     after = shop.order()
     assert (after.refunded_minor, after.gifted_minor, after.refundable_minor) == (0, 0, 500)
-    assert event_names(shop, since) == ["RefundChanged", "RefundFailed", "RefundRecordReversed"]
+    assert event_names(shop, since) == ["RefundChanged", "RefundRecordReversed", "RefundFailed"]
 
 
 def test_one_that_was_told_as_done_and_fails_later_counts_not_at_all(shop: ProviderShop) -> None:
@@ -203,6 +206,94 @@ def test_units_recorded_before_the_order_was_paid_are_in_the_counts_of_no_line_a
     assert shop.order().refunded_minor == 350
 
 
+def test_units_recorded_before_the_order_was_paid_take_nothing_from_newer_ones_that_were_recorded(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    unit = Units(order.lines[0].line_id, 1)
+    payment = shop.start(order, amount=Money("GBP", 499), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.tell(payment)
+    [refund] = ask_back(shop, order, 100)
+    lose_answer(shop, refund)
+    record(shop, refund, None, unit)
+    shop.pass_time(timedelta(seconds=1))
+    shop.carry_out(shop.payment(order, 600))
+    shop.pass_time(timedelta(seconds=1))
+    shop.carry_out(shop.refund_of_units(order, unit))
+    tell(shop, refund)
+    after = shop.order()
+    [line] = after.lines
+    assert (line.refunded_quantity, line.refunded_minor, line.shippable_quantity) == (1, 250, 1)
+    assert (after.refunded_minor, after.refund_due_minor) == (350, 499)
+
+
+def test_units_recorded_after_the_order_was_paid_are_taken_back_with_an_older_refund_that_fails(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    line_id = order.lines[0].line_id
+    payment = shop.start(order, amount=Money("GBP", 499), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.tell(payment)
+    [refund] = ask_back(shop, order, None, Units(line_id, 1))
+    lose_answer(shop, refund)
+    shop.carry_out(shop.payment(order, 600))
+    shop.pass_time(timedelta(seconds=1))
+    record(shop, refund, None, Units(line_id, 2))
+    tell(shop, refund, FAILED)
+    after = shop.order()
+    [line] = after.lines
+    assert (line.refunded_quantity, line.refunded_minor, line.shippable_quantity) == (0, 0, 2)
+    assert (after.refunded_minor, after.refund_due_minor) == (0, 599)
+
+
+# --- after it has failed --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_what_is_recorded_after_a_refund_failed_is_other_money(
+    shop: ProviderShop, *, is_named: bool
+) -> None:
+    """Staff gave it back in another way, and keep to its name."""
+    order = shop.paid_order()
+    [refund] = ask_back(shop, order, 250)
+    if is_named:
+        tell(shop, refund, FAILED)
+    else:
+        shop.carry_out(ReportRefund(refund.payment_id, refund.refund_id, Refused("no")))
+    assert record(shop, refund, 250).refunded_minor == 250
+    if is_named:
+        tell(shop, refund, FAILED)
+    else:
+        with pytest.raises(RecordedRefundFailed):
+            tell(shop, refund, FAILED)
+    assert shop.order().refunded_minor == 250
+
+
+def test_what_a_program_of_before_left_counted_is_reversed_when_it_is_told_again(
+    shop: ProviderShop,
+) -> None:
+    """During an upgrade: it heard the name and knew nothing of records that can be reversed."""
+    order = shop.paid_order()
+    [refund] = ask_back(shop, order, 250)
+    lose_answer(shop, refund)
+    record(shop, refund, 250)
+    payments = shop.payments(order)
+    [unnamed] = payments.refunds
+    named = replace(
+        unnamed,
+        state=RefundState.SUCCEEDED,
+        provider_reference=f"re of {refund.refund_id}",
+        failure_code="",
+        errand=None,
+    )
+    shop.world.apply([ORDER_PAYMENTS.changed(order.order_id, payments.with_refund(named))])
+    tell(shop, refund)
+    assert shop.order().refunded_minor == 250
+    assert event_names(shop, 0)[-1] == "RefundRecordReversed"
+
+
 # --- as it is stored ------------------------------------------------------------------------------
 
 
@@ -257,6 +348,19 @@ async def test_in_one_batch_it_counts_once_whichever_comes_first(carry_out: Carr
         recording = by_hand(refund, 50)
         await carry_out.together([recording, as_told(refund), recording])
         assert await carry_out.fetch(COUNTED) == [(50, 50, 0, 0)]
+
+
+async def test_the_row_of_a_record_stays_when_somebody_of_the_same_batch_would_record_it_again(
+    carry_out: CarryOut,
+) -> None:
+    """Others may wait for its lock, and would come away with nothing."""
+    async with paid_shop(carry_out) as shop:
+        refund = await refund_under_way(shop, 50)
+        await carry_out(by_hand(refund, 50))
+        await carry_out.together([as_told(refund), by_hand(refund, 50)])
+        assert await carry_out.fetch(COUNTED) == [(50, 50, 0, 0)]
+        rows = await carry_out.fetch("SELECT reference FROM money_records WHERE kind = 'refund'")
+        assert rows == [("re_1",)]
 
 
 @pytest.mark.breaks_invariants("inv_refund_counted_twice")

@@ -262,6 +262,27 @@ def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one(shop: Prov
     assert (line.refunded_quantity, line.refunded_minor, line.shippable_quantity) == (0, 0, 2)
 
 
+def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one_that_was_recorded(
+    shop: ProviderShop,
+) -> None:
+    order = shop.place(mug=2)
+    first = shop.start(order, amount=Money("GBP", 250), capture_mode=CaptureMode.AT_ONCE)
+    second = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(first)
+    shop.tell(first)
+    [of_before] = ask_back(shop, order, None, Units("mug", 1))
+    shop.make_refund(of_before)
+    shop.pass_time(timedelta(seconds=1))
+    shop.pay(second)
+    shop.tell(second)
+    assert shop.order().state is OrderState.PAID
+    shop.pass_time(timedelta(seconds=1))
+    shop.carry_out(shop.refund_of_units(order, Units("mug", 1)))
+    shop.fail_refund(of_before.refund_id)
+    [line] = shop.order().lines
+    assert (line.refunded_quantity, line.refunded_minor, line.shippable_quantity) == (1, 250, 1)
+
+
 def test_a_failed_refund_told_twice_is_taken_back_once(shop: ProviderShop) -> None:
     order = shop.paid_order()
     [refund] = ask_back(shop, order, 100)

@@ -130,7 +130,8 @@ class OrderingCommandServiceServicer:
         they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
         the order as it is then, in whatever order its lines stand.
         Of a refund that the order's payments are giving back, recorded before its provider has told its name,
-        both count until then, and afterwards that of the payments alone (RefundRecordReversed).
+        both count until then; afterwards what was recorded does not (RefundRecordReversed), and the same again
+        is held against that of the payments. Recorded once that has failed, it is other money, and counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

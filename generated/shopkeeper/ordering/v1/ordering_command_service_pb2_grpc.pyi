@@ -47,7 +47,8 @@ class OrderingCommandServiceStub:
     they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
     the order as it is then, in whatever order its lines stand.
     Of a refund that the order's payments are giving back, recorded before its provider has told its name,
-    both count until then, and afterwards that of the payments alone (RefundRecordReversed).
+    both count until then; afterwards what was recorded does not (RefundRecordReversed), and the same again
+    is held against that of the payments. Recorded once that has failed, it is other money, and counts.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_ordering_command_service_pb2.CancelOrderRequest, _ordering_command_service_pb2.CancelOrderResponse]
     """Calls an order off; its stock and coupon uses go back. Refuses ORDER_ALREADY_SHIPPED when anything was
@@ -130,7 +131,8 @@ class OrderingCommandServiceServicer(metaclass=_abc_1.ABCMeta):
         they were shipped are not shipped: call them off with CancelOrderLines. The same refund again answers
         the order as it is then, in whatever order its lines stand.
         Of a refund that the order's payments are giving back, recorded before its provider has told its name,
-        both count until then, and afterwards that of the payments alone (RefundRecordReversed).
+        both count until then; afterwards what was recorded does not (RefundRecordReversed), and the same again
+        is held against that of the payments. Recorded once that has failed, it is other money, and counts.
         """
 
     @_abc_1.abstractmethod

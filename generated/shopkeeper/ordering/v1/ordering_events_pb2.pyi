@@ -252,8 +252,8 @@ Global___RefundFailed: _TypeAlias = RefundFailed  # noqa: Y015
 
 @_typing.final
 class RefundRecordReversed(_message.Message):
-    """A refund that people had recorded turned out to be one that the order's payments have given back, and that
-    counts already: what was recorded counts no more.
+    """A refund that people had recorded turned out to be one of the order's payments, which counted beside it:
+    what was recorded counts no more. If that one was done it goes on counting; if it failed, neither does.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
