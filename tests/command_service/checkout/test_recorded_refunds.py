@@ -26,13 +26,7 @@ from tests.command_service.checkout.paid_shop import PaidShop, paid_shop
 from tests.command_service.checkout.provider_in_memory import ProviderShop, ask_back
 from tests.command_service.checkout.shop_in_memory import event_names
 from tests.command_service.conftest import CarryOut
-from tests.command_service.payment.tellings import refund_told
-
-FAILED, PENDING, SUCCEEDED = (
-    ProviderRefund.State.FAILED,
-    ProviderRefund.State.PENDING,
-    ProviderRefund.State.SUCCEEDED,
-)
+from tests.command_service.payment.tellings import FAILED, PENDING, SUCCEEDED, refund_told
 
 
 @pytest.fixture
@@ -64,6 +58,15 @@ def tell(shop: ProviderShop, refund: Refund, state: ProviderRefund.State = SUCCE
         shop.refunded_at_provider[refund.refund_id] = told
     shop.hear(told)
     return told
+
+
+def nearly_paid(shop: ProviderShop) -> Order:
+    """Two mugs for 5.00, of which a penny lacks."""
+    order = shop.place(mug=2)
+    payment = shop.start(order, amount=Money("GBP", 499), capture_mode=CaptureMode.AT_ONCE)
+    shop.pay(payment)
+    shop.tell(payment)
+    return order
 
 
 @pytest.mark.parametrize("state", [SUCCEEDED, PENDING])
@@ -186,11 +189,8 @@ def test_an_order_that_lacks_only_what_was_counted_twice_is_paid(shop: ProviderS
 def test_units_recorded_before_the_order_was_paid_are_in_the_counts_of_no_line_any_more(
     shop: ProviderShop,
 ) -> None:
-    order = shop.place(mug=2)
+    order = nearly_paid(shop)
     unit = Units(order.lines[0].line_id, 1)
-    payment = shop.start(order, amount=Money("GBP", 499), capture_mode=CaptureMode.AT_ONCE)
-    shop.pay(payment)
-    shop.tell(payment)
     [refund] = ask_back(shop, order, 100)
     lose_answer(shop, refund)
     record(shop, refund, None, unit)
@@ -209,11 +209,8 @@ def test_units_recorded_before_the_order_was_paid_are_in_the_counts_of_no_line_a
 def test_units_recorded_before_the_order_was_paid_take_nothing_from_newer_ones_that_were_recorded(
     shop: ProviderShop,
 ) -> None:
-    order = shop.place(mug=2)
+    order = nearly_paid(shop)
     unit = Units(order.lines[0].line_id, 1)
-    payment = shop.start(order, amount=Money("GBP", 499), capture_mode=CaptureMode.AT_ONCE)
-    shop.pay(payment)
-    shop.tell(payment)
     [refund] = ask_back(shop, order, 100)
     lose_answer(shop, refund)
     record(shop, refund, None, unit)
@@ -231,11 +228,8 @@ def test_units_recorded_before_the_order_was_paid_take_nothing_from_newer_ones_t
 def test_units_recorded_after_the_order_was_paid_are_taken_back_with_an_older_refund_that_fails(
     shop: ProviderShop,
 ) -> None:
-    order = shop.place(mug=2)
+    order = nearly_paid(shop)
     line_id = order.lines[0].line_id
-    payment = shop.start(order, amount=Money("GBP", 499), capture_mode=CaptureMode.AT_ONCE)
-    shop.pay(payment)
-    shop.tell(payment)
     [refund] = ask_back(shop, order, None, Units(line_id, 1))
     lose_answer(shop, refund)
     shop.carry_out(shop.payment(order, 600))

@@ -24,7 +24,7 @@ from command_service.money import Money
 from command_service.ordering.domain import Order, OrderState
 from command_service.ordering.lines import Units
 from command_service.payment.payments import CaptureMode
-from command_service.payment.refunds import RefundState
+from command_service.payment.refunds import Refund, RefundState
 from command_service.payment.reports import Refused
 from command_service.refunded_lines import RefundedLine
 from payment_providers.port import ProviderRefund
@@ -35,13 +35,7 @@ from tests.command_service.checkout.provider_in_memory import (
     provider_refund,
 )
 from tests.command_service.checkout.shop_in_memory import event_names, refused
-from tests.command_service.payment.tellings import refund_told
-
-FAILED, PENDING, SUCCEEDED = (
-    ProviderRefund.State.FAILED,
-    ProviderRefund.State.PENDING,
-    ProviderRefund.State.SUCCEEDED,
-)
+from tests.command_service.payment.tellings import FAILED, PENDING, SUCCEEDED, refund_told
 
 
 @pytest.fixture
@@ -240,7 +234,8 @@ def test_a_refund_that_fails_after_a_late_payment_reset_the_counts_is_taken_back
     assert after.lines[0].refunded_minor == 0
 
 
-def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one(shop: ProviderShop) -> None:
+def refund_before_it_is_paid(shop: ProviderShop, *, pause: timedelta = timedelta()) -> Refund:
+    """One of two mugs, whose money then comes anew. pause: from the refund to the payment."""
     order = shop.place(mug=2)
     first = shop.start(order, amount=Money("GBP", 250), capture_mode=CaptureMode.AT_ONCE)
     second = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
@@ -248,10 +243,17 @@ def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one(shop: Prov
     shop.tell(first)
     [of_before] = ask_back(shop, order, None, Units("mug", 1))
     shop.make_refund(of_before)
+    shop.pass_time(pause)
     shop.pay(second)
     shop.tell(second)
     assert shop.order().state is OrderState.PAID
     shop.pass_time(timedelta(seconds=1))
+    return of_before
+
+
+def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one(shop: ProviderShop) -> None:
+    of_before = refund_before_it_is_paid(shop)
+    order = shop.order()
     [newer] = ask_back(shop, order, None, Units("mug", 1))
     shop.make_refund(newer)
     shop.fail_refund(of_before.refund_id)
@@ -265,18 +267,8 @@ def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one(shop: Prov
 def test_a_refund_of_before_that_fails_takes_nothing_from_a_newer_one_that_was_recorded(
     shop: ProviderShop,
 ) -> None:
-    order = shop.place(mug=2)
-    first = shop.start(order, amount=Money("GBP", 250), capture_mode=CaptureMode.AT_ONCE)
-    second = shop.start(order, capture_mode=CaptureMode.AT_ONCE)
-    shop.pay(first)
-    shop.tell(first)
-    [of_before] = ask_back(shop, order, None, Units("mug", 1))
-    shop.make_refund(of_before)
-    shop.pass_time(timedelta(seconds=1))
-    shop.pay(second)
-    shop.tell(second)
-    assert shop.order().state is OrderState.PAID
-    shop.pass_time(timedelta(seconds=1))
+    of_before = refund_before_it_is_paid(shop, pause=timedelta(seconds=1))
+    order = shop.order()
     shop.carry_out(shop.refund_of_units(order, Units("mug", 1)))
     shop.fail_refund(of_before.refund_id)
     [line] = shop.order().lines

@@ -11,6 +11,12 @@ from payment_providers.port import Flow, ProviderPayment, ProviderRefund, Provid
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 AMOUNT_MINOR = 200
 
+FAILED, PENDING, SUCCEEDED = (
+    ProviderRefund.State.FAILED,
+    ProviderRefund.State.PENDING,
+    ProviderRefund.State.SUCCEEDED,
+)
+
 
 def told(state: ProviderState, payment_id: str = "o1.1", **other: Any) -> Told:
     """The whole amount in this state, in pounds, unless told otherwise."""
