@@ -180,15 +180,13 @@ class Lane:
 
     async def _gather(self) -> None:
         """Lets in who is at the door: commands that have reached this process but not yet the queue."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + GATHERING_SECONDS_MAX
-        quiet_turns = 0
-        while quiet_turns < QUIET_TURNS and len(self._queue) < self._command_count_max:
-            length = len(self._queue)
+        queue, clock = self._queue, asyncio.get_running_loop().time
+        until = clock() + GATHERING_SECONDS_MAX
+        quiet_turns, length = 0, len(queue)
+        while quiet_turns < QUIET_TURNS and length < self._command_count_max and clock() <= until:
             await asyncio.sleep(0)
-            quiet_turns = quiet_turns + 1 if len(self._queue) == length else 0
-            if loop.time() > until:
-                break
+            quiet_turns = quiet_turns + 1 if len(queue) == length else 0
+            length = len(queue)
 
     def drain(self) -> None:
         """Takes no more; `work` returns once the queue is empty."""
@@ -344,7 +342,8 @@ class Lane:
                 submission.future.set_result(answer)
         for submission, failure in outcome.failures:
             _fail(submission, failure)
-        self._put_first(outcome.postponed)
+        if outcome.postponed:
+            self._put_first(outcome.postponed)
         if outcome.in_flight_elsewhere:
             loop = asyncio.get_running_loop()
             loop.call_later(IN_FLIGHT_RETRY_SECONDS, self._retry, outcome.in_flight_elsewhere)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
@@ -139,9 +139,9 @@ async def submit(
     Nobody reads the answer's bytes, so none are kept. The fingerprint is the command itself.
     is_urgent: as of a Submission; False for what nobody waits for.
     """
-    submission = _submission(command, request_id, actor, lambda _: b"", patience)
+    submission = _submission(command, request_id, actor, lambda _: b"", patience, is_urgent=is_urgent)
     try:
-        return await committer.submit(replace(submission, is_urgent=is_urgent))
+        return await committer.submit(submission)
     except Failure as failure:
         return failure
 
@@ -195,6 +195,8 @@ def _submission(
     actor: str,
     encode: Callable[[Any], bytes],
     patience: Patience,
+    *,
+    is_urgent: bool = True,
 ) -> Submission:
     return Submission(
         request_id=request_id,
@@ -204,5 +206,5 @@ def _submission(
         command=command,
         encode=encode,
         deadline=asyncio.get_running_loop().time() + patience.command_seconds_max,
-        is_urgent=True,
+        is_urgent=is_urgent,
     )

@@ -45,13 +45,28 @@ class Keys(Generic[KeyT]):
     """Keys that need a key row before they can be locked, sorted."""
 
     def __post_init__(self) -> None:
-        # Sorted out once: repositories ask again and again, of thousands of keys.
-        modes, place = self.modes, object.__setattr__
-        place(self, "all", [key for key, _ in modes])
-        place(self, "read", [key for key, mode in modes if mode is Mode.READ])
-        place(self, "shared", [key for key, mode in modes if mode is Mode.SHARE])
-        place(self, "locked", [key for key, mode in modes if mode > Mode.SHARE])
-        place(self, "created", [key for key, mode in modes if mode is Mode.CREATE])
+        # Sorted out once, in one pass: repositories ask again and again, of thousands of keys.
+        keys: list[KeyT] = []
+        read: list[KeyT] = []
+        shared: list[KeyT] = []
+        locked: list[KeyT] = []
+        created: list[KeyT] = []
+        for key, mode in self.modes:
+            keys.append(key)
+            if mode is Mode.READ:
+                read.append(key)
+            elif mode is Mode.SHARE:
+                shared.append(key)
+            elif mode is not Mode.FRESH:
+                locked.append(key)
+                if mode is Mode.CREATE:
+                    created.append(key)
+        place = object.__setattr__
+        place(self, "all", keys)
+        place(self, "read", read)
+        place(self, "shared", shared)
+        place(self, "locked", locked)
+        place(self, "created", created)
 
 
 Named = tuple[Kind[Any, Any], Keys[Any]]

@@ -204,14 +204,17 @@ def record(
 
 def moved(level: Level, deltas: StockDeltas) -> Level:
     """The level after a movement, its shortage lowered to what is still uncovered."""
-    after = replace(
-        level,
-        on_hand=level.on_hand + deltas.on_hand,
-        reserved=level.reserved + deltas.reserved,
-        allocated=level.allocated + deltas.allocated,
-        safety_stock=level.safety_stock + deltas.safety_stock,
-        backorder_limit=level.backorder_limit + deltas.backorder_limit,
-        shortage=level.shortage + deltas.shortage,
+    # Not by `replace`, which takes three times as long: every line of every order comes by here.
+    after = Level(
+        level.location_id,
+        level.rank,
+        level.on_hand + deltas.on_hand,
+        level.reserved + deltas.reserved,
+        level.allocated + deltas.allocated,
+        level.safety_stock + deltas.safety_stock,
+        level.backorder_limit + deltas.backorder_limit,
+        level.shortage + deltas.shortage,
+        level.active,
     )
     if after.shortage <= after.uncovered:
         return after

@@ -12,7 +12,7 @@ from tests.simulation.tally import Tally
 BROKEN_COUNT_MAX = 5
 """Seeds that break something before the rest is left out."""
 
-SEEDS_A_COLLECTION = 20
+SEEDS_A_COLLECTION = 50
 
 
 def main() -> int:

@@ -232,8 +232,7 @@ class Database:
             if self.making.get(place) is txn:
                 del self.making[place]
         for id_ in txn.ids:
-            if self.ids.get(id_) is txn:
-                del self.ids[id_]
+            del self.ids[id_]
         for held in txn.held:
             self.release(txn, held)
         for waiting, future in txn.end_waiters:
@@ -340,8 +339,8 @@ class Database:
     def claim(self, txn: Txn, request_ids: Sequence[UUID]) -> Claimed:
         """Two statements, neither of which waits."""
         claimed = self.take_ids(txn, request_ids)
-        requests = self.requests
-        return Claimed(claimed, {id_: requests[id_] for id_ in request_ids if id_ in requests})
+        found = ((id_, self.requests.get(id_)) for id_ in request_ids)
+        return Claimed(claimed, {id_: known for id_, known in found if known is not None})
 
     def take_ids(self, txn: Txn, request_ids: Iterable[UUID]) -> set[UUID]:
         claimed = set()
@@ -388,9 +387,11 @@ class Database:
                     found[key] = with_active_locations(stock, self.is_active)
             return
         for key, mode in keys.modes:
-            if found[key] is not None:
+            location = found[key]
+            if location is not None:
                 is_empty = mode is not Mode.SHARE and is_empty_location(self.rows, key)
-                found[key] = replace(found[key], is_empty=is_empty)
+                if location.is_empty is not is_empty:
+                    found[key] = replace(location, is_empty=is_empty)
                 if mode is not Mode.SHARE:
                     txn.unlocked[rank, key] = found[key]
 

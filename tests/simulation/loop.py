@@ -5,7 +5,7 @@ Nothing in it waits: when nothing is ready, time jumps to the next timer. There 
 
 import asyncio
 from asyncio import events
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from heapq import heappop, heappush
 from random import Random
@@ -16,13 +16,33 @@ ResultT = TypeVar("ResultT")
 STEP_COUNT_MAX = 200_000
 """Of one seed: far more than any takes; a loop that spins is found by it."""
 
+_RUNNING: list["SimulatedLoop"] = []
 
-_RUNNING: list[asyncio.AbstractEventLoop] = []
+_sleep = asyncio.sleep
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
     """In place of asyncio.get_running_loop, which asks the system each time what process this is."""
-    return _RUNNING[-1]
+    return _RUNNING[-1].as_loop
+
+
+def sleep(delay: float) -> Awaitable[None]:
+    """In place of asyncio.sleep: a turn of the loop is over at once where nobody else has one."""
+    if delay <= 0 and _RUNNING[-1].skips_a_turn():
+        return ELAPSED
+    return _sleep(delay)
+
+
+class _Elapsed:
+    """A wait that is over before it is begun."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+ELAPSED = _Elapsed()
 
 
 class StuckError(Exception):
@@ -60,8 +80,9 @@ class SimulatedLoop:
         self._timers: list[tuple[float, float, int, Handle | asyncio.Future[None]]] = []
         self._now = 0.0
         self._timer_count = 0
+        self._skipped_count = 0
         self.errors: list[dict[str, Any]] = []
-        self._as_loop = cast("asyncio.AbstractEventLoop", self)
+        self.as_loop = cast("asyncio.AbstractEventLoop", self)
 
     # --- what asyncio asks of a loop ---------------------------------------------------------------
 
@@ -99,24 +120,45 @@ class SimulatedLoop:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
-        return asyncio.Future(loop=self._as_loop)
+        return asyncio.Future(loop=self.as_loop)
 
     def create_task(
         self, coro: Coroutine[Any, Any, ResultT], *, name: str | None = None, context: Any = None
     ) -> asyncio.Task[ResultT]:
-        return asyncio.Task(coro, loop=self._as_loop, name=name or "t", context=context)
+        return asyncio.Task(coro, loop=self.as_loop, name=name or "t", context=context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.errors.append(context)
 
     # --- running -----------------------------------------------------------------------------------
 
-    def pause(self, seconds: float) -> asyncio.Future[None]:
-        """Like asyncio.sleep, with less about it: done after a while."""
-        future: asyncio.Future[None] = asyncio.Future(loop=self._as_loop)
+    def pause(self, seconds: float) -> Awaitable[None]:
+        """Like asyncio.sleep, with less about it: done after a while. To be awaited at once.
+
+        Where nothing can happen before, time passes here: the loop would come back without a detour.
+        """
+        when, order, timers = self._now + seconds, self.chance(), self._timers
+        if (not timers or when < timers[0][0]) and self.skips_a_turn():
+            self._now = when
+            return ELAPSED
+        future: asyncio.Future[None] = asyncio.Future(loop=self.as_loop)
         self._timer_count += 1
-        heappush(self._timers, (self._now + seconds, self.chance(), self._timer_count, future))
+        heappush(timers, (when, order, self._timer_count, future))
         return future
+
+    def skips_a_turn(self) -> bool:
+        """True where nobody is ready but who runs, and so would be next again.
+
+        But not for ever: who spins is to be found.
+        """
+        if self._ready or self._skipped_count == STEP_COUNT_MAX:
+            return False
+        self._skipped_count += 1
+        return True
+
+    def forget(self) -> None:
+        """Lets go of what would still happen."""
+        self._timers.clear()
 
     def run(self, main: Coroutine[Any, Any, ResultT]) -> ResultT:
         """The main coroutine's result.
@@ -124,8 +166,8 @@ class SimulatedLoop:
         Raises:
             StuckError: it can never be done.
         """
-        events._set_running_loop(self._as_loop)
-        _RUNNING.append(self._as_loop)
+        events._set_running_loop(self.as_loop)
+        _RUNNING.append(self)
         try:
             task = self.create_task(main)
             self._run_until(task)

@@ -201,6 +201,8 @@ class Shop:
         )
         self.limits = Limits(batch_rows_max=BATCH_ROWS_MAX[int(chance.random() * len(BATCH_ROWS_MAX))])
         self.processes: list[Process] = []
+        self._started: list[Process] = []
+        """All that ever were."""
         self.requests: list[Request] = []
         self.deliveries: list[asyncio.Task[None]] = []
         self.asked: dict[UUID, Asked] = {}
@@ -240,6 +242,7 @@ class Shop:
         process = Process(self, f"p{next(self._process_numbers)}")
         await process.start()
         self.processes.append(process)
+        self._started.append(process)
 
     async def replace_one(self) -> None:
         """Kills or drains a process, and starts another in its place a moment later."""
@@ -274,6 +277,19 @@ class Shop:
         await asyncio.gather(*self.deliveries)
         for process in self.processes:
             await process.drain()
+
+    def let_go(self) -> None:
+        """Breaks the circles of references, once all is over and judged.
+
+        What a seed has used is free at once then, for the next one, while it is near the processor.
+        """
+        for process in self._started:
+            for worker in process.workers:
+                vars(worker._worker).clear()
+        self.processes.clear()
+        self._started.clear()
+        self.provider.tell = lambda _: None
+        self.database.loop.forget()
 
     # --- clients -----------------------------------------------------------------------------------
 

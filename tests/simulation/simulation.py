@@ -17,7 +17,7 @@ from command_service import committer, metrics
 from command_service.checkout import expiry, payment_worker
 from tests.simulation.database import Database
 from tests.simulation.invariants import broken
-from tests.simulation.loop import SimulatedLoop, StuckError, running_loop
+from tests.simulation.loop import SimulatedLoop, StuckError, running_loop, sleep
 from tests.simulation.order_invariants import broken_at_provider
 from tests.simulation.orders import order_workload
 from tests.simulation.serial import broken_serially
@@ -124,6 +124,7 @@ AT_LEISURE = (
         (committer, name, UNCOUNTED)
         for name in ("QUEUE_LENGTH", "BATCH_SIZE", "COMMIT_SECONDS", "RETRIES")
     ),
+    (asyncio, "sleep", sleep),
     (asyncio, "get_running_loop", running_loop),
     (asyncio.events, "get_running_loop", running_loop),
     (asyncio.events, "_get_running_loop", running_loop),
@@ -195,6 +196,7 @@ def _simulate(seed: int, only: str) -> Result:
     database.violations.extend(f"logged: {said}" for said in _ERRORS_LOGGED)
     for context in loop.errors:
         database.violations.append(f"asyncio: {context}")
+    shop.let_go()
     return Result(
         seed,
         only,

@@ -1,6 +1,7 @@
 """What the contract cannot ask of both: moments that only a simulated clock can hit."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from command_service.database_failures import Interrupted
 from command_service.inventory.domain import STOCK
 from tests.simulation.database import Database
-from tests.simulation.loop import SimulatedLoop, StuckError
+from tests.simulation.loop import SimulatedLoop, StuckError, sleep
 from tests.simulation.workloads import stock_of
 
 MUG = (STOCK.rank, "mug")
@@ -35,6 +36,10 @@ def test_a_lock_had_in_the_moment_of_the_end_is_free_again() -> None:
     loop.run(history())
 
 
+def pause_a_second(loop: SimulatedLoop) -> Awaitable[None]:
+    return loop.pause(1.0)
+
+
 def test_a_history_that_cannot_go_on_is_found() -> None:
     loop = SimulatedLoop(Random(0), is_shuffled=False)
 
@@ -45,12 +50,16 @@ def test_a_history_that_cannot_go_on_is_found() -> None:
         loop.run(wait())
 
 
-def test_a_history_that_goes_round_in_circles_is_found() -> None:
+@pytest.mark.parametrize("wait", [lambda _: asyncio.sleep(0), lambda _: sleep(0), pause_a_second])
+def test_a_history_that_goes_round_in_circles_is_found(
+    wait: Callable[[SimulatedLoop], Awaitable[None]],
+) -> None:
+    """Also where it never comes back to the loop."""
     loop = SimulatedLoop(Random(0), is_shuffled=False)
 
     async def circle() -> None:
-        while True:  # noqa: ASYNC110 to wait for nothing is the point
-            await asyncio.sleep(0)
+        while True:
+            await wait(loop)
 
     with pytest.raises(StuckError, match="it never ends"):
         loop.run(circle())

@@ -1,7 +1,7 @@
 """The port below group commit, on the database in memory, over a line that may break at any trip."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -123,17 +123,17 @@ class MemoryUnitOfWork:
         if self._link is None or self._link.is_dead:
             self._link = Link()
 
-    async def claim(self, request_ids: Sequence[UUID], *, is_hasty: bool = False) -> Claimed:
+    def claim(
+        self, request_ids: Sequence[UUID], *, is_hasty: bool = False
+    ) -> Coroutine[Any, Any, Claimed]:
         seconds = HASTE_SECONDS if is_hasty else LOCK_SECONDS_MAX
-        return await self._trip(lambda link: self._claim(link, request_ids, seconds))
+        return self._trip(self._claim, request_ids, seconds)
 
     async def load(self, named: Sequence[Named]) -> list[Found]:
-        if not named:
-            return []
-        return await self._trip(lambda link: self._load(link, named))
+        return await self._trip(self._load, named) if named else []
 
-    async def load_last(self, named: Sequence[Named]) -> tuple[list[Found], datetime]:
-        return await self._trip(lambda link: self._load_last(link, named))
+    def load_last(self, named: Sequence[Named]) -> Coroutine[Any, Any, tuple[list[Found], datetime]]:
+        return self._trip(self._load_last, named)
 
     def encode_event(self, event: Event) -> Any:
         return None
@@ -142,11 +142,11 @@ class MemoryUnitOfWork:
         self._answer_count += 1
         return f"{type(failure).__name__} {self.name} {self._answer_count}".encode()
 
-    async def write(self, work: Work) -> ConsistencyToken:
-        return await self._trip(lambda link: self._write(link, work))
+    def write(self, work: Work) -> Coroutine[Any, Any, ConsistencyToken]:
+        return self._trip(self._write, work)
 
-    async def end(self) -> None:
-        await self._trip(self._end)
+    def end(self) -> Coroutine[Any, Any, None]:
+        return self._trip(self._end)
 
     async def roll_back(self) -> None:
         link = self._link
@@ -154,11 +154,11 @@ class MemoryUnitOfWork:
             self.database.abort(link.txn)
             link.txn = link.snapshot = None
 
-    async def begin_rehearsal(self) -> None:
-        await self._trip(self._begin_rehearsal)
+    def begin_rehearsal(self) -> Coroutine[Any, Any, None]:
+        return self._trip(self._begin_rehearsal)
 
-    async def log_end(self) -> ConsistencyToken:
-        return await self._trip(self._log_end)
+    def log_end(self) -> Coroutine[Any, Any, ConsistencyToken]:
+        return self._trip(self._log_end)
 
     def drop(self) -> None:
         """The process is gone: the server notices at once."""
@@ -207,7 +207,7 @@ class MemoryUnitOfWork:
 
     # --- the line ----------------------------------------------------------------------------------
 
-    async def _trip(self, talk: Callable[[Link], Awaitable[ResultT]]) -> ResultT:
+    async def _trip(self, talk: Callable[..., Awaitable[ResultT]], *said: Any) -> ResultT:
         conditions = self.conditions
         link = self._link
         if link is None or link.is_dead:
@@ -218,10 +218,10 @@ class MemoryUnitOfWork:
                 raise ConnectionLost("the connection is lost", code="08")
             fault = conditions.draw() if conditions.fault_rate else None
             if fault is not None:
-                return await self._faulty(fault, link, talk)
+                return await self._faulty(fault, link, talk, said)
             if link.txn is not None and link.txn.is_over:
                 raise Interrupted("the server ended the session", code="57")
-            result = await talk(link)
+            result = await talk(link, *said)
             if conditions.answer_rate and conditions.chance.random() < conditions.answer_rate:
                 await self._loop.pause(conditions.chance.random() * conditions.latency_seconds_max)
         except DatabaseFailure as failure:
@@ -248,7 +248,11 @@ class MemoryUnitOfWork:
             self.database.abort(link.txn)
 
     async def _faulty(
-        self, fault: Fault, link: Link, talk: Callable[[Link], Awaitable[ResultT]]
+        self,
+        fault: Fault,
+        link: Link,
+        talk: Callable[..., Awaitable[ResultT]],
+        said: tuple[Any, ...],
     ) -> ResultT:
         chance, loop = self.conditions.chance, self._loop
         self.database.trace.append(("fault", loop.time(), self.name, fault.name))
@@ -258,13 +262,13 @@ class MemoryUnitOfWork:
             await loop.pause(chance.random() * LINGER_SECONDS_MAX)
             if link.is_dead or (link.txn is not None and link.txn.is_over):
                 raise TookTooLong("transaction timeout", code="25")
-            return await talk(link)
+            return await talk(link, *said)
         if fault is Fault.TERMINATED:
             raise Interrupted("terminated by an administrator", code="57")
         link.is_dead = True
         is_silent = fault in (Fault.SILENCE_BEFORE, Fault.SILENCE_AFTER)
         if fault in (Fault.CUT_AFTER, Fault.SILENCE_AFTER):
-            loop.create_task(self._alone(link, talk))
+            loop.create_task(self._alone(link, talk(link, *said)))
         else:
             self._leave(link)
         if is_silent:
@@ -273,11 +277,11 @@ class MemoryUnitOfWork:
         await loop.pause(chance.random() * self.conditions.latency_seconds_max * 2)
         raise ConnectionLost("the connection is lost", code="08")
 
-    async def _alone(self, link: Link, talk: Callable[[Link], Awaitable[object]]) -> None:
+    async def _alone(self, link: Link, talking: Awaitable[object]) -> None:
         """The server goes on with what it has been sent, and then finds that nobody is there."""
         await self._loop.pause(self.conditions.chance.random() * self.conditions.latency_seconds_max)
         try:
-            await talk(link)
+            await talking
         except DatabaseFailure:
             if link.txn is not None:
                 self.database.abort(link.txn)

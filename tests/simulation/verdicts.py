@@ -133,7 +133,7 @@ def differing_rows(rows: Mapping[Place, Any], decided: Mapping[Place, Any]) -> I
     """Rows of the one that are not in the other, or not the same there."""
     for place in {**decided, **rows}:
         row, should_be = rows.get(place), decided.get(place)
-        if row is not should_be and _stored(row) != _stored(should_be):
+        if row is not should_be and row != should_be and _stored(row) != _stored(should_be):
             yield f"{place} is {row}, and decided was {should_be}"
 
 
