@@ -268,7 +268,7 @@ class MemoryUnitOfWork:
         link.is_dead = True
         is_silent = fault in (Fault.SILENCE_BEFORE, Fault.SILENCE_AFTER)
         if fault in (Fault.CUT_AFTER, Fault.SILENCE_AFTER):
-            loop.create_task(self._alone(link, talk(link, *said)))
+            loop.create_task(self._alone(link, talk, said))
         else:
             self._leave(link)
         if is_silent:
@@ -277,11 +277,13 @@ class MemoryUnitOfWork:
         await loop.pause(chance.random() * self.conditions.latency_seconds_max * 2)
         raise ConnectionLost("the connection is lost", code="08")
 
-    async def _alone(self, link: Link, talking: Awaitable[object]) -> None:
+    async def _alone(
+        self, link: Link, talk: Callable[..., Awaitable[object]], said: tuple[Any, ...]
+    ) -> None:
         """The server goes on with what it has been sent, and then finds that nobody is there."""
         await self._loop.pause(self.conditions.chance.random() * self.conditions.latency_seconds_max)
         try:
-            await talking
+            await talk(link, *said)
         except DatabaseFailure:
             if link.txn is not None:
                 self.database.abort(link.txn)
