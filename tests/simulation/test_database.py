@@ -36,10 +36,6 @@ def test_a_lock_had_in_the_moment_of_the_end_is_free_again() -> None:
     loop.run(history())
 
 
-def pause_a_second(loop: SimulatedLoop) -> Awaitable[None]:
-    return loop.pause(1.0)
-
-
 def test_a_history_that_cannot_go_on_is_found() -> None:
     loop = SimulatedLoop(Random(0), is_shuffled=False)
 
@@ -50,7 +46,9 @@ def test_a_history_that_cannot_go_on_is_found() -> None:
         loop.run(wait())
 
 
-@pytest.mark.parametrize("wait", [lambda _: asyncio.sleep(0), lambda _: sleep(0), pause_a_second])
+@pytest.mark.parametrize(
+    "wait", [lambda _: asyncio.sleep(0), lambda _: sleep(0), lambda loop: loop.pause(1.0)]
+)
 def test_a_history_that_goes_round_in_circles_is_found(
     wait: Callable[[SimulatedLoop], Awaitable[None]],
 ) -> None:
